@@ -1,0 +1,31 @@
+#include "base/assert.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static atomic_ulong corrupt_count; /* a counter for metrics; nothing reads it to decide */
+
+_Noreturn void qv_assert_fail(const char *expr, const char *file, int line, const char *func)
+{
+    fprintf(stderr, "quiver: assertion failed: %s (%s:%d, %s)\n", expr, file, line, func);
+    fflush(stderr);
+    abort();
+}
+
+int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const char *fmt, ...)
+{
+    struct qv_errmsg detail;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(detail.text, sizeof detail.text, fmt, ap);
+    va_end(ap);
+    atomic_fetch_add_explicit(&corrupt_count, 1, memory_order_relaxed);
+    return qv_fail(msg, QV_ECORRUPT, "%s [%s:%d]", detail.text, file, line);
+}
+
+unsigned long qv_corrupt_count(void)
+{
+    return atomic_load_explicit(&corrupt_count, memory_order_relaxed);
+}

@@ -1,0 +1,25 @@
+/* Assertions: a failed one is our bug and ends the process; they stay on in release builds.
+ * What the world can cause is an error, never an assertion. */
+#ifndef QV_BASE_ASSERT_H
+#define QV_BASE_ASSERT_H
+
+#include "base/err.h"
+
+_Noreturn void qv_assert_fail(const char *expr, const char *file, int line, const char *func);
+
+#define QV_ASSERT(expr)                                                                            \
+    (__builtin_expect(!!(expr), 1) ? (void)0 : qv_assert_fail(#expr, __FILE__, __LINE__, __func__))
+
+#define QV_UNREACHABLE() qv_assert_fail("unreachable", __FILE__, __LINE__, __func__)
+
+#define QV_STATIC_ASSERT(expr, why) _Static_assert(expr, why)
+
+/* The only way to report bad bytes from disk or a peer: counted (qv_corrupt_count), logged with
+ * its line, and returns QV_ECORRUPT after filling msg. */
+#define QV_CORRUPT(msg, ...) qv_corrupt_report(msg, __FILE__, __LINE__, __VA_ARGS__)
+
+int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+unsigned long qv_corrupt_count(void);
+
+#endif

@@ -1,0 +1,77 @@
+/* Errors as data.
+ *
+ * Every fallible function returns 0 or a negative QV_E* code and gives results through
+ * out-parameters. One table declares name, class and default text; whether an error may be
+ * retried is its class, not a judgement made at the call site. The edge maps codes to HTTP and
+ * gRPC statuses (server/status.c); nothing below the edge knows either protocol.
+ */
+#ifndef QV_BASE_ERR_H
+#define QV_BASE_ERR_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/* X(name, class, text)
+ * TRANSIENT: the same request may succeed later, unchanged.
+ * PERMANENT: it will not; the caller must change something.
+ * FATAL: this process or this piece of data can't be trusted with it any more. */
+#define QV_ERRORS(X)                                                                               \
+    X(EINVAL, PERMANENT, "wrong input")                                                            \
+    X(EBADREQ, PERMANENT, "bad request")                                                           \
+    X(EFORMAT, PERMANENT, "format error")                                                          \
+    X(EVALIDATION, PERMANENT, "validation error")                                                  \
+    X(EAUTH, PERMANENT, "no credentials")                                                          \
+    X(EFORBIDDEN, PERMANENT, "forbidden")                                                          \
+    X(ENOTFOUND, PERMANENT, "not found")                                                           \
+    X(EEXISTS, PERMANENT, "already exists")                                                        \
+    X(ETOOBIG, PERMANENT, "too large")                                                             \
+    X(ELIMIT, PERMANENT, "limit exceeded")                                                         \
+    X(ENOTIMPL, PERMANENT, "not implemented")                                                      \
+    X(EMETHOD, PERMANENT, "method not allowed here")                                               \
+    X(EPROTO, PERMANENT, "protocol error")                                                         \
+    X(ETIMEOUT, TRANSIENT, "timeout")                                                              \
+    X(EBUSY, TRANSIENT, "busy")                                                                    \
+    X(ECANCELED, TRANSIENT, "canceled")                                                            \
+    X(ESTALE, TRANSIENT, "stale")                                                                  \
+    X(EUNAVAILABLE, TRANSIENT, "unavailable")                                                      \
+    X(EUNKNOWN, TRANSIENT, "outcome unknown")                                                      \
+    X(ENOSPC, TRANSIENT, "storage full")                                                           \
+    X(ENOMEM, TRANSIENT, "out of memory")                                                          \
+    X(EEOF, PERMANENT, "end of data")                                                              \
+    X(EIO, FATAL, "input/output error")                                                            \
+    X(ECORRUPT, FATAL, "corrupt data")                                                             \
+    X(EINTERNAL, FATAL, "internal error")
+
+enum qv_err {
+    QV_OK = 0,
+    QV_ERR_BASE = -1000, /* keeps our codes apart from -errno */
+#define X(name, class, text) QV_##name,
+    QV_ERRORS(X)
+#undef X
+        QV_ERR_END
+};
+
+enum qv_err_class { QV_CLASS_OK, QV_CLASS_TRANSIENT, QV_CLASS_PERMANENT, QV_CLASS_FATAL };
+
+/* Static strings; never NULL. An unknown code gives "unknown error". */
+const char *qv_err_name(int err);
+const char *qv_err_text(int err);
+enum qv_err_class qv_err_class(int err);
+
+/* -errno of a failed system call -> our code (ENOSPC, EDQUOT -> QV_ENOSPC, ENOENT -> QV_ENOTFOUND,
+ * EROFS, EIO and the rest -> QV_EIO). errnum is positive. */
+int qv_err_from_errno(int errnum);
+
+/* Detail for a person: caller-owned, filled on failure. May be NULL wherever one is taken. */
+struct qv_errmsg {
+    char text[512];
+};
+
+/* Fills msg (when not NULL) and returns err, so that `return qv_fail(msg, QV_EINVAL, "...")` reads
+ * as one step. Long texts are cut at a UTF-8 boundary. */
+int qv_fail(struct qv_errmsg *msg, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define QV_MUST_USE __attribute__((warn_unused_result))
+
+#endif

@@ -1,0 +1,24 @@
+/* Allocation. Small control structures: qv_mem_alloc never returns NULL (it ends the process with
+ * a message: nothing sensible can be done without a few hundred bytes). Anything whose size comes
+ * from data or from a request: qv_mem_try_alloc, whose NULL becomes QV_ENOMEM. */
+#ifndef QV_BASE_MEM_H
+#define QV_BASE_MEM_H
+
+#include <stddef.h>
+
+void *qv_mem_alloc(size_t bytes);                /* uninitialised; gives; free with qv_mem_free */
+void *qv_mem_calloc(size_t count, size_t bytes); /* zeroed; gives */
+void *qv_mem_realloc(void *p, size_t bytes);     /* takes p, gives the new block */
+char *qv_mem_strdup(const char *s);              /* gives */
+char *qv_mem_strndup(const char *s, size_t n);   /* gives; adds the NUL */
+
+void *qv_mem_try_alloc(size_t bytes); /* NULL when there is none */
+void *qv_mem_try_calloc(size_t count, size_t bytes);
+void *qv_mem_try_realloc(void *p, size_t bytes); /* p stays valid when NULL is returned */
+
+/* align: a power of two >= 8. Free with qv_mem_free. NULL when there is none. */
+void *qv_mem_try_aligned(size_t align, size_t bytes);
+
+void qv_mem_free(void *p); /* NULL is fine */
+
+#endif
