@@ -1,6 +1,6 @@
 #include "base/arena.h"
 
-#include "base/assert.h"
+#include "base/qv_assert.h"
 #include "base/mem.h"
 
 #include <stdalign.h>

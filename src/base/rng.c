@@ -1,6 +1,6 @@
 #include "base/rng.h"
 
-#include "base/assert.h"
+#include "base/qv_assert.h"
 #include "base/hash.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-#include "base/assert.h"
+#include "base/qv_assert.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
