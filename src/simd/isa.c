@@ -1,0 +1,70 @@
+/* The run-time probe. CPUID says what the processor has, XGETBV what the system saves on a context
+ * switch: both are needed. Read directly because the compilers' own built-ins know different
+ * lists of features. Source: Intel SDM vol. 1, 14.3 and 15.2-15.4. */
+#include "simd/isa.h"
+
+#include <stdint.h>
+
+#ifdef __x86_64__
+
+#include <cpuid.h>
+
+#define LEAF1_ECX_FMA (1u << 12)
+#define LEAF1_ECX_OSXSAVE (1u << 27)
+#define LEAF1_ECX_AVX (1u << 28)
+#define LEAF1_ECX_F16C (1u << 29)
+#define LEAF7_EBX_AVX2 (1u << 5)
+#define LEAF7_EBX_AVX512F (1u << 16)
+#define LEAF7_EBX_AVX512DQ (1u << 17)
+#define LEAF7_EBX_AVX512BW (1u << 30)
+#define LEAF7_EBX_AVX512VL (1u << 31)
+#define LEAF7_ECX_AVX512VNNI (1u << 11)
+#define XCR0_AVX 0x06u    /* SSE and AVX state */
+#define XCR0_AVX512 0xE6u /* opmasks and both halves of the zmm registers besides */
+
+static bool has_all(uint32_t word, uint32_t bits)
+{
+    return (word & bits) == bits;
+}
+
+static uint32_t read_xcr0(void)
+{
+    uint32_t low;
+    uint32_t high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    (void)high;
+    return low;
+}
+
+struct qv_isa_features qv_isa_probe(void)
+{
+    struct qv_isa_features f = {false, false, false};
+    uint32_t eax = 0;
+    uint32_t ebx = 0;
+    uint32_t ecx = 0;
+    uint32_t edx = 0;
+
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+        return f;
+    if (!has_all(ecx, LEAF1_ECX_FMA | LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX | LEAF1_ECX_F16C))
+        return f;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        return f;
+    const uint32_t xcr0 = read_xcr0();
+
+    f.avx2 = has_all(xcr0, XCR0_AVX) && has_all(ebx, LEAF7_EBX_AVX2);
+    f.avx512 = f.avx2 && has_all(xcr0, XCR0_AVX512) &&
+               has_all(ebx, LEAF7_EBX_AVX512F | LEAF7_EBX_AVX512DQ | LEAF7_EBX_AVX512BW |
+                                LEAF7_EBX_AVX512VL);
+    f.vnni = f.avx512 && has_all(ecx, LEAF7_ECX_AVX512VNNI);
+    return f;
+}
+
+#else
+
+struct qv_isa_features qv_isa_probe(void)
+{
+    return (struct qv_isa_features){false, false, false};
+}
+
+#endif

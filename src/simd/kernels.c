@@ -1,0 +1,135 @@
+/* Which kernel runs: a table of all of them, and the ISA in force.
+ *
+ * The ISA in force is the one piece of process-wide state here: it is set by app before threads
+ * start and decides speed only, never a result that leaves the process. */
+#include "simd/kernels.h"
+
+#include "base/qv_assert.h"
+#include "simd/isa.h"
+#include "simd/kernel_list.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+struct kernel {
+    qv_dist_f one;
+    qv_dist_batch_f batch;
+};
+
+#define KERNEL(op, dt, isa)                                                                        \
+    {                                                                                              \
+        qv_##op##_##dt##_##isa, qv_##op##_##dt##_##isa##_batch                                     \
+    }
+#define KERNELS_OF_DTYPES(op, isa)                                                                 \
+    {                                                                                              \
+        [QV_DTYPE_F32] = KERNEL(op, f32, isa), [QV_DTYPE_F16] = KERNEL(op, f16, isa),              \
+        [QV_DTYPE_U8] = KERNEL(op, u8, isa),                                                       \
+    }
+#define KERNELS_OF_ISA(isa)                                                                        \
+    {                                                                                              \
+        [QV_METRIC_L2] = KERNELS_OF_DTYPES(l2, isa),                                               \
+        [QV_METRIC_DOT] = KERNELS_OF_DTYPES(dot, isa),                                             \
+        [QV_METRIC_COSINE] = KERNELS_OF_DTYPES(cosine, isa),                                       \
+        [QV_METRIC_L1] = KERNELS_OF_DTYPES(l1, isa),                                               \
+    }
+
+static const struct kernel kernels[QV_ISA_COUNT][QV_METRIC_COUNT][QV_DTYPE_COUNT] = {
+    [QV_ISA_SERIAL] = KERNELS_OF_ISA(serial),
+#if defined(__x86_64__) && 0
+    [QV_ISA_AVX2] = KERNELS_OF_ISA(avx2),
+    [QV_ISA_AVX512] = KERNELS_OF_ISA(avx512),
+#endif
+};
+
+/* -1: nobody chose, the best is in force. */
+static atomic_int isa_in_force = -1;
+
+static const char *const isa_names[QV_ISA_COUNT] = {"serial", "avx2", "avx512"};
+
+static bool isa_available(enum qv_isa isa)
+{
+    const struct qv_isa_features f = qv_isa_probe();
+    if (kernels[isa][0][0].one == NULL)
+        return false;
+    return isa == QV_ISA_SERIAL || (isa == QV_ISA_AVX2 && f.avx2) ||
+           (isa == QV_ISA_AVX512 && f.avx512);
+}
+
+enum qv_isa qv_simd_isa_best(void)
+{
+    if (isa_available(QV_ISA_AVX512))
+        return QV_ISA_AVX512;
+    return isa_available(QV_ISA_AVX2) ? QV_ISA_AVX2 : QV_ISA_SERIAL;
+}
+
+enum qv_isa qv_simd_isa(void)
+{
+    int isa = atomic_load_explicit(&isa_in_force, memory_order_relaxed);
+    if (isa < 0) {
+        isa = (int)qv_simd_isa_best();
+        atomic_store_explicit(&isa_in_force, isa, memory_order_relaxed);
+    }
+    return (enum qv_isa)isa;
+}
+
+const char *qv_simd_isa_name(enum qv_isa isa)
+{
+    QV_ASSERT((unsigned)isa < QV_ISA_COUNT);
+    return isa_names[isa];
+}
+
+int qv_simd_select(const char *isa_or_null, struct qv_errmsg *msg)
+{
+    const enum qv_isa best = qv_simd_isa_best();
+    if (isa_or_null == NULL || isa_or_null[0] == '\0') {
+        atomic_store_explicit(&isa_in_force, (int)best, memory_order_relaxed);
+        return QV_OK;
+    }
+    for (int isa = 0; isa < QV_ISA_COUNT; ++isa) {
+        if (strcmp(isa_or_null, isa_names[isa]) != 0)
+            continue;
+        if (!isa_available((enum qv_isa)isa))
+            return qv_fail(msg, QV_EINVAL, "this machine has no %s: QUIVER_ISA may be %s",
+                           isa_or_null, best == QV_ISA_AVX2 ? "serial or avx2" : "serial");
+        atomic_store_explicit(&isa_in_force, isa, memory_order_relaxed);
+        return QV_OK;
+    }
+    return qv_fail(msg, QV_EINVAL, "unknown instruction set '%s': QUIVER_ISA may be %s",
+                   isa_or_null,
+                   best == QV_ISA_AVX512 ? "serial, avx2 or avx512"
+                   : best == QV_ISA_AVX2 ? "serial or avx2"
+                                         : "serial");
+}
+
+/* NULL when the machine can't run it. */
+static const struct kernel *find_kernel(enum qv_isa isa, enum qv_metric metric, enum qv_dtype dtype)
+{
+    QV_ASSERT((unsigned)isa < QV_ISA_COUNT);
+    QV_ASSERT((unsigned)metric < QV_METRIC_COUNT);
+    QV_ASSERT((unsigned)dtype < QV_DTYPE_COUNT);
+    if (!isa_available(isa))
+        return NULL;
+    return &kernels[isa][metric][dtype];
+}
+
+qv_dist_f qv_simd_dist_isa(enum qv_isa isa, enum qv_metric metric, enum qv_dtype dtype)
+{
+    const struct kernel *k = find_kernel(isa, metric, dtype);
+    return k == NULL ? NULL : k->one;
+}
+
+qv_dist_batch_f qv_simd_dist_batch_isa(enum qv_isa isa, enum qv_metric metric, enum qv_dtype dtype)
+{
+    const struct kernel *k = find_kernel(isa, metric, dtype);
+    return k == NULL ? NULL : k->batch;
+}
+
+qv_dist_f qv_simd_dist(enum qv_metric metric, enum qv_dtype dtype)
+{
+    return qv_simd_dist_isa(qv_simd_isa(), metric, dtype);
+}
+
+qv_dist_batch_f qv_simd_dist_batch(enum qv_metric metric, enum qv_dtype dtype)
+{
+    return qv_simd_dist_batch_isa(qv_simd_isa(), metric, dtype);
+}
