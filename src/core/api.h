@@ -1,0 +1,202 @@
+/* Requests and answers of the point and collection API in C: what both protocols (JSON, protobuf)
+ * decode into and encode from, and what the engine below takes and gives. No protocol knows the
+ * other; the engine knows neither.
+ *
+ * Requests borrow the request's arena and body. Answers live in the arena of their call. */
+#ifndef QV_CORE_API_H
+#define QV_CORE_API_H
+
+#include "core/config.h"
+#include "core/filter.h"
+#include "core/id.h"
+#include "core/limits.h"
+#include "core/vector.h"
+#include "core/version.h"
+
+/* ---- selectors ---- */
+
+enum qv_select_mode { QV_SELECT_NONE, QV_SELECT_ALL, QV_SELECT_INCLUDE, QV_SELECT_EXCLUDE };
+
+struct qv_payload_select { /* with_payload */
+    enum qv_select_mode mode;
+    const struct qv_path *paths; /* INCLUDE, EXCLUDE */
+    uint32_t path_count;
+};
+
+struct qv_vector_select {     /* with_vector */
+    enum qv_select_mode mode; /* NONE, ALL, INCLUDE */
+    const struct qv_str *names;
+    uint32_t name_count;
+};
+
+struct qv_point_select { /* ids or a filter; which one: filter != NULL */
+    const struct qv_id *ids;
+    uint32_t id_count;
+    const struct qv_filter *filter;
+};
+
+/* ---- writes ---- */
+
+struct qv_point_in {
+    struct qv_id id;
+    const struct qv_named_vec *vecs; /* distinct names */
+    uint32_t vec_count;
+    struct qv_doc payload; /* object; p == NULL: none (same as {}) */
+};
+
+enum qv_write_type {
+    QV_WRITE_UPSERT,
+    QV_WRITE_DELETE,
+    QV_WRITE_UPDATE_VECTORS,
+    QV_WRITE_DELETE_VECTORS,
+    QV_WRITE_SET_PAYLOAD,
+    QV_WRITE_OVERWRITE_PAYLOAD,
+    QV_WRITE_DELETE_PAYLOAD,
+    QV_WRITE_CLEAR_PAYLOAD
+};
+
+struct qv_write_op {
+    enum qv_write_type type;
+    const struct qv_point_in *points; /* UPSERT, UPDATE_VECTORS (payload unused) */
+    uint32_t point_count;
+    struct qv_point_select select; /* all others */
+    const struct qv_str *names;    /* DELETE_VECTORS: vector names */
+    uint32_t name_count;
+    struct qv_doc payload; /* SET_PAYLOAD, OVERWRITE_PAYLOAD: object */
+    bool has_key;          /* SET_PAYLOAD with `key`: merge below this path */
+    struct qv_path key;
+    const struct qv_path *keys; /* DELETE_PAYLOAD */
+    uint32_t key_count;
+};
+
+enum qv_ordering { QV_ORDERING_WEAK, QV_ORDERING_MEDIUM, QV_ORDERING_STRONG };
+
+struct qv_write_req {
+    const struct qv_write_op *ops; /* one, or a points/batch */
+    uint32_t op_count;
+    bool wait;
+    enum qv_ordering ordering;
+    uint64_t timeout_ms; /* 0: none given */
+};
+
+/* One per op. status "acknowledged" (durable) or "completed" (also indexed). */
+struct qv_write_result {
+    uint64_t operation_id; /* log position */
+    bool completed;
+};
+
+/* ---- reads ---- */
+
+struct qv_read_opts {
+    uint64_t timeout_ms;         /* 0: none given */
+    uint32_t consistency_factor; /* 0: default; UINT32_MAX-2 majority, -1 quorum, -0 all */
+};
+#define QV_CONSISTENCY_MAJORITY (UINT32_MAX - 2)
+#define QV_CONSISTENCY_QUORUM (UINT32_MAX - 1)
+#define QV_CONSISTENCY_ALL UINT32_MAX
+
+enum qv_query_kind {
+    QV_QUERY_VECTOR, /* nearest to a given vector */
+    QV_QUERY_ID,     /* nearest to a stored point's vector, itself left out */
+    QV_QUERY_SCROLL  /* no query given: by id */
+};
+
+struct qv_query {
+    enum qv_query_kind kind;
+    struct qv_vec vec;    /* VECTOR */
+    struct qv_id id;      /* ID */
+    struct qv_str using_; /* vector name; empty: the unnamed */
+    const struct qv_filter *filter;
+    uint64_t limit;  /* default 10 */
+    uint64_t offset; /* default 0 */
+    bool has_threshold;
+    float threshold;
+    struct qv_opt_u64 hnsw_ef;
+    bool exact;
+    bool indexed_only;
+    struct qv_opt_bool quant_ignore, quant_rescore; /* params.quantization: taken, no effect on
+                                                       scores */
+    struct qv_opt_f64 quant_oversampling;
+    struct qv_payload_select with_payload; /* default: none */
+    struct qv_vector_select with_vector;   /* default: none */
+    bool explain;                          /* params.quiver.explain */
+};
+
+struct qv_query_req {
+    const struct qv_query *queries; /* one, or a batch */
+    uint32_t query_count;
+    struct qv_read_opts opts;
+};
+
+struct qv_get_req {
+    const struct qv_id *ids;
+    uint32_t id_count;
+    struct qv_payload_select with_payload; /* default: all */
+    struct qv_vector_select with_vector;
+    struct qv_read_opts opts;
+};
+
+struct qv_scroll_req {
+    const struct qv_filter *filter;
+    bool has_offset;
+    struct qv_id offset;                   /* first id to give */
+    uint64_t limit;                        /* default 10 */
+    struct qv_payload_select with_payload; /* default: all */
+    struct qv_vector_select with_vector;
+    struct qv_read_opts opts;
+};
+
+struct qv_count_req {
+    const struct qv_filter *filter;
+    bool exact; /* default true */
+    struct qv_read_opts opts;
+};
+
+/* One point of an answer. */
+struct qv_point_out {
+    struct qv_id id;
+    struct qv_version version; /* its newest change; the API shows the clock */
+    float score;               /* searches only */
+    struct qv_doc payload;     /* p == NULL: not asked for */
+    const struct qv_named_vec *vecs;
+    uint32_t vec_count;
+    bool vecs_unnamed; /* the collection has the one unnamed vector: answer it bare */
+    bool has_vecs;     /* asked for */
+};
+
+struct qv_points_out {
+    struct qv_point_out *points;
+    uint32_t count;
+};
+
+struct qv_scroll_out {
+    struct qv_points_out points;
+    bool has_next;
+    struct qv_id next; /* next_page_offset */
+};
+
+/* ---- collections ---- */
+
+enum qv_collection_status {
+    QV_COLLECTION_GREEN,
+    QV_COLLECTION_YELLOW,
+    QV_COLLECTION_GREY,
+    QV_COLLECTION_RED
+};
+
+struct qv_payload_schema_entry {
+    const struct qv_payload_index *index;
+    uint64_t points; /* points that hold a value there */
+};
+
+struct qv_collection_info {
+    const struct qv_collection_config *config;
+    enum qv_collection_status status;
+    uint64_t points_count;
+    uint64_t indexed_vectors_count;
+    uint64_t segments_count;
+    const struct qv_payload_schema_entry *schema;
+    uint32_t schema_count;
+};
+
+#endif

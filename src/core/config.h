@@ -1,0 +1,159 @@
+/* What a collection is: its configuration as the API states it, with defaults filled in.
+ *
+ * A decoded config borrows an arena. The topology keeps one immutable copy per collection and
+ * generation; a change makes a new value with generation + 1. Names live here and nowhere deeper:
+ * inside, a vector is its number, which is never used again within its collection. */
+#ifndef QV_CORE_CONFIG_H
+#define QV_CORE_CONFIG_H
+
+#include "base/metric.h"
+#include "core/doc.h"
+#include "core/vector.h"
+
+/* Optional settings: unset means "default", and is echoed as the API echoes it. */
+struct qv_opt_u64 {
+    bool has;
+    uint64_t v;
+};
+struct qv_opt_f64 {
+    bool has;
+    double v;
+};
+struct qv_opt_bool {
+    bool has;
+    bool v;
+};
+
+enum qv_distance { /* as the API names them; the metric follows from it */
+                   QV_DISTANCE_COSINE,
+                   QV_DISTANCE_EUCLID,
+                   QV_DISTANCE_DOT,
+                   QV_DISTANCE_MANHATTAN
+};
+
+static inline enum qv_metric qv_distance_metric(enum qv_distance d)
+{
+    return d == QV_DISTANCE_COSINE   ? QV_METRIC_COSINE
+           : d == QV_DISTANCE_EUCLID ? QV_METRIC_L2
+           : d == QV_DISTANCE_DOT    ? QV_METRIC_DOT
+                                     : QV_METRIC_L1;
+}
+
+/* As given: a diff over defaults (collection) or over the collection's (a vector). Effective
+ * values: qv_config_hnsw below. */
+struct qv_hnsw_config {
+    struct qv_opt_u64 m;                    /* 16; 0 = no graph; <= 128 */
+    struct qv_opt_u64 ef_construct;         /* 100; 4 .. 4096 */
+    struct qv_opt_u64 full_scan_threshold;  /* KB, 10000 */
+    struct qv_opt_u64 max_indexing_threads; /* 0 */
+    struct qv_opt_bool on_disk;             /* false */
+    struct qv_opt_u64 payload_m;
+    struct qv_opt_bool inline_storage;
+};
+
+struct qv_optimizer_config {
+    struct qv_opt_f64 deleted_threshold;        /* 0.2 */
+    struct qv_opt_u64 vacuum_min_vector_number; /* 1000 */
+    struct qv_opt_u64 default_segment_number;   /* 0 */
+    struct qv_opt_u64 max_segment_size;
+    struct qv_opt_u64 memmap_threshold;
+    struct qv_opt_u64 indexing_threshold; /* 20000: rows that may wait for the graph */
+    struct qv_opt_u64 flush_interval_sec; /* 5 */
+    struct qv_opt_u64 max_optimization_threads;
+};
+
+struct qv_wal_config {
+    struct qv_opt_u64 wal_capacity_mb;    /* 32 */
+    struct qv_opt_u64 wal_segments_ahead; /* 0 */
+    struct qv_opt_u64 wal_retain_closed;  /* 1 */
+};
+
+enum qv_quant_kind { QV_QUANT_NONE, QV_QUANT_SCALAR, QV_QUANT_BINARY }; /* product: 501 */
+
+/* Stored and echoed; the walk on codes comes with the codes themselves and changes no result's
+ * score, since those are always computed on the stored vectors. */
+struct qv_quant_config {
+    enum qv_quant_kind kind;
+    struct qv_opt_f64 quantile;
+    struct qv_opt_bool always_ram;
+    struct qv_str encoding;       /* binary: "one_bit", ...; empty = unset */
+    struct qv_str query_encoding; /* binary: "default", ...; empty = unset */
+};
+
+struct qv_vector_config {
+    struct qv_str name; /* empty: the unnamed vector */
+    uint32_t number;    /* assigned at creation, from 0, never used again */
+    uint32_t size;      /* 1 .. QV_DIM_MAX */
+    enum qv_distance distance;
+    bool has_datatype; /* was it given? (echo) */
+    enum qv_dtype datatype;
+    struct qv_opt_bool on_disk;
+    bool has_hnsw;
+    struct qv_hnsw_config hnsw; /* diff over the collection's */
+    struct qv_quant_config quant;
+    bool multivector; /* multivector_config given; comparator max_sim is the only one */
+};
+
+struct qv_sparse_config {
+    struct qv_str name;
+    uint32_t number; /* shares the number space with dense vectors */
+    bool has_index;
+    struct qv_opt_u64 full_scan_threshold;
+    struct qv_opt_bool on_disk;
+    bool has_datatype;
+    enum qv_dtype datatype;
+    bool modifier_idf; /* modifier: "idf"; otherwise none */
+    bool has_modifier;
+};
+
+struct qv_payload_index {
+    struct qv_str field;  /* a path as given */
+    uint32_t number;      /* never used again within the collection */
+    struct qv_str type;   /* keyword, integer, float, bool, geo, datetime, text, uuid */
+    struct qv_doc params; /* the options object as given (with "type"), or p == NULL */
+};
+
+struct qv_collection_config {
+    uint32_t vector_count;
+    const struct qv_vector_config *vectors;
+    bool vectors_unnamed; /* given as one object: the only vector, without a name */
+    uint32_t sparse_count;
+    const struct qv_sparse_config *sparse;
+    uint32_t shard_number;             /* 1 */
+    bool has_sharding_custom;          /* sharding_method: custom */
+    uint32_t replication_factor;       /* 1 */
+    uint32_t write_consistency_factor; /* 1 */
+    bool on_disk_payload;              /* true */
+    struct qv_hnsw_config hnsw;
+    struct qv_optimizer_config optimizer;
+    struct qv_wal_config wal;
+    struct qv_quant_config quant;
+    struct qv_doc strict_mode; /* object as given, or p == NULL */
+    struct qv_doc metadata;    /* object as given, or p == NULL */
+    uint32_t payload_index_count;
+    const struct qv_payload_index *payload_indexes;
+    uint32_t next_number; /* next vector or index number */
+};
+
+#define QV_HNSW_M_DEFAULT 16
+#define QV_HNSW_EF_CONSTRUCT_DEFAULT 100
+#define QV_INDEXING_THRESHOLD_DEFAULT 20000
+
+/* Effective m and ef_construct of one vector: its own, else the collection's, else the default. */
+void qv_config_hnsw(const struct qv_collection_config *c, const struct qv_vector_config *v,
+                    uint32_t *m, uint32_t *ef_construct);
+/* Finds by name; NULL when there is none. An empty name finds the unnamed vector. */
+const struct qv_vector_config *qv_config_vector(const struct qv_collection_config *c,
+                                                struct qv_str name);
+const struct qv_sparse_config *qv_config_sparse(const struct qv_collection_config *c,
+                                                struct qv_str name);
+/* Name of a vector or sparse vector by number; p == NULL when it is gone. */
+struct qv_str qv_config_vector_name(const struct qv_collection_config *c, uint32_t number);
+/* Bounds that hold however a config was written down: sizes, m, counts, distinct names.
+ * QV_EVALIDATION with "path: why" in msg. */
+QV_MUST_USE int qv_config_check(const struct qv_collection_config *c, struct qv_errmsg *msg);
+/* A deep copy in the arena. NULL when it is full. */
+struct qv_collection_config *qv_config_copy(struct qv_arena *a,
+                                            const struct qv_collection_config *c);
+
+#endif
