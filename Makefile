@@ -1,0 +1,94 @@
+# Thin: every target calls meson and ninja or one program. `make help` lists them.
+# Variables: BUILD (build folder), JOBS, OUT (JSON file of what was measured); CI=1 makes warnings errors.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := all
+.NOTPARALLEL:
+
+BUILD ?= build
+JOBS ?= $(shell nproc)
+out_flag = $(if $(OUT),--out $(OUT))
+export PATH := $(CURDIR)/.deps/bin:$(PATH)
+
+.PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
+	bad-input fuzz recall bench bench-data cover tidy format accept test-bare clean help
+
+all: setup ## build everything; the binary is build/quiver
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(if $(CI),-Dwerror=true)
+	@ninja -C $(BUILD) -j $(JOBS)
+
+setup: ## install what the build needs (apt, as root or with sudo); quick when it is there
+	@tools/setup
+
+run: all ## serve a real data set and search it [ONCE=1 stops after the table] [OUT=]
+	@BUILD=$(BUILD) ONCE=$(ONCE) OUT=$(OUT) tools/run
+
+test: ## set up, build, run every suite [SKIP=names]; writes build/test.json
+	@tools/setup test
+	@tools/test_all --build $(BUILD) $(out_flag)
+
+check: setup ## the unit tests, under 60 s
+	@tools/test_all --build $(BUILD) --suite unit --within 60 $(out_flag)
+
+check-asan: setup ## the unit tests under AddressSanitizer and UBSan [OUT=]
+	@tools/test_all --sanitize asan --suite unit $(out_flag)
+
+check-ubsan: ## the unit tests under clang's UBSan [OUT=]
+	@tools/setup dev
+	@tools/test_all --sanitize ubsan --suite unit $(out_flag)
+
+check-tsan: setup ## the unit tests under ThreadSanitizer [OUT=]
+	@tools/test_all --sanitize tsan --suite unit $(out_flag)
+
+sim-disk: all ## storage on a simulated disk that tears, loses and flips [FROM=1 COUNT=200 OUT=]
+	@$(BUILD)/test/sim/sim_disk --from $(or $(FROM),1) --count $(or $(COUNT),200) $(out_flag)
+
+crash: all ## kill a server N times while it writes, check what it kept [N=10 SEED=1 OUT=]
+	@tools/setup test
+	@BUILD=$(BUILD) test/integration/crash --n $(or $(N),10) --seed $(or $(SEED),1) $(out_flag)
+
+interop: all ## the official npm clients, unmodified, against a server [OUT=]
+	@tools/setup interop
+	@BUILD=$(BUILD) test/interop/run $(out_flag)
+
+bad-input: all ## malformed requests on every protocol: right answer, server alive [OUT=]
+	@tools/setup test
+	@BUILD=$(BUILD) test/integration/bad_input $(out_flag)
+
+fuzz: setup ## fuzz the decoders [SECONDS=60 each] [TARGET=name] [OUT=]
+	@tools/setup dev
+	@tools/fuzz --seconds $(or $(SECONDS),60) $(if $(TARGET),--target $(TARGET)) $(out_flag)
+
+recall: all ## recall floors of the index
+	@tools/test_all --build $(BUILD) --suite recall $(out_flag)
+
+bench-data: setup ## write a benchmark's data set DATA=fashion DIR=build/data [OUT=]
+	@tools/bench_data --data $(or $(DATA),fashion) --dir $(or $(DIR),$(BUILD)/data) $(out_flag)
+
+bench: all ## the benchmark rows of the acceptance table [OUT=]
+	@tools/accept --only 'bench-*' $(out_flag)
+
+cover: setup ## line coverage of the unit tests: build-cover/coverage.html
+	@tools/setup dev
+	@tools/cover $(out_flag)
+
+tidy: ## layers, sizes, banned calls, layout, static analysis
+	@tools/setup dev
+	@tools/tidy
+
+format: ## lay out all C sources
+	@tools/setup dev
+	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 -i
+
+accept: all ## what must hold and what falls short [ONLY=names] [OUT=]
+	@tools/accept $(if $(ONLY),--only '$(ONLY)') $(out_flag)
+
+test-bare: ## `make run ONCE=1` and `make test` in a bare Debian 12 (as root) [OUT=]
+	@tools/setup bare
+	@tools/test_bare $(out_flag)
+
+clean: ## remove build folders (not .deps/)
+	rm -rf build build-asan build-ubsan build-tsan build-cover build-fuzz
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
