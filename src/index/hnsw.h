@@ -1,0 +1,198 @@
+/* The graph index: one mutable HNSW over the slots of a shard's rows.
+ *
+ * Life of a slot:
+ *
+ *     free --insert--> live --remove--> dead --repair--> unlinked --release--> free
+ *
+ *   live      returned by searches.
+ *   dead      never returned, still walked through; costs the searches a little.
+ *   unlinked  no node links to it; only searches that began before may still stand on it.
+ *   free      may be inserted again, under a new generation and with a new row.
+ *
+ * Rows belong to the caller: they are read through struct qv_rows, whose base never moves, and the
+ * row of a slot must not change from its insert until its release. The walk reads the rows as they
+ * are (same dtype as the query); what leaves a shard as a score is computed elsewhere.
+ *
+ * Threads: insert, remove, repair, search, save and check may all run at once on any threads, each
+ * thread with its own context; a given slot is inserted, removed, repaired and released by one
+ * thread at a time, in that order. Searches take no locks. release demands more, see there.
+ * create, load and destroy are the owner's alone.
+ *
+ * Memory: a slot costs 4 * m0 + 16 bytes and a bit, 1/(m - 1) of them also 4 * (m + 1) bytes a
+ * level; resident only as far as slots were used. Columns lie in reserved address space
+ * (base/vmem.h), so nothing ever moves.
+ *
+ * Algorithm, invariants and departures from the paper (Malkov & Yashunin, "Efficient and robust
+ * approximate nearest neighbor search using HNSW graphs", 2018): src/index/README.md. */
+#ifndef QV_INDEX_HNSW_H
+#define QV_INDEX_HNSW_H
+
+#include "base/err.h"
+#include "base/metric.h"
+#include "base/slot.h"
+#include "index/rows_view.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define QV_HNSW_M_MIN 2u
+#define QV_HNSW_M_MAX 512u
+#define QV_HNSW_M0_MAX 1024u
+#define QV_HNSW_EF_MAX 65536u
+
+struct qv_hnsw;     /* a graph */
+struct qv_hnsw_ctx; /* one thread's scratch, for any number of graphs */
+
+struct qv_hnsw_params {
+    enum qv_metric metric;
+    enum qv_dtype dtype;
+    uint32_t dim;          /* elements of a row, 1 .. QV_SIMD_DIM_MAX */
+    uint32_t m;            /* links a node makes on each level, M_MIN .. M_MAX */
+    uint32_t m0;           /* links a node may have on level 0, m .. M0_MAX; 0 = 2m */
+    uint32_t ef_construct; /* candidates looked at by an insertion, 1 .. EF_MAX */
+    uint32_t max_slots;    /* slots are 0 .. max_slots - 1; address space for them is reserved */
+    uint64_t seed;         /* with slot and generation it gives a node's level */
+};
+
+/* m 16, m0 32, ef_construct 100, seed 0, max_slots 2^26; the rest as given. */
+struct qv_hnsw_params qv_hnsw_params_default(enum qv_metric metric, enum qv_dtype dtype,
+                                             uint32_t dim);
+
+/* QV_EINVAL (msg names the field, its value and what is allowed), QV_ENOMEM. Borrows rows->base for
+ * the life of the graph. Gives *out. */
+int qv_hnsw_create(const struct qv_hnsw_params *params, const struct qv_rows *rows,
+                   struct qv_hnsw **out, struct qv_errmsg *msg) QV_MUST_USE;
+void qv_hnsw_destroy(struct qv_hnsw **h); /* NULL is fine; sets NULL */
+
+/* A context holds visited marks and pools, grown on use to the largest graph and ef it met: one a
+ * thread serves a thousand graphs. About a byte a slot. Gives; never NULL. */
+struct qv_hnsw_ctx *qv_hnsw_ctx_create(void);
+void qv_hnsw_ctx_destroy(struct qv_hnsw_ctx **ctx); /* NULL is fine; sets NULL */
+
+/* Work done through a context since it was made: what a benchmark or EXPLAIN divides. */
+struct qv_hnsw_work {
+    uint64_t distances;  /* rows compared */
+    uint64_t hops;       /* nodes expanded */
+    uint64_t full_scans; /* repairs that had to look at every node */
+};
+struct qv_hnsw_work qv_hnsw_ctx_work(const struct qv_hnsw_ctx *ctx);
+
+/* Links the slot's row into the graph. On return every later search can find it. generation is
+ * kept and saved: the owner's proof at a later load that slot and row still belong together.
+ * QV_EEXISTS: the slot is not free. QV_ELIMIT: beyond max_slots. QV_ENOMEM. On an error the slot
+ * stays free. */
+int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+                   uint32_t generation) QV_MUST_USE;
+
+/* live -> dead: a search that begins after this returns never returns the slot. O(1).
+ * QV_ENOTFOUND: the slot is not live. */
+int qv_hnsw_remove(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;
+
+/* dead -> unlinked: its neighbours are linked to substitutes, the entry point moves if it was the
+ * slot. About the cost of an insertion. QV_ENOTFOUND: the slot is not dead. QV_ENOMEM (the slot
+ * stays dead; call again). */
+int qv_hnsw_repair(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot) QV_MUST_USE;
+
+/* unlinked -> free. The caller vouches that every search, insert and repair that was running when
+ * this slot's repair returned has ended since. QV_ENOTFOUND: the slot is not unlinked. */
+int qv_hnsw_release(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;
+
+enum qv_hnsw_state {
+    QV_HNSW_FREE,
+    QV_HNSW_LINKING, /* an insert is under way */
+    QV_HNSW_LIVE,
+    QV_HNSW_DEAD,
+    QV_HNSW_UNLINKED
+};
+
+/* The slot's state, and the generation of its insert in *generation (may be NULL; meaningless when
+ * free). Any slot number may be asked. After a load, a slot of the owner's that is not LIVE here is
+ * one to insert again. */
+enum qv_hnsw_state qv_hnsw_slot_state(const struct qv_hnsw *h, qv_slot slot, uint32_t *generation);
+
+struct qv_hnsw_stats {
+    uint32_t live;
+    uint32_t dead;           /* removed, not yet repaired */
+    uint32_t slot_bound;     /* no slot at or above it was ever used */
+    uint32_t level_max;      /* of the entry point */
+    uint64_t reserved_bytes; /* address space */
+    uint64_t used_bytes;     /* of it, made usable: the bound of what is resident */
+};
+struct qv_hnsw_stats qv_hnsw_stats(const struct qv_hnsw *h);
+
+struct qv_hnsw_query {
+    const void *row;        /* dim elements of the graph's dtype; borrowed for the call */
+    uint32_t k;             /* hits wanted, 1 .. EF_MAX */
+    uint32_t ef;            /* breadth; max(ef, k) is used; at most EF_MAX */
+    const uint64_t *bitmap; /* NULL, or bit s set = slot s may be returned; borrowed */
+    uint32_t bitmap_slots;  /* bits in bitmap; slots beyond it are not returned */
+    bool (*accept)(void *arg, qv_slot slot); /* NULL, or asked once a slot beside the bitmap */
+    void *accept_arg;
+};
+
+struct qv_hnsw_hit {
+    qv_slot slot;
+    float dist;
+};
+
+/* hits: room for k; *n_out of them are filled, by (dist, slot) ascending; fewer than k only when
+ * the walk found no more. Slots that fail the filter are walked through and ef counts those that
+ * pass, so a filtered search is never worse than the same search unfiltered; it can cost a walk of
+ * the whole graph where almost nothing passes (the planner scans there instead). A NaN distance
+ * counts as +Inf. QV_EINVAL (k, ef), QV_ENOMEM. */
+int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                   const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
+                   uint32_t *n_out) QV_MUST_USE;
+
+/* ---- file ---- */
+
+/* Takes n bytes in order; a result other than 0 ends the save, which returns it. */
+typedef int (*qv_hnsw_write_f)(void *arg, const void *bytes, size_t n);
+/* Fills up to n bytes, sets *got (0 only at the end of the data); a result other than 0 ends the
+ * load, which returns it. */
+typedef int (*qv_hnsw_read_f)(void *arg, void *bytes, size_t n, size_t *got);
+/* May this node of the file stay? Called once a node, slots ascending. */
+typedef bool (*qv_hnsw_keep_f)(void *arg, qv_slot slot, uint32_t generation);
+
+/* Writes the graph while inserts, removes, repairs and searches go on: every node is copied under
+ * its lock. What was inserted before the call and is live or dead throughout is in the file; what
+ * changes meanwhile may be, and a load makes it whole. A slot must not be released during a save.
+ * The format is told in hnsw_file.c. */
+int qv_hnsw_save(struct qv_hnsw *h, qv_hnsw_write_f write, void *arg) QV_MUST_USE;
+
+struct qv_hnsw_load_report {
+    uint32_t kept;
+    uint32_t dropped;    /* in the file, refused by keep */
+    uint32_t cut_links;  /* links to nodes that are not there (dropped, or newer than the file) */
+    uint32_t reattached; /* kept nodes that had become unreachable and were linked again */
+};
+
+/* Reads a saved graph into a new one. Metric, dtype, dim, m and m0 of params must be the file's
+ * (QV_EINVAL else); ef_construct, seed and max_slots are params'. Nodes that keep refuses are
+ * dropped and their neighbours linked to substitutes. Every kept node is live and reachable
+ * afterwards. rows must hold the rows of what is kept. Bytes that are not a graph: QV_ECORRUPT and
+ * the reason in msg, whatever they are. QV_ELIMIT: a slot at or above max_slots; QV_ENOMEM.
+ * report may be NULL. Gives *out. */
+int qv_hnsw_load(const struct qv_hnsw_params *params, const struct qv_rows *rows,
+                 struct qv_hnsw_ctx *ctx, qv_hnsw_read_f read, void *read_arg, qv_hnsw_keep_f keep,
+                 void *keep_arg, struct qv_hnsw **out, struct qv_hnsw_load_report *report,
+                 struct qv_errmsg *msg) QV_MUST_USE;
+
+/* ---- check ---- */
+
+struct qv_hnsw_check_report {
+    uint32_t nodes;       /* live and dead */
+    uint32_t unreachable; /* live, but no path from the entry point on level 0 */
+    uint64_t links0;      /* on level 0 */
+    uint64_t links_upper;
+};
+
+/* Walks everything. 0, or QV_ECORRUPT and what is wrong in msg: links out of range, to itself,
+ * twice or to a slot that is not linked; degrees; levels; in-counts; the entry point; live marks.
+ * Counts nodes that can't be reached, which is a matter of recall and not an error here. The graph
+ * must be at rest: no insert, remove, repair or release meanwhile. */
+int qv_hnsw_check(const struct qv_hnsw *h, struct qv_hnsw_check_report *report,
+                  struct qv_errmsg *msg) QV_MUST_USE;
+
+#endif
