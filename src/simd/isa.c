@@ -3,6 +3,7 @@
  * lists of features. Source: Intel SDM vol. 1, 14.3 and 15.2-15.4. */
 #include "simd/isa.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #ifdef __x86_64__
@@ -36,7 +37,7 @@ static uint32_t read_xcr0(void)
     return low;
 }
 
-struct qv_isa_features qv_isa_probe(void)
+static struct qv_isa_features ask_processor(void)
 {
     struct qv_isa_features f = {false, false, false};
     uint32_t eax = 0;
@@ -58,6 +59,28 @@ struct qv_isa_features qv_isa_probe(void)
                                 LEAF7_EBX_AVX512VL);
     f.vnni = f.avx512 && has_all(ecx, LEAF7_ECX_AVX512VNNI);
     return f;
+}
+
+#define KNOWN 8u
+#define HAS_AVX2 1u
+#define HAS_AVX512 2u
+#define HAS_VNNI 4u
+
+/* Under a hypervisor CPUID costs microseconds, so the answer is kept. Threads that ask at the same
+ * time store the same value. */
+struct qv_isa_features qv_isa_probe(void)
+{
+    static atomic_uint kept;
+    unsigned bits = atomic_load_explicit(&kept, memory_order_relaxed);
+
+    if (bits == 0) {
+        const struct qv_isa_features f = ask_processor();
+        bits =
+            KNOWN | (f.avx2 ? HAS_AVX2 : 0) | (f.avx512 ? HAS_AVX512 : 0) | (f.vnni ? HAS_VNNI : 0);
+        atomic_store_explicit(&kept, bits, memory_order_relaxed);
+    }
+    return (struct qv_isa_features){(bits & HAS_AVX2) != 0, (bits & HAS_AVX512) != 0,
+                                    (bits & HAS_VNNI) != 0};
 }
 
 #else

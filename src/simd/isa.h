@@ -10,7 +10,7 @@ struct qv_isa_features {
     bool vnni;   /* AVX-512 VNNI; only with avx512 */
 };
 
-/* Asks the processor each time: about a microsecond, constant over a process's life. */
+/* Constant over a process's life; any thread. */
 struct qv_isa_features qv_isa_probe(void);
 
 #endif

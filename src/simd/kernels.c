@@ -35,11 +35,21 @@ struct kernel {
 
 static const struct kernel kernels[QV_ISA_COUNT][QV_METRIC_COUNT][QV_DTYPE_COUNT] = {
     [QV_ISA_SERIAL] = KERNELS_OF_ISA(serial),
-#if defined(__x86_64__) && 0
+#ifdef __x86_64__
     [QV_ISA_AVX2] = KERNELS_OF_ISA(avx2),
     [QV_ISA_AVX512] = KERNELS_OF_ISA(avx512),
 #endif
 };
+
+#ifdef __x86_64__
+/* u8 of an AVX-512 machine that has VNNI besides; L1 has no use for it. */
+static const struct kernel kernels_u8_vnni[QV_METRIC_COUNT] = {
+    [QV_METRIC_L2] = KERNEL(l2, u8, avx512vnni),
+    [QV_METRIC_DOT] = KERNEL(dot, u8, avx512vnni),
+    [QV_METRIC_COSINE] = KERNEL(cosine, u8, avx512vnni),
+    [QV_METRIC_L1] = KERNEL(l1, u8, avx512),
+};
+#endif
 
 /* -1: nobody chose, the best is in force. */
 static atomic_int isa_in_force = -1;
@@ -109,6 +119,10 @@ static const struct kernel *find_kernel(enum qv_isa isa, enum qv_metric metric, 
     QV_ASSERT((unsigned)dtype < QV_DTYPE_COUNT);
     if (!isa_available(isa))
         return NULL;
+#ifdef __x86_64__
+    if (isa == QV_ISA_AVX512 && dtype == QV_DTYPE_U8 && qv_isa_probe().vnni)
+        return &kernels_u8_vnni[metric];
+#endif
     return &kernels[isa][metric][dtype];
 }
 

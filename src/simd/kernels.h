@@ -2,8 +2,9 @@
  *
  * All kernels are symmetric; a query is converted to the storage dtype once, at the edge
  * (simd/convert.h). Distances are those of base/metric.h: smaller is closer; L2 is squared, DOT is
- * negated, COSINE is 1 - cos from the raw rows (1 when either row is zero), L1 is the sum of
- * absolute differences. u8 sums are exact integers, rounded once to float.
+ * negated, COSINE is 1 - cos from the raw rows (1 when a row is zero, or so small that the sum
+ * of its squares is), L1 is the sum of absolute differences. u8 sums are exact integers, rounded
+ * once to float.
  *
  * What kernels of different ISAs return may differ in the last bits: they are for the walk. A
  * score that leaves a shard comes from simd/score.h, whose bits are the same everywhere.
