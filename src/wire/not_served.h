@@ -1,0 +1,143 @@
+/* What the API knows and this release does not serve: one table, for both protocols, the server's
+ * routes and docs/api.md. Nothing in it is ever dropped in silence: it answers QV_ENOTIMPL with
+ * "Not implemented: NAME" (501, UNIMPLEMENTED). A row goes when the thing is served. */
+#ifndef QV_WIRE_NOT_SERVED_H
+#define QV_WIRE_NOT_SERVED_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+
+/* Parts of requests that are served otherwise.
+ * X(id, name, where): name as the API writes it; where: the requests it may stand in. */
+#define QV_NOT_SERVED_FIELDS(X)                                                                    \
+    X(SHARD_KEY, "shard_key", "every request on points")                                           \
+    X(PREFETCH, "prefetch", "query")                                                               \
+    X(LOOKUP_FROM, "lookup_from", "query")                                                         \
+    X(RECOMMEND, "recommend", "query")                                                             \
+    X(DISCOVER, "discover", "query")                                                               \
+    X(CONTEXT, "context", "query")                                                                 \
+    X(QUERY_ORDER_BY, "order_by", "query, scroll")                                                 \
+    X(FUSION, "fusion", "query")                                                                   \
+    X(RRF, "rrf", "query")                                                                         \
+    X(FORMULA, "formula", "query")                                                                 \
+    X(SAMPLE, "sample", "query")                                                                   \
+    X(RELEVANCE_FEEDBACK, "relevance_feedback", "query")                                           \
+    X(MMR, "mmr", "query: nearest")                                                                \
+    X(DOCUMENT, "document", "vectors (inference from text)")                                       \
+    X(IMAGE, "image", "vectors (inference from an image)")                                         \
+    X(OBJECT, "object", "vectors (inference from an object)")                                      \
+    X(ACORN, "params.acorn", "query, search")                                                      \
+    X(IDF, "params.idf", "query, search")                                                          \
+    X(N_PROBE, "params.quiver.n_probe", "query, search")                                           \
+    X(RECALL_TARGET, "params.quiver.recall_target", "query, search")                               \
+    X(UPDATE_FILTER, "update_filter", "upsert, update vectors")                                    \
+    X(UPDATE_MODE, "update_mode", "upsert (insert_only, update_only)")                             \
+    X(MATCH_TEXT, "match.text", "filter")                                                          \
+    X(MATCH_TEXT_ANY, "match.text_any", "filter")                                                  \
+    X(MATCH_PHRASE, "match.phrase", "filter")                                                      \
+    X(MATCH_PREFIX, "match.prefix", "filter")                                                      \
+    X(DATETIME_RANGE, "datetime range", "filter")                                                  \
+    X(GEO_BOUNDING_BOX, "geo_bounding_box", "filter")                                              \
+    X(GEO_RADIUS, "geo_radius", "filter")                                                          \
+    X(GEO_POLYGON, "geo_polygon", "filter")                                                        \
+    X(SLICE, "slice", "filter")                                                                    \
+    X(QUANT_PRODUCT, "quantization_config.product", "create collection")                           \
+    X(QUANT_TURBO, "quantization_config.turbo", "create collection")                               \
+    X(DATATYPE_TURBO4, "datatype turbo4", "create collection")                                     \
+    X(MEMORY, "memory", "create collection: vectors, hnsw, quantization, sparse index, payload")   \
+    X(PREVENT_UNOPTIMIZED, "optimizers_config.prevent_unoptimized", "create collection")           \
+    X(SHARDING_CUSTOM, "sharding_method custom", "create collection")                              \
+    X(STRICT_MODE, "strict_mode_config.enabled", "create collection")                              \
+    X(INIT_FROM, "init_from", "create collection")                                                 \
+    X(QUIVER_PLACEMENT, "quiver.placement", "create collection (but hash)")                        \
+    X(QUIVER_REPLICATION, "quiver.replication", "create collection (but leader)")                  \
+    X(QUIVER_REGIONS, "quiver.regions", "create collection")
+
+/* Whole operations. X(name, method, path, grpc): {} stands for one segment of the path; grpc is
+ * "Service/Method" in package qdrant; "" where there is none. */
+#define QV_NOT_SERVED_OPERATIONS(X)                                                                \
+    X("update_collection", "PATCH", "/collections/{}", "Collections/Update")                       \
+    X("update_aliases", "POST", "/collections/aliases", "Collections/UpdateAliases")               \
+    X("get_collection_aliases", "GET", "/collections/{}/aliases",                                  \
+      "Collections/ListCollectionAliases")                                                         \
+    X("get_collections_aliases", "GET", "/aliases", "Collections/ListAliases")                     \
+    X("create_vector_name", "PUT", "/collections/{}/vectors/{}", "Points/CreateVectorName")        \
+    X("delete_vector_name", "DELETE", "/collections/{}/vectors/{}", "Points/DeleteVectorName")     \
+    X("get_optimizations", "GET", "/collections/{}/optimizations", "")                             \
+    X("facet", "POST", "/collections/{}/facet", "Points/Facet")                                    \
+    X("query_points_groups", "POST", "/collections/{}/points/query/groups", "Points/QueryGroups")  \
+    X("search_points_groups", "POST", "/collections/{}/points/search/groups",                      \
+      "Points/SearchGroups")                                                                       \
+    X("recommend_points", "POST", "/collections/{}/points/recommend", "Points/Recommend")          \
+    X("recommend_batch_points", "POST", "/collections/{}/points/recommend/batch",                  \
+      "Points/RecommendBatch")                                                                     \
+    X("recommend_points_groups", "POST", "/collections/{}/points/recommend/groups",                \
+      "Points/RecommendGroups")                                                                    \
+    X("discover_points", "POST", "/collections/{}/points/discover", "Points/Discover")             \
+    X("discover_batch_points", "POST", "/collections/{}/points/discover/batch",                    \
+      "Points/DiscoverBatch")                                                                      \
+    X("search_matrix_pairs", "POST", "/collections/{}/points/search/matrix/pairs",                 \
+      "Points/SearchMatrixPairs")                                                                  \
+    X("search_matrix_offsets", "POST", "/collections/{}/points/search/matrix/offsets",             \
+      "Points/SearchMatrixOffsets")                                                                \
+    X("collection_cluster_info", "GET", "/collections/{}/cluster",                                 \
+      "Collections/CollectionClusterInfo")                                                         \
+    X("update_collection_cluster", "POST", "/collections/{}/cluster",                              \
+      "Collections/UpdateCollectionClusterSetup")                                                  \
+    X("list_shard_keys", "GET", "/collections/{}/shards", "Collections/ListShardKeys")             \
+    X("create_shard_key", "PUT", "/collections/{}/shards", "Collections/CreateShardKey")           \
+    X("delete_shard_key", "POST", "/collections/{}/shards/delete", "Collections/DeleteShardKey")   \
+    X("list_snapshots", "GET", "/collections/{}/snapshots", "Snapshots/List")                      \
+    X("create_snapshot", "POST", "/collections/{}/snapshots", "Snapshots/Create")                  \
+    X("get_snapshot", "GET", "/collections/{}/snapshots/{}", "")                                   \
+    X("delete_snapshot", "DELETE", "/collections/{}/snapshots/{}", "Snapshots/Delete")             \
+    X("recover_from_uploaded_snapshot", "POST", "/collections/{}/snapshots/upload", "")            \
+    X("recover_from_snapshot", "PUT", "/collections/{}/snapshots/recover", "")                     \
+    X("list_full_snapshots", "GET", "/snapshots", "Snapshots/ListFull")                            \
+    X("create_full_snapshot", "POST", "/snapshots", "Snapshots/CreateFull")                        \
+    X("get_full_snapshot", "GET", "/snapshots/{}", "")                                             \
+    X("delete_full_snapshot", "DELETE", "/snapshots/{}", "Snapshots/DeleteFull")                   \
+    X("stream_shard_snapshot", "GET", "/collections/{}/shards/{}/snapshot", "")                    \
+    X("list_shard_snapshots", "GET", "/collections/{}/shards/{}/snapshots", "")                    \
+    X("create_shard_snapshot", "POST", "/collections/{}/shards/{}/snapshots", "")                  \
+    X("get_shard_snapshot", "GET", "/collections/{}/shards/{}/snapshots/{}", "")                   \
+    X("delete_shard_snapshot", "DELETE", "/collections/{}/shards/{}/snapshots/{}", "")             \
+    X("recover_shard_from_uploaded_snapshot", "POST",                                              \
+      "/collections/{}/shards/{}/snapshots/upload", "")                                            \
+    X("recover_shard_from_snapshot", "PUT", "/collections/{}/shards/{}/snapshots/recover", "")     \
+    X("cluster_status", "GET", "/cluster", "")                                                     \
+    X("recover_current_peer", "POST", "/cluster/recover", "")                                      \
+    X("remove_peer", "DELETE", "/cluster/peer/{}", "")                                             \
+    X("cluster_telemetry", "GET", "/cluster/telemetry", "")                                        \
+    X("list_metadata_keys", "GET", "/cluster/metadata/keys", "")                                   \
+    X("get_metadata_key", "GET", "/cluster/metadata/keys/{}", "")                                  \
+    X("set_metadata_key", "PUT", "/cluster/metadata/keys/{}", "")                                  \
+    X("get_issues", "GET", "/issues", "")                                                          \
+    X("clear_issues", "DELETE", "/issues", "")                                                     \
+    X("get_quotas", "GET", "/quotas", "")                                                          \
+    X("update_quotas", "PUT", "/quotas", "")
+
+enum qv_not_served {
+#define X(id, name, where) QV_NOT_SERVED_##id,
+    QV_NOT_SERVED_FIELDS(X)
+#undef X
+        QV_NOT_SERVED_COUNT
+};
+
+/* "prefetch"; a static text. */
+const char *qv_not_served_name(enum qv_not_served what);
+/* Fills msg with "Not implemented: NAME" and returns QV_ENOTIMPL. */
+int qv_not_served_fail(enum qv_not_served what, struct qv_errmsg *msg);
+
+struct qv_not_served_operation {
+    const char *name;
+    const char *method; /* "POST" */
+    const char *path;   /* "/collections/{}/facet" */
+    const char *grpc;   /* "Points/Facet", or "" */
+};
+/* The table above, constant. */
+extern const struct qv_not_served_operation qv_not_served_operations[];
+extern const size_t qv_not_served_operation_count;
+
+#endif
