@@ -18,11 +18,11 @@
 
 #include "base/buf.h"
 #include "core/env.h"
+#include "core/limits.h"
 #include "core/version.h"
 
 typedef uint64_t qv_lsn;
 
-#define QV_LOG_CHANGE_BYTES_MAX ((size_t)32 << 20) /* of one record */
 #define QV_LOG_PARTS_MAX 16
 
 struct qv_log;
@@ -74,7 +74,7 @@ QV_MUST_USE int qv_log_open(struct qv_env *env, const char *dir, const struct qv
 /* Adds a record to the open group: one copy of its parts, no I/O. *out (may be NULL) is the
  * position BEHIND the record: what to wait for, and "applied up to". QV_EBUSY: all buffers are
  * full, try again after the next completion; QV_ETOOBIG; or the error that stopped the log. The sum
- * of the parts is at most QV_LOG_CHANGE_BYTES_MAX. */
+ * of the parts is at most QV_RECORD_BYTES_MAX. */
 QV_MUST_USE int qv_log_append(struct qv_log *log, const struct qv_log_record *rec,
                               const struct qv_bytes *parts, size_t part_count, qv_lsn *out);
 
@@ -133,8 +133,8 @@ void qv_log_close(struct qv_log *log, void (*done)(void *arg, int err), void *ar
  * (the simulator after a crash). */
 void qv_log_abandon(struct qv_log *log);
 
-/* What `quiver check` does: reads every segment of a stopped log; 0 when every byte that must be
- * readable is. Writes nothing. */
+/* What `quiver check` does: reads every segment of a stopped log, calling config's on_record and
+ * on_damage; 0 when every byte that must be readable is. Writes nothing. */
 struct qv_log_summary {
     uint64_t segments;
     uint64_t records;
@@ -143,8 +143,8 @@ struct qv_log_summary {
     uint64_t clock; /* reserved high-water mark */
     uint64_t damages;
 };
-QV_MUST_USE int qv_log_check(struct qv_disk *disk, const char *dir, qv_lsn needed_from,
-                             qv_log_damage_f on_damage, void *arg, struct qv_log_summary *out,
+QV_MUST_USE int qv_log_check(struct qv_disk *disk, const char *dir,
+                             const struct qv_log_config *config, struct qv_log_summary *out,
                              struct qv_errmsg *msg);
 
 #endif

@@ -42,7 +42,8 @@ void qv_statefile_abort(
  * must be at most kind_version_max (QV_ENOTIMPL otherwise: written by a newer version). */
 QV_MUST_USE int qv_statefile_open(struct qv_disk *disk, const char *path, uint32_t kind,
                                   uint32_t kind_version_max, struct qv_statefile_reader **out,
-                                  struct qv_statefile_info *info, struct qv_errmsg *msg);
+                                  struct qv_errmsg *msg);
+struct qv_statefile_info qv_statefile_get_info(const struct qv_statefile_reader *r);
 /* Exactly n payload bytes, verified; QV_ECORRUPT when the payload ends before. */
 QV_MUST_USE int qv_statefile_read(struct qv_statefile_reader *r, void *p, size_t n,
                                   struct qv_errmsg *msg);
