@@ -10,13 +10,16 @@
  *                keys distinct; insertion order is kept
  *   all little-endian, unaligned.
  *
- * What is written by a builder or accepted by qv_doc_check is valid; every reader below relies on it
- * (they assert, they don't re-check). Bytes from disk or network pass qv_doc_check first. */
+ * What is written by a builder or accepted by qv_doc_check is valid; every reader below relies on
+ * it (they assert, they don't re-check). Bytes from disk or network pass qv_doc_check first. Any
+ * thread. */
 #ifndef QV_CORE_DOC_H
 #define QV_CORE_DOC_H
 
 #include "base/arena.h"
 #include "base/buf.h"
+
+#include <stdbool.h>
 
 enum qv_doc_type {
     QV_DOC_NULL,
@@ -52,9 +55,13 @@ struct qv_doc {
     size_t n;
 };
 
-/* Exactly one valid value of at most depth QV_DOC_DEPTH_MAX in p[0..n)? Otherwise QV_ECORRUPT with
- * the reason in msg. */
+/* Exactly one valid value in p[0..n), with at most QV_DOC_DEPTH_MAX containers around any scalar?
+ * Otherwise QV_ECORRUPT with the reason in msg (QV_ENOMEM: an object of more than 16 unsorted keys
+ * and no memory to compare them). Reports to nobody: whose bytes they are the caller knows, and
+ * tells by QV_CORRUPT where they were ours. */
 QV_MUST_USE int qv_doc_check(const void *p, size_t n, struct qv_errmsg *msg);
+/* The same for a value that will stand inside an object: one level less may nest in it. */
+QV_MUST_USE int qv_doc_check_member(const void *p, size_t n, struct qv_errmsg *msg);
 
 enum qv_doc_type qv_doc_type(struct qv_doc d);
 bool qv_doc_bool(struct qv_doc d);
@@ -69,18 +76,20 @@ struct qv_doc_iter {
     bool is_object;
 };
 void qv_doc_iter_init(struct qv_doc_iter *it, struct qv_doc container);
-bool qv_doc_next(struct qv_doc_iter *it, struct qv_str *key /* NULL for arrays */, struct qv_doc *out);
+bool qv_doc_next(struct qv_doc_iter *it, struct qv_str *key /* NULL for arrays */,
+                 struct qv_doc *out);
 bool qv_doc_find(struct qv_doc object, struct qv_str key, struct qv_doc *out);
 
-bool qv_doc_equal(struct qv_doc a, struct qv_doc b); /* same value; object order does not matter;
-                                                        int 1 and double 1.0 differ */
+/* Same value; object order does not matter; int 1 and double 1.0 differ. */
+bool qv_doc_equal(struct qv_doc a, struct qv_doc b);
 
 /* Builders: append to a qv_buf; begin/end patch the sizes. Keys of one object must be distinct
- * (the JSON and protobuf decoders keep the last of equal keys before they build). */
+ * (the JSON and protobuf decoders keep the last of equal keys before they build), text must be
+ * UTF-8. More than 4 GiB in one text or container fails the buffer. */
 void qv_doc_put_null(struct qv_buf *b);
 void qv_doc_put_bool(struct qv_buf *b, bool v);
 void qv_doc_put_int(struct qv_buf *b, int64_t v);
-void qv_doc_put_double(struct qv_buf *b, double v);
+void qv_doc_put_double(struct qv_buf *b, double v); /* Inf and NaN become null */
 void qv_doc_put_str(struct qv_buf *b, const char *p, size_t n);
 void qv_doc_put_doc(struct qv_buf *b, struct qv_doc v);
 size_t qv_doc_begin_array(struct qv_buf *b); /* gives a mark for end */
@@ -90,31 +99,44 @@ void qv_doc_put_key(struct qv_buf *b, const char *p, size_t n); /* then one valu
 void qv_doc_end_object(struct qv_buf *b, size_t mark, uint32_t count);
 #define QV_DOC_EMPTY_OBJECT_BYTES 9
 
-/* ---- paths: "a", "a.b", "a[]", "a[].b", "a[0].b", "\"quoted.key\".b" ---- */
+/* ---- paths ----
+ *
+ *   path := key step*      step := '.' key | '[' digits ']' | "[]"
+ *   key  := letters, digits, '_', '-' (beyond ASCII: anything) | '"' anything but '"' and '\\' '"'
+ *
+ * A key step reaches into objects only, an element step into arrays only: nothing is entered
+ * implicitly ("a.b" reaches nothing where a is an array; "a[].b" does). */
 
 struct qv_path_step {
-    struct qv_str key;   /* when kind is KEY */
-    uint32_t index;      /* when kind is INDEX */
+    struct qv_str key; /* KEY */
+    uint32_t index;    /* INDEX */
     enum { QV_STEP_KEY, QV_STEP_ALL, QV_STEP_INDEX } kind;
 };
 struct qv_path {
     const struct qv_path_step *steps;
-    uint32_t count; /* >= 1, <= QV_DOC_DEPTH_MAX */
+    uint32_t count; /* >= 1, <= QV_DOC_DEPTH_MAX; the first is a KEY */
 };
-/* Steps live in the arena, keys borrow text. QV_EINVAL with a reason on a malformed path. */
+/* Steps live in the arena, keys borrow text. QV_EINVAL with a reason on a malformed path,
+ * QV_ENOMEM. */
 QV_MUST_USE int qv_path_parse(struct qv_arena *a, struct qv_str text, struct qv_path *out,
                               struct qv_errmsg *msg);
 
-/* Calls visit for every value the path reaches in root (arrays met where a key is wanted are NOT
- * entered implicitly; "[]" enters them). Returns how many were visited; visit may stop it by false. */
+/* Calls visit for every value the path reaches in root (p == NULL reaches none), in document order.
+ * Returns how many were visited; visit may stop it by false. No allocation. */
 typedef bool (*qv_path_visit_f)(void *ctx, struct qv_doc value);
-size_t qv_path_walk(struct qv_doc root, const struct qv_path *path, qv_path_visit_f visit, void *ctx);
+size_t qv_path_walk(struct qv_doc root, const struct qv_path *path, qv_path_visit_f visit,
+                    void *ctx);
 
-/* root with the value(s) at path set to (merged: object keys of `value` put into the object at path,
- * as that API's set_payload with `key` does) / removed; appends the new root to out.
- * A missing object on the way is created by set. */
+/* Appends to out the object root (p == NULL: an empty one) with the keys of the object `value` put
+ * into every object that path reaches, null removing a key: that API's set_payload with `key`.
+ * Objects missing on the way are made; a value of the wrong type in the way gives place to an
+ * object (where a key is wanted) or to an empty array (where an element is); an index past the end
+ * does nothing. Keys keep their places, new ones come last. out must not hold root or value.
+ * QV_EINVAL: the result nests deeper than QV_DOC_DEPTH_MAX. QV_ENOMEM. out is as it was then. */
 QV_MUST_USE int qv_path_set(struct qv_doc root, const struct qv_path *path, struct qv_doc value,
                             struct qv_buf *out);
+/* Appends root without what path reaches. A path that ends in "[]" leaves an empty array; one that
+ * ends in an index removes nothing (it would not be idempotent). QV_ENOMEM. */
 QV_MUST_USE int qv_path_remove(struct qv_doc root, const struct qv_path *path, struct qv_buf *out);
 
 #endif
