@@ -1,8 +1,14 @@
-/* Filters: a tree of conditions over a point, as the API defines them.
+/* Filters: a tree of conditions over a point, as the API defines them. docs/filters.md has the
+ * whole table (operator x payload type); in short:
  *
- * A condition on a key is true when ANY value that its path reaches satisfies it; a path that ends in
- * an array looks at the array's elements too (as that API does). Evaluated on documents as they are
- * stored; no allocation, bounded depth. */
+ * A path reaches any number of values (doc.h). A condition on a key holds when ANY of them
+ * satisfies it; where a value is an array, MATCH*, RANGE look at its elements instead, one level,
+ * not deeper. Nothing reached (missing): only IS_EMPTY, KEY_IS_EMPTY{true} and KEY_IS_NULL{false}
+ * hold. A filter holds when all of must, none of must_not, one of should and min_should_min of
+ * min_should do; a list without conditions asks for nothing.
+ *
+ * Evaluated on documents as they are stored; no allocation; cost: the walk of each path. Immutable
+ * after seal: any number of threads may evaluate one filter. */
 #ifndef QV_CORE_FILTER_H
 #define QV_CORE_FILTER_H
 
@@ -12,17 +18,21 @@
 struct qv_filter;
 
 enum qv_cond_type {
-    QV_COND_MATCH,        /* value: string, int or bool */
-    QV_COND_MATCH_ANY,    /* in a list of strings or ints */
-    QV_COND_MATCH_EXCEPT, /* some value not in the list */
-    QV_COND_RANGE,        /* numbers; lt, gt, lte, gte */
-    QV_COND_VALUES_COUNT, /* of the value at key; lt, gt, lte, gte */
-    QV_COND_IS_EMPTY,     /* missing, null or [] */
-    QV_COND_IS_NULL,      /* null, or an array holding one */
-    QV_COND_HAS_ID,
-    QV_COND_HAS_VECTOR,
-    QV_COND_NESTED, /* sub-filter on each element of the array at key */
-    QV_COND_FILTER  /* sub-filter on the point */
+    QV_COND_MATCH,        /* equal to: string, int or bool; the int 1 and the double 1.0 differ */
+    QV_COND_MATCH_ANY,    /* in a list of strings or ints; an empty list: never */
+    QV_COND_MATCH_EXCEPT, /* not null and not in the list: what has another type is not in it */
+    QV_COND_RANGE,        /* numbers, ints as doubles; lt, gt, lte, gte */
+    QV_COND_VALUES_COUNT, /* array: its elements; null: 0; else 1; lt, gt, lte, gte */
+    QV_COND_IS_EMPTY,     /* every value reached, if any, is null or [] */
+    QV_COND_IS_NULL,      /* a value reached is null ([null] is not) */
+    QV_COND_HAS_ID,       /* false inside NESTED */
+    QV_COND_HAS_VECTOR,   /* false inside NESTED */
+    QV_COND_NESTED,       /* sub-filter on each object in the array at key, keys relative to it */
+    QV_COND_FILTER,       /* sub-filter on the same point (inside NESTED: the same object) */
+    QV_COND_KEY_IS_EMPTY, /* {"key": k, "is_empty": want}: a value reached is null or [], or is not;
+                             nothing reached is empty */
+    QV_COND_KEY_IS_NULL   /* {"key": k, "is_null": want}: a value reached is null or an array that
+                             holds null, or is not; nothing reached is not null */
 };
 
 struct qv_range {
@@ -44,16 +54,17 @@ struct qv_cond {
     union {
         struct qv_match match;
         struct {
-            const struct qv_match *items; /* all strings or all ints; sorted by qv_match_compare */
+            const struct qv_match *items; /* all strings or all ints; sorted by seal */
             uint32_t count;
         } any;
         struct qv_range range; /* RANGE, VALUES_COUNT */
         struct {
-            const struct qv_id *ids; /* sorted by qv_id_compare */
+            const struct qv_id *ids; /* sorted by seal */
             uint32_t count;
         } has_id;
-        struct qv_str vector; /* HAS_VECTOR: name, empty = unnamed */
+        struct qv_str vector;           /* HAS_VECTOR: name, empty = unnamed */
         const struct qv_filter *filter; /* NESTED, FILTER */
+        bool want;                      /* KEY_IS_EMPTY, KEY_IS_NULL */
     } u;
 };
 
@@ -71,7 +82,7 @@ struct qv_filter {
 #define QV_FILTER_CONDS_MAX 4096 /* in the whole tree */
 #define QV_FILTER_LIST_MAX 65536 /* items of any, except, has_id */
 
-int qv_match_compare(const struct qv_match *a, const struct qv_match *b);
+int qv_match_compare(const struct qv_match *a, const struct qv_match *b); /* type, then value */
 
 /* What a filter looks at. has_vector may be NULL (no vectors). */
 struct qv_filter_point {
@@ -81,10 +92,13 @@ struct qv_filter_point {
     void *ctx;
 };
 
-/* An empty filter (or NULL) matches everything. */
+/* An empty filter (or NULL) matches everything. Only sealed filters. */
 bool qv_filter_match(const struct qv_filter *f, const struct qv_filter_point *point);
 
-/* Called by the decoders when a tree is complete: bounds (depth, counts), sorts lists. QV_EINVAL. */
+/* Called by the decoders when a tree is complete, once, on the root: checks the bounds above, that
+ * lists hold one type and bounds are not NaN, and sorts the lists. It writes to the tree, which
+ * must lie in memory that may be written. The arena is not used at present. QV_EINVAL with a
+ * reason. */
 QV_MUST_USE int qv_filter_seal(struct qv_filter *f, struct qv_arena *a, struct qv_errmsg *msg);
 /* Does evaluating it need the payload at all? */
 bool qv_filter_needs_payload(const struct qv_filter *f);
