@@ -168,16 +168,24 @@ struct qv_hnsw_load_report {
     uint32_t reattached; /* kept nodes that had become unreachable and were linked again */
 };
 
+/* Where a load reads from, and what it may keep. */
+struct qv_hnsw_source {
+    qv_hnsw_read_f read;
+    void *read_arg;
+    qv_hnsw_keep_f keep; /* NULL keeps all that the file calls live */
+    void *keep_arg;
+};
+
 /* Reads a saved graph into a new one. Metric, dtype, dim, m and m0 of params must be the file's
- * (QV_EINVAL else); ef_construct, seed and max_slots are params'. Nodes that keep refuses are
- * dropped and their neighbours linked to substitutes. Every kept node is live and reachable
- * afterwards. rows must hold the rows of what is kept. Bytes that are not a graph: QV_ECORRUPT and
- * the reason in msg, whatever they are. QV_ELIMIT: a slot at or above max_slots; QV_ENOMEM.
- * report may be NULL. Gives *out. */
+ * (QV_EINVAL else); ef_construct, seed and max_slots are params'. Nodes that keep refuses, and
+ * those that were dead when saved, are dropped and their neighbours linked to substitutes. Every
+ * kept node is live and reachable afterwards; a slot of the owner's that is not LIVE then
+ * (slot_state) was not in the file and is to be inserted. rows must hold the rows of what is kept.
+ * Bytes that are not a graph: QV_ECORRUPT with the reason in msg, whatever they are. QV_ELIMIT: a
+ * slot at or above max_slots; QV_ENOMEM; what read returned. report may be NULL. Gives *out. */
 int qv_hnsw_load(const struct qv_hnsw_params *params, const struct qv_rows *rows,
-                 struct qv_hnsw_ctx *ctx, qv_hnsw_read_f read, void *read_arg, qv_hnsw_keep_f keep,
-                 void *keep_arg, struct qv_hnsw **out, struct qv_hnsw_load_report *report,
-                 struct qv_errmsg *msg) QV_MUST_USE;
+                 const struct qv_hnsw_source *source, struct qv_hnsw **out,
+                 struct qv_hnsw_load_report *report, struct qv_errmsg *msg) QV_MUST_USE;
 
 /* ---- check ---- */
 

@@ -1,0 +1,293 @@
+/* Taking nodes out, in place.
+ *
+ * remove only clears the live mark. repair then unlinks: it looks for the nodes that link here
+ * among the node's neighbours, theirs, and what a search for its own row meets, until the in-count
+ * says that all are found; if some stay hidden it looks at every node. In each finder's list the
+ * link is replaced by up to SUBSTITUTES of the node's own neighbours (the nearest ones that the
+ * selection rule lets in), as in IP-DiskANN (Xu et al. 2025, arXiv 2502.13826), which searches only
+ * and leaves what it does not find; the in-counts make it exact. A node that loses its last link by
+ * this is attached anew.
+ *
+ * Repairs of different slots may run at once, beside inserts and searches. */
+#include "index/hnsw_delete.h"
+
+#include "base/qv_assert.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define SUBSTITUTES 3u
+#define SUBSTITUTES_TRIED 8u
+
+int qv_hnsw_remove(struct qv_hnsw *h, qv_slot slot)
+{
+    if (slot >= atomic_load_explicit(&h->usable_slots, memory_order_acquire))
+        return QV_ENOTFOUND;
+    /* Counted first: a search that sees no dead node does not look at live marks on its way. */
+    atomic_fetch_add_explicit(&h->dead_count, 1, memory_order_acq_rel);
+    if (!qv_live_clear(h, slot)) {
+        atomic_fetch_sub_explicit(&h->dead_count, 1, memory_order_acq_rel);
+        return QV_ENOTFOUND;
+    }
+    atomic_fetch_sub_explicit(&h->live_count, 1, memory_order_relaxed);
+    return 0;
+}
+
+/* ---- one link replaced ---- */
+
+/* The leaving node's neighbours that z does not have, into ctx->chosen. Dead ones are better than
+ * none: the path through them holds until their own repair finds its way around. */
+static uint32_t gather_substitutes(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                                   const struct qv_leaving *p, qv_slot z, uint32_t n, bool live)
+{
+    uint32_t cands = 0;
+    for (uint32_t i = 0; i < p->n; i++) {
+        bool not = p->out[i] == z || qv_live_get(h, p->out[i]) != live ||
+                   qv_node_state(h, p->out[i]) != QV_NODE_LINKED;
+        for (uint32_t j = 0; j < n && !not ; j++)
+            not = ctx->list[j] == p->out[i];
+        if (!not )
+            ctx->chosen[cands++] = p->out[i];
+    }
+    return cands;
+}
+
+/* Up to SUBSTITUTES of the leaving node's neighbours for z's list (n links in ctx->list), claimed,
+ * into ctx->chosen. */
+static uint32_t choose_substitutes(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                                   const struct qv_leaving *p, qv_slot z, uint32_t n)
+{
+    uint32_t cands = gather_substitutes(h, ctx, p, z, n, true);
+    if (cands == 0)
+        cands = gather_substitutes(h, ctx, p, z, n, false);
+    qv_link_rank(h, ctx, z, ctx->chosen, cands, ctx->near);
+    uint32_t got = 0;
+    for (uint32_t i = 0; i < cands && i < SUBSTITUTES_TRIED && got < SUBSTITUTES; i++) {
+        qv_slot w = qv_cand_slot(ctx->near[i]);
+        const uint8_t *row = qv_code_row(h, w);
+        bool covered = false;
+        for (uint32_t j = 0; j < n + got && !covered; j++) {
+            qv_slot other = j < n ? ctx->list[j] : ctx->chosen[j - n];
+            if (qv_node_state(h, other) != QV_NODE_LINKED)
+                continue; /* leaves too; after a load its row may not be there any more */
+            ctx->work.distances++;
+            covered = h->codes.dist(row, qv_code_row(h, other), h->codes.dim) <
+                      qv_cand_dist(ctx->near[i]);
+        }
+        /* The first goes in even when covered, so that z's degree does not wear away. */
+        bool fill = got == 0 && (i + 1 == cands || i + 1 == SUBSTITUTES_TRIED);
+        if (fill)
+            w = qv_cand_slot(ctx->near[0]);
+        if ((!covered || fill) && qv_in_claim(h, w, p->level))
+            ctx->chosen[got++] = w;
+    }
+    return got;
+}
+
+void qv_leaving_replace(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p, qv_slot z)
+{
+    if (z == p->slot || qv_list_find(h, z, p->level, p->slot) == qv_list_cap(h, p->level))
+        return;
+    uint32_t n = qv_list_copy(h, z, p->level, ctx->list);
+    uint32_t subs = choose_substitutes(h, ctx, p, z, n);
+    bool gone = false;
+    uint32_t used = 0;
+    qv_node_lock(h, z);
+    enum qv_node_state state = qv_node_state(h, z);
+    if (qv_state_in_graph(state)) {
+        _Atomic uint32_t *list = qv_list(h, z, p->level);
+        const uint32_t cap = qv_list_cap(h, p->level);
+        n = qv_list_copy(h, z, p->level, ctx->list);
+        uint32_t at = qv_list_find(h, z, p->level, p->slot);
+        gone = at < cap;
+        if (gone)
+            qv_list_cut(list, at, n--);
+        for (; gone && state == QV_NODE_LINKED && used < subs && n < cap; used++) {
+            if (qv_list_find(h, z, p->level, ctx->chosen[used]) < cap)
+                break; /* someone was faster: what is left is given back */
+            qv_list_put(list, n++, ctx->chosen[used]);
+        }
+    }
+    qv_node_unlock(h, z);
+    if (gone)
+        (void)qv_in_drop(h, p->slot, p->level);
+    if (gone && n == 0 && p->level == 0 && p->starved_n < QV_LEAVING_STARVED_MAX)
+        p->starved[p->starved_n++] = z;
+    for (uint32_t i = used; i < subs; i++)
+        (void)qv_in_drop(h, ctx->chosen[i], p->level);
+}
+
+void qv_leaving_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+{
+    for (uint32_t i = 0; i < p->starved_n; i++) {
+        if (qv_node_state(h, p->starved[i]) != QV_NODE_LINKED)
+            continue;
+        int err = qv_link_attach(h, ctx, p->starved[i]);
+        QV_ASSERT(err == 0); /* the repair has grown the context to what this takes */
+    }
+    p->starved_n = 0;
+}
+
+/* ---- finding who links here ---- */
+
+static void replace_near(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+{
+    qv_slot second[QV_HNSW_M0_MAX];
+    for (uint32_t i = 0; i < p->n; i++)
+        qv_leaving_replace(h, ctx, p, p->out[i]);
+    for (uint32_t i = 0; i < p->n && qv_in_get(h, p->slot, p->level) > 0; i++) {
+        uint32_t n = qv_list_copy(h, p->out[i], p->level, second);
+        for (uint32_t j = 0; j < n; j++)
+            if (qv_walk_visit(ctx, second[j]))
+                qv_leaving_replace(h, ctx, p, second[j]);
+    }
+}
+
+static int replace_by_search(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+{
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+    if (entry == QV_ENTRY_NONE || qv_entry_level(entry) < p->level)
+        return 0;
+    int err = qv_walk_begin(h, ctx);
+    if (err != 0)
+        return err;
+    const uint8_t *row = qv_code_row(h, p->slot);
+    qv_cand start = qv_walk_descend(h, ctx, row, entry, p->level);
+    err = qv_walk_level(h, ctx, row, start, p->level, h->params.ef_construct, NULL);
+    if (err != 0)
+        return err;
+    for (uint32_t i = 0; i < ctx->pool.n && qv_in_get(h, p->slot, p->level) > 0; i++)
+        qv_leaving_replace(h, ctx, p, qv_cand_slot(ctx->pool.at[i]));
+    return 0;
+}
+
+/* Everyone. Links claimed before the node began to leave may still be on their way into a list, so
+ * the count decides when it is over. */
+static void replace_everywhere(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+{
+    while (qv_in_get(h, p->slot, p->level) > 0) {
+        ctx->work.full_scans++;
+        uint32_t bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
+        for (qv_slot z = 0; z < bound && qv_in_get(h, p->slot, p->level) > 0; z++) {
+            uint32_t word = qv_node_word(h, z);
+            if (qv_state_in_graph(qv_word_state(word)) && qv_word_level(word) >= p->level)
+                qv_leaving_replace(h, ctx, p, z);
+        }
+        if (qv_in_get(h, p->slot, p->level) > 0)
+            sched_yield();
+    }
+}
+
+/* ---- the entry point ---- */
+
+/* After this the slot is not the entry. */
+static void move_entry(struct qv_hnsw *h, qv_slot slot)
+{
+    /* The lock also where it is not: another repair may just be handing the entry over to this
+     * slot, having seen it LINKED. */
+    pthread_mutex_lock(&h->top_lock);
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+    if (entry != QV_ENTRY_NONE && qv_entry_slot(entry) == slot) {
+        uint32_t level = qv_entry_level(entry);
+        qv_slot to = QV_SLOT_NONE;
+        const _Atomic uint32_t *list = qv_list(h, slot, level);
+        for (uint32_t i = 0; i < qv_list_cap(h, level) && to == QV_SLOT_NONE; i++) {
+            qv_slot s = qv_list_get(list, i);
+            if (s == QV_SLOT_NONE)
+                break;
+            if (qv_node_state(h, s) == QV_NODE_LINKED && qv_live_get(h, s))
+                to = s;
+        }
+        if (to == QV_SLOT_NONE)
+            to = qv_entry_highest(h, slot);
+        entry = to == QV_SLOT_NONE ? QV_ENTRY_NONE : qv_entry_pack(to, qv_node_level(h, to));
+        atomic_store_explicit(&h->entry, entry, memory_order_release);
+    }
+    pthread_mutex_unlock(&h->top_lock);
+}
+
+/* ---- repair ---- */
+
+static int begin_leaving(struct qv_hnsw *h, qv_slot slot)
+{
+    if (slot >= atomic_load_explicit(&h->usable_slots, memory_order_acquire))
+        return QV_ENOTFOUND;
+    qv_node_lock(h, slot);
+    enum qv_node_state state = qv_node_state(h, slot);
+    bool dead = qv_state_in_graph(state) && !qv_live_get(h, slot);
+    if (dead)
+        qv_node_set_state(h, slot, QV_NODE_UNLINKING); /* again, after a QV_ENOMEM */
+    qv_node_unlock(h, slot);
+    return dead ? 0 : QV_ENOTFOUND;
+}
+
+static int unlink_level(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uint32_t level)
+{
+    qv_slot out[QV_HNSW_M0_MAX];
+    struct qv_leaving p = {.slot = slot, .level = level, .out = out};
+    qv_node_lock(h, slot);
+    p.n = qv_list_copy(h, slot, level, out);
+    qv_node_unlock(h, slot);
+    if (qv_in_get(h, slot, level) == 0)
+        return 0;
+    int err = qv_walk_begin(h, ctx);
+    if (err != 0)
+        return err;
+    replace_near(h, ctx, &p);
+    if (qv_in_get(h, slot, level) > 0)
+        err = replace_by_search(h, ctx, &p);
+    if (err == 0)
+        replace_everywhere(h, ctx, &p);
+    qv_leaving_feed(h, ctx, &p);
+    return err;
+}
+
+void qv_leaving_finish(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
+{
+    qv_slot out[QV_HNSW_M0_MAX];
+    qv_node_lock(h, slot);
+    qv_node_set_state(h, slot, QV_NODE_UNLINKED);
+    uint32_t n = 0;
+    for (uint32_t l = qv_node_level(h, slot) + 1; l-- > 0;) {
+        n = qv_list_copy(h, slot, l, out);
+        for (uint32_t i = 0; i < n; i++) {
+            if (qv_in_drop(h, out[i], l) > 0 || l > 0)
+                out[i] = QV_SLOT_NONE;
+        }
+    }
+    qv_node_unlock(h, slot);
+    atomic_fetch_sub_explicit(&h->dead_count, 1, memory_order_acq_rel);
+    for (uint32_t i = 0; i < n; i++) {
+        if (out[i] == QV_SLOT_NONE || qv_node_state(h, out[i]) != QV_NODE_LINKED)
+            continue;
+        int err = qv_link_attach(h, ctx, out[i]);
+        QV_ASSERT(err == 0); /* the repair has grown the context to what this takes */
+    }
+}
+
+int qv_hnsw_repair(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
+{
+    /* First the memory that qv_leaving_finish must not fail for. */
+    int err = qv_cands_reserve(&ctx->pool, h->params.ef_construct);
+    if (err == 0)
+        err = qv_walk_begin(h, ctx);
+    if (err == 0)
+        err = begin_leaving(h, slot);
+    if (err != 0)
+        return err;
+    move_entry(h, slot);
+    for (uint32_t l = 0; l <= qv_node_level(h, slot) && err == 0; l++)
+        err = unlink_level(h, ctx, slot, l);
+    if (err == 0)
+        qv_leaving_finish(h, ctx, slot);
+    return err;
+}
+
+int qv_hnsw_release(struct qv_hnsw *h, qv_slot slot)
+{
+    if (slot >= atomic_load_explicit(&h->usable_slots, memory_order_acquire) ||
+        qv_node_state(h, slot) != QV_NODE_UNLINKED)
+        return QV_ENOTFOUND;
+    qv_node_free_slot(h, slot);
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* Private to src/index: the steps by which a node leaves, shared by repair and load. */
+#ifndef QV_INDEX_HNSW_DELETE_H
+#define QV_INDEX_HNSW_DELETE_H
+
+#include "index/hnsw_link.h"
+
+#define QV_LEAVING_STARVED_MAX 64u
+
+/* A node that leaves (UNLINKING), on one level. Its row is not read here: after a load it may be
+ * gone. */
+struct qv_leaving {
+    qv_slot slot;
+    uint32_t level;
+    uint32_t n;
+    const qv_slot *out; /* its links when it began to leave; borrowed */
+    uint32_t starved_n; /* nodes left without any link of their own on level 0 */
+    qv_slot starved[QV_LEAVING_STARVED_MAX];
+};
+
+/* In z's list: the leaving node out, up to three of its neighbours in. Nothing if z has no such
+ * link. */
+void qv_leaving_replace(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p,
+                        qv_slot z);
+
+/* Gives the starved new links. ctx must have walked this graph at ef_construct (no failure then).
+ */
+void qv_leaving_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p);
+
+/* UNLINKING -> UNLINKED: its own links count no more; who has lost the last one on level 0 by that
+ * is attached. ctx as above. */
+void qv_leaving_finish(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot);
+
+#endif

@@ -1,0 +1,130 @@
+/* Insertion: find neighbours on every level, write the node's own lists, then let others link to
+ * it.
+ *
+ * Nothing is locked while neighbours are sought. The node becomes reachable by its first back link,
+ * and by then its lists are complete on every level: a search that comes by it on a high level
+ * never falls into an empty one below (the paper links level by level from the top).
+ *
+ * Who raises the entry's level, and who finds the graph empty, holds top_lock to its end, so that
+ * no two build tops that don't know each other. */
+#include "index/hnsw_link.h"
+
+#include "base/qv_assert.h"
+
+struct insertion {
+    qv_slot slot;
+    uint32_t level;
+    uint32_t counts[QV_HNSW_LEVEL_MAX + 1]; /* picks on each level: ctx->picks.at[level * m ...] */
+};
+
+/* ctx->picks: the links the node shall have on levels top .. 0. */
+static int find_neighbours(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,
+                           uint64_t entry)
+{
+    const uint8_t *row = qv_code_row(h, ins->slot);
+    const uint32_t m = h->params.m;
+    int err = qv_cands_reserve(&ctx->picks, (ins->level + 1) * m);
+    if (err != 0)
+        return err;
+    uint32_t top = qv_entry_level(entry) < ins->level ? qv_entry_level(entry) : ins->level;
+    qv_cand start = qv_walk_descend(h, ctx, row, entry, top);
+    for (uint32_t l = top + 1; l-- > 0;) {
+        err = qv_walk_begin(h, ctx);
+        if (err != 0)
+            return err;
+        err = qv_walk_level(h, ctx, row, start, l, h->params.ef_construct, NULL);
+        if (err != 0)
+            return err;
+        QV_ASSERT(ctx->pool.n > 0);
+        for (uint32_t i = 0; i < ctx->pool.n; i++)
+            ctx->pool.at[i] &= ~QV_CAND_EXPANDED;
+        start = ctx->pool.at[0];
+        ins->counts[l] = qv_link_select(h, ctx, ins->slot, ctx->pool.at, ctx->pool.n, m,
+                                        &ctx->picks.at[(size_t)l * m]);
+    }
+    return 0;
+}
+
+/* The node's own lists, of neighbours that still may be linked to. Nobody reads them yet. */
+static void write_own_lists(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins)
+{
+    for (uint32_t l = 0; l <= ins->level; l++) {
+        qv_cand *picks = &ctx->picks.at[(size_t)l * h->params.m];
+        _Atomic uint32_t *list = qv_list(h, ins->slot, l);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < ins->counts[l]; i++) {
+            if (!qv_in_claim(h, qv_cand_slot(picks[i]), l))
+                continue;
+            qv_list_put(list, n, qv_cand_slot(picks[i]));
+            picks[n++] = picks[i];
+        }
+        ins->counts[l] = n;
+    }
+}
+
+static void become_linked(struct qv_hnsw *h, qv_slot slot)
+{
+    qv_node_lock(h, slot);
+    qv_node_set_state(h, slot, QV_NODE_LINKED);
+    qv_node_unlock(h, slot);
+    qv_live_set(h, slot);
+    atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
+}
+
+static int link_in(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,
+                   uint64_t entry)
+{
+    if (entry != QV_ENTRY_NONE) {
+        int err = find_neighbours(h, ctx, ins, entry);
+        if (err != 0)
+            return err;
+        write_own_lists(h, ctx, ins);
+    }
+    become_linked(h, ins->slot);
+    for (uint32_t l = 0; l <= ins->level; l++) {
+        for (uint32_t i = 0; i < ins->counts[l]; i++) {
+            qv_slot from = qv_cand_slot(ctx->picks.at[(size_t)l * h->params.m + i]);
+            qv_link_add(h, ctx, from, ins->slot, l);
+        }
+    }
+    return 0;
+}
+
+int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uint32_t generation)
+{
+    struct insertion ins = {.slot = slot};
+    if (slot >= h->params.max_slots)
+        return QV_ELIMIT;
+    ins.level = qv_node_draw_level(&h->params, slot, generation);
+    int err = qv_node_claim_slot(h, slot, generation, &ins.level);
+    if (err != 0)
+        return err;
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+    bool top = false;
+    if (entry == QV_ENTRY_NONE || qv_entry_level(entry) < ins.level) {
+        pthread_mutex_lock(&h->top_lock);
+        entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+        top = entry == QV_ENTRY_NONE || qv_entry_level(entry) < ins.level;
+        if (!top)
+            pthread_mutex_unlock(&h->top_lock);
+    }
+    err = link_in(h, ctx, &ins, entry);
+    if (top) {
+        if (err == 0)
+            atomic_store_explicit(&h->entry, qv_entry_pack(slot, ins.level), memory_order_release);
+        pthread_mutex_unlock(&h->top_lock);
+    }
+    if (err != 0) {
+        qv_node_free_slot(h, slot);
+        return err;
+    }
+    /* All whom we knew may have left meanwhile, or had better links than us. */
+    if (qv_in_get(h, slot, 0) == 0) {
+        err = qv_link_attach(h, ctx, slot);
+        QV_ASSERT(err == 0 || entry == QV_ENTRY_NONE); /* its memory is what the walk above had */
+    }
+    entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+    if (entry == QV_ENTRY_NONE || qv_entry_level(entry) < ins.level) /* a repair lowered it */
+        qv_entry_offer(h, slot);
+    return 0;
+}

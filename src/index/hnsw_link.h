@@ -1,0 +1,48 @@
+/* Private to src/index: which links a node gets, and changing lists while others read them. */
+#ifndef QV_INDEX_HNSW_LINK_H
+#define QV_INDEX_HNSW_LINK_H
+
+#include "index/hnsw_walk.h"
+
+/* Chooses at most max of near[0, n), ascending by distance to `slot`, into out (room for max; may
+ * be near itself), ascending. All of them when they are at most max. Else the paper's algorithm 4:
+ * a candidate stays when it is nearer to `slot` than to everything chosen before it, so that links
+ * point into different directions; at most a quarter are rows equal to slot's own, so that heaps of
+ * equal rows keep links to the rest of the graph. Returns how many. */
+uint32_t qv_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+                        const qv_cand *near, uint32_t n, uint32_t max, qv_cand *out);
+
+/* Links from -> to on a level, choosing anew among all links when from's list is full. What would
+ * lose its last link by that is kept, or handed over to `to`. Does nothing when either is leaving
+ * the graph. Clobbers ctx's neighbourhood arrays. */
+void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
+                 uint32_t level);
+
+/* Appends to `from`'s list if there is room and the link is new; false when it did not. */
+bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level);
+
+/* Takes the link from -> to out, if it is there and counted. */
+void qv_link_remove(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level);
+
+/* Gives a linked node a link from a near node on level 0, whether or not others link to it, and
+ * links of its own if it has none; makes it the entry where there is none. Walks the graph;
+ * clobbers ctx. QV_ENOMEM. */
+int qv_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot) QV_MUST_USE;
+
+/* Makes a linked node the entry if there is none or a lower one. Takes top_lock. */
+void qv_entry_offer(struct qv_hnsw *h, qv_slot slot);
+
+/* The highest linked node other than `but`, live ones first; QV_SLOT_NONE when there is none.
+ * Looks at every node. */
+qv_slot qv_entry_highest(const struct qv_hnsw *h, qv_slot but);
+
+static inline const uint8_t *qv_code_row(const struct qv_hnsw *h, qv_slot slot)
+{
+    return qv_rows_at(&h->codes.rows, slot);
+}
+
+/* Distances of n slots to a slot's row as candidates, ascending, into out (room for n). */
+void qv_link_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+                  const qv_slot *others, uint32_t n, qv_cand *out);
+
+#endif
