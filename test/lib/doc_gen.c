@@ -99,8 +99,13 @@ static void put_array(struct qv_buf *b, struct qv_rng *rng, unsigned depth)
 {
     uint32_t n = (uint32_t)qv_rng_below(rng, 4);
     size_t mark = qv_doc_begin_array(b);
-    for (uint32_t i = 0; i < n; i++)
-        doc_gen_random(b, rng, depth - 1);
+    const bool objects = depth > 1 && qv_rng_below(rng, 2) == 0; /* what "[].key" and nested like */
+    for (uint32_t i = 0; i < n; i++) {
+        if (objects)
+            doc_gen_random_object(b, rng, depth - 1);
+        else
+            doc_gen_random(b, rng, depth - 1);
+    }
     qv_doc_end_array(b, mark, n);
 }
 

@@ -540,7 +540,7 @@ static void test_random_pairs(void **state)
                                           .has_vector = has_vector,
                                           .ctx = &bits};
         matched += both_say(random_filter(&rng, 2), &p);
-        for (int k = 0; k < 4; k++) { /* and conditions by themselves */
+        for (int k = 0; k < 8; k++) { /* and conditions by themselves */
             struct qv_cond c = random_cond(&rng, 2);
             by_type[c.type][both_say(only(c), &p)]++;
         }
