@@ -24,6 +24,7 @@
 typedef uint64_t qv_lsn;
 
 #define QV_LOG_PARTS_MAX 16
+#define QV_LOG_FROM_OLDEST UINT64_MAX /* replay_from: whatever is still there */
 
 struct qv_log;
 
