@@ -1,7 +1,7 @@
-/* The walk follows protobuf-c 1.4's unpacking allocation by allocation: the message itself, its list
- * of scanned members (16 on the stack, then slabs that double), one array per repeated field, one
- * block per string or bytes field and per unknown field. The arena gives 16-byte blocks and takes
- * nothing back, so sizes are rounded and transient slabs count. */
+/* The walk follows protobuf-c 1.4's unpacking allocation by allocation: the message itself, its
+ * list of scanned members (16 on the stack, then slabs that double), one array per repeated field,
+ * one block per string or bytes field and per unknown field. The arena gives 16-byte blocks and
+ * takes nothing back, so sizes are rounded and transient slabs count. */
 #include "wire/pb_guard.h"
 
 #include "base/qv_assert.h"
@@ -280,8 +280,8 @@ static void arena_keep(void *ctx, void *p)
     (void)p;
 }
 
-int qv_pb_unpack(const ProtobufCMessageDescriptor *desc, struct qv_bytes in,
-                 struct qv_arena *arena, ProtobufCMessage **out, struct qv_errmsg *msg)
+int qv_pb_unpack(const ProtobufCMessageDescriptor *desc, struct qv_bytes in, struct qv_arena *arena,
+                 ProtobufCMessage **out, struct qv_errmsg *msg)
 {
     struct qv_pb_limits limits = {.depth_max = QV_PB_DEPTH_MAX,
                                   .messages_max = QV_PB_MESSAGES_MAX,
@@ -296,8 +296,7 @@ int qv_pb_unpack(const ProtobufCMessageDescriptor *desc, struct qv_bytes in,
     if (m == NULL && arena->failed)
         return qv_fail(msg, QV_ENOMEM, "no memory to decode a message of %zu bytes", in.n);
     if (m == NULL)
-        return qv_fail(msg, QV_EBADREQ, "failed to decode Protobuf message: %s",
-                       desc->short_name);
+        return qv_fail(msg, QV_EBADREQ, "failed to decode Protobuf message: %s", desc->short_name);
     *out = m;
     return 0;
 }

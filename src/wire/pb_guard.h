@@ -1,9 +1,9 @@
 /* What stands between the network and protobuf-c.
  *
- * protobuf-c unpacks recursively and without a limit: filters nested 10,000 deep overflow the stack,
- * a run of empty submessages grows fifty times and more, a float array sent element by element grows
- * tenfold. So every message is walked once before it is unpacked, by its descriptor and without an
- * allocation, and refused when it
+ * protobuf-c unpacks recursively and without a limit: filters nested 10,000 deep overflow the
+ * stack, a run of empty submessages grows fifty times and more, a float array sent element by
+ * element grows tenfold. So every message is walked once before it is unpacked, by its descriptor
+ * and without an allocation, and refused when it
  *   - is nested deeper than depth_max, or holds more than messages_max submessages,
  *   - would make unpacking allocate more than bytes_max (the estimate is never below what
  *     protobuf-c then takes from the arena; test_pb_guard holds it to that),
@@ -46,10 +46,10 @@ QV_MUST_USE int qv_pb_guard(const ProtobufCMessageDescriptor *desc, struct qv_by
                             const struct qv_pb_limits *limits, struct qv_pb_cost *cost,
                             struct qv_errmsg *msg);
 
-/* Guards `in` with the limits above and what is left in the arena, then unpacks it there. *out lives
- * in the arena and is never freed by itself. QV_ENOMEM when the arena can't get its memory. */
+/* Guards `in` with the limits above and what is left in the arena, then unpacks it there. *out
+ * lives in the arena and is never freed by itself. QV_ENOMEM when the arena can't get its memory.
+ */
 QV_MUST_USE int qv_pb_unpack(const ProtobufCMessageDescriptor *desc, struct qv_bytes in,
-                             struct qv_arena *arena, ProtobufCMessage **out,
-                             struct qv_errmsg *msg);
+                             struct qv_arena *arena, ProtobufCMessage **out, struct qv_errmsg *msg);
 
 #endif

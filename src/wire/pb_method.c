@@ -5,6 +5,7 @@
 #include "proto/quiver_points.pb-c.h"
 #include "wire/not_served.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 struct method {

@@ -42,8 +42,8 @@ enum qv_pb_call {
         QV_PB_CALL_COUNT
 };
 
-/* "/qdrant.Points/Upsert" -> its call. QV_ENOTIMPL ("Not implemented: NAME") for a call that the API
- * has and we don't serve, QV_ENOTFOUND for any other path. path need not be NUL-terminated. */
+/* "/qdrant.Points/Upsert" -> its call. QV_ENOTIMPL ("Not implemented: NAME") for a call that the
+ * API has and we don't serve, QV_ENOTFOUND for any other path. path need not be NUL-terminated. */
 QV_MUST_USE int qv_pb_method_find(const char *path, size_t n, enum qv_pb_call *out,
                                   struct qv_errmsg *msg);
 

@@ -13,7 +13,7 @@
 #include "core/api.h"
 #include "wire/pb_method.h"
 
-struct qv_pb_index_req { /* CREATE_INDEX, DELETE_INDEX */
+struct qv_pb_index_req {           /* CREATE_INDEX, DELETE_INDEX */
     struct qv_payload_index index; /* number unset; DELETE_INDEX: only field */
     bool wait;
     enum qv_ordering ordering;

@@ -1,0 +1,470 @@
+#include "wire/pb_request.h"
+
+#include "base/qv_assert.h"
+#include "core/limits.h"
+#include "proto/quiver_health.pb-c.h"
+#include "wire/not_served.h"
+#include "wire/pb_config.h"
+#include "wire/pb_guard.h"
+#include "wire/pb_point.h"
+#include "wire/pb_write.h"
+
+#include <math.h>
+
+#define LIMIT_DEFAULT 10u
+
+typedef int decode_f(struct qv_pb_ctx *c, const ProtobufCMessage *base, struct qv_pb_request *out);
+
+static int set_collection(struct qv_pb_ctx *c, const char *name, struct qv_pb_request *out)
+{
+    out->collection = qv_pb_str(name);
+    if (out->collection.n == 0)
+        return qv_fail(c->msg, QV_EVALIDATION, "collection_name: must not be empty");
+    if (out->collection.n > QV_NAME_BYTES_MAX)
+        return qv_fail(c->msg, QV_EVALIDATION, "collection_name: longer than %u bytes",
+                       QV_NAME_BYTES_MAX);
+    return 0;
+}
+
+/* ---- service and collections ---- */
+
+static int decode_none(struct qv_pb_ctx *c, const ProtobufCMessage *base, struct qv_pb_request *out)
+{
+    (void)c;
+    (void)base;
+    (void)out;
+    return 0;
+}
+
+static int decode_grpc_health(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                              struct qv_pb_request *out)
+{
+    (void)c;
+    out->u.service = qv_pb_str(((const QvPbGrpc__HealthCheckRequest *)base)->service);
+    return 0;
+}
+
+static int decode_collection_get(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                 struct qv_pb_request *out)
+{
+    return set_collection(c, ((const QvPb__GetCollectionInfoRequest *)base)->collection_name, out);
+}
+
+static int decode_collection_exists(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                    struct qv_pb_request *out)
+{
+    return set_collection(c, ((const QvPb__CollectionExistsRequest *)base)->collection_name, out);
+}
+
+static int decode_collection_delete(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                    struct qv_pb_request *out)
+{
+    const QvPb__DeleteCollection *m = (const QvPb__DeleteCollection *)base;
+    int err = set_collection(c, m->collection_name, out);
+    return err != 0 ? err : qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+}
+
+static int decode_collection_create(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                    struct qv_pb_request *out)
+{
+    const QvPb__CreateCollection *m = (const QvPb__CreateCollection *)base;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+    return err != 0 ? err : qv_pb_config(c, m, &out->u.config);
+}
+
+static int decode_create_index(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                               struct qv_pb_request *out)
+{
+    const QvPb__CreateFieldIndexCollection *m = (const QvPb__CreateFieldIndexCollection *)base;
+    struct qv_pb_index_req *req = &out->u.index;
+    int err = set_collection(c, m->collection_name, out);
+    req->wait = m->has_wait && m->wait;
+    if (err == 0)
+        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &req->timeout_ms);
+    if (err == 0)
+        err = qv_pb_ordering(c, m->ordering, &req->ordering);
+    return err != 0 ? err : qv_pb_index(c, m, &req->index);
+}
+
+static int decode_delete_index(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                               struct qv_pb_request *out)
+{
+    const QvPb__DeleteFieldIndexCollection *m = (const QvPb__DeleteFieldIndexCollection *)base;
+    struct qv_pb_index_req *req = &out->u.index;
+    int err = set_collection(c, m->collection_name, out);
+    req->wait = m->has_wait && m->wait;
+    if (err == 0)
+        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &req->timeout_ms);
+    if (err == 0)
+        err = qv_pb_ordering(c, m->ordering, &req->ordering);
+    req->index.field = qv_pb_str(m->field_name);
+    if (err == 0 && req->index.field.n == 0)
+        err = qv_fail(c->msg, QV_EVALIDATION, "field_name: must not be empty");
+    return err;
+}
+
+/* ---- reads ---- */
+
+static int read_opts(struct qv_pb_ctx *c, bool has_timeout, uint64_t timeout,
+                     const QvPb__ReadConsistency *consistency, struct qv_read_opts *out)
+{
+    int err = qv_pb_timeout(c, has_timeout, timeout, &out->timeout_ms);
+    return err != 0 ? err : qv_pb_consistency(c, consistency, &out->consistency_factor);
+}
+
+static int check_limit(struct qv_pb_ctx *c, uint64_t limit, uint64_t offset)
+{
+    if (limit == 0)
+        return qv_fail(c->msg, QV_EVALIDATION, "limit: must be at least 1");
+    if (limit > QV_LIMIT_MAX || offset > QV_LIMIT_MAX - limit)
+        return qv_fail(c->msg, QV_EVALIDATION, "limit: with offset at most %u", QV_LIMIT_MAX);
+    return 0;
+}
+
+static int decode_get(struct qv_pb_ctx *c, const ProtobufCMessage *base, struct qv_pb_request *out)
+{
+    const QvPb__GetPoints *m = (const QvPb__GetPoints *)base;
+    struct qv_get_req *req = &out->u.get;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
+    if (err == 0)
+        err = qv_pb_ids(c, m->ids, m->n_ids, &req->ids, &req->id_count);
+    if (err == 0)
+        err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_NONE, &req->with_payload);
+    if (err == 0)
+        err = qv_pb_vector_select(c, m->with_vectors, &req->with_vector);
+    return err != 0 ? err
+                    : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &req->opts);
+}
+
+static int decode_scroll(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                         struct qv_pb_request *out)
+{
+    const QvPb__ScrollPoints *m = (const QvPb__ScrollPoints *)base;
+    struct qv_scroll_req *req = &out->u.scroll;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
+    if (err == 0 && m->order_by != NULL)
+        err = qv_not_served_fail(QV_NOT_SERVED_QUERY_ORDER_BY, c->msg);
+    req->limit = m->has_limit ? m->limit : LIMIT_DEFAULT;
+    req->has_offset = m->offset != NULL;
+    if (err == 0)
+        err = check_limit(c, req->limit, 0);
+    if (err == 0 && req->has_offset)
+        err = qv_pb_id(c, m->offset, &req->offset);
+    if (err == 0)
+        err = qv_pb_filter(c, m->filter, &req->filter);
+    if (err == 0)
+        err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_ALL, &req->with_payload);
+    if (err == 0)
+        err = qv_pb_vector_select(c, m->with_vectors, &req->with_vector);
+    return err != 0 ? err
+                    : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &req->opts);
+}
+
+static int decode_count(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                        struct qv_pb_request *out)
+{
+    const QvPb__CountPoints *m = (const QvPb__CountPoints *)base;
+    struct qv_count_req *req = &out->u.count;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
+    req->exact = !m->has_exact || m->exact;
+    if (err == 0)
+        err = qv_pb_filter(c, m->filter, &req->filter);
+    return err != 0 ? err
+                    : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &req->opts);
+}
+
+/* ---- searches ---- */
+
+static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct qv_query *q)
+{
+    if (m == NULL)
+        return 0;
+    if (m->acorn != NULL)
+        return qv_not_served_fail(QV_NOT_SERVED_ACORN, c->msg);
+    if (m->idf != NULL)
+        return qv_not_served_fail(QV_NOT_SERVED_IDF, c->msg);
+    q->hnsw_ef = (struct qv_opt_u64){m->has_hnsw_ef != 0, m->hnsw_ef};
+    if (m->has_hnsw_ef && m->hnsw_ef > QV_EF_MAX)
+        return qv_fail(c->msg, QV_EVALIDATION, "params.hnsw_ef: at most %u", QV_EF_MAX);
+    q->exact = m->has_exact && m->exact;
+    q->indexed_only = m->has_indexed_only && m->indexed_only;
+    const QvPb__QuantizationSearchParams *z = m->quantization;
+    if (z == NULL)
+        return 0;
+    q->quant_ignore = (struct qv_opt_bool){z->has_ignore != 0, z->ignore != 0};
+    q->quant_rescore = (struct qv_opt_bool){z->has_rescore != 0, z->rescore != 0};
+    q->quant_oversampling = (struct qv_opt_f64){z->has_oversampling != 0, z->oversampling};
+    if (z->has_oversampling && !(z->oversampling >= 1.0 && isfinite(z->oversampling)))
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "params.quantization.oversampling: must be at least 1");
+    return 0;
+}
+
+static int set_threshold(struct qv_pb_ctx *c, bool has, float value, struct qv_query *q)
+{
+    q->has_threshold = has;
+    q->threshold = value;
+    if (has && isnan(value))
+        return qv_fail(c->msg, QV_EVALIDATION, "score_threshold: not a number");
+    return 0;
+}
+
+static int read_search(struct qv_pb_ctx *c, const QvPb__SearchPoints *m, struct qv_query *q)
+{
+    q->kind = QV_QUERY_VECTOR;
+    q->using_ = qv_pb_str(m->vector_name);
+    q->limit = m->limit;
+    q->offset = m->has_offset ? m->offset : 0;
+    int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
+    if (err == 0)
+        err = check_limit(c, q->limit, q->offset);
+    if (err == 0 && m->sparse_indices != NULL)
+        err = qv_pb_sparse(c, m->vector, m->n_vector, m->sparse_indices->data,
+                           m->sparse_indices->n_data, &q->vec);
+    else if (err == 0)
+        err = qv_pb_dense(c, m->vector, m->n_vector, &q->vec);
+    if (err == 0)
+        err = set_threshold(c, m->has_score_threshold, m->score_threshold, q);
+    if (err == 0)
+        err = qv_pb_filter(c, m->filter, &q->filter);
+    if (err == 0)
+        err = read_params(c, m->params, q);
+    if (err == 0)
+        err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_NONE, &q->with_payload);
+    return err != 0 ? err : qv_pb_vector_select(c, m->with_vectors, &q->with_vector);
+}
+
+static int read_nearest(struct qv_pb_ctx *c, const QvPb__VectorInput *m, struct qv_query *q)
+{
+    q->kind = QV_QUERY_VECTOR;
+    switch (m->variant_case) {
+    case QV_PB__VECTOR_INPUT__VARIANT_ID:
+        q->kind = QV_QUERY_ID;
+        return qv_pb_id(c, m->id, &q->id);
+    case QV_PB__VECTOR_INPUT__VARIANT_DENSE:
+        return qv_pb_dense(c, m->dense->data, m->dense->n_data, &q->vec);
+    case QV_PB__VECTOR_INPUT__VARIANT_SPARSE:
+        return qv_pb_sparse(c, m->sparse->values, m->sparse->n_values, m->sparse->indices,
+                            m->sparse->n_indices, &q->vec);
+    case QV_PB__VECTOR_INPUT__VARIANT_MULTI_DENSE:
+        return qv_pb_multi(c, m->multi_dense, &q->vec);
+    case QV_PB__VECTOR_INPUT__VARIANT_DOCUMENT:
+        return qv_not_served_fail(QV_NOT_SERVED_DOCUMENT, c->msg);
+    case QV_PB__VECTOR_INPUT__VARIANT_IMAGE:
+        return qv_not_served_fail(QV_NOT_SERVED_IMAGE, c->msg);
+    case QV_PB__VECTOR_INPUT__VARIANT_OBJECT:
+        return qv_not_served_fail(QV_NOT_SERVED_OBJECT, c->msg);
+    default:
+        return qv_fail(c->msg, QV_EINVAL, "query.nearest: empty");
+    }
+}
+
+static int refuse_variant(struct qv_pb_ctx *c, const QvPb__Query *m)
+{
+    switch (m->variant_case) {
+    case QV_PB__QUERY__VARIANT_RECOMMEND:
+        return qv_not_served_fail(QV_NOT_SERVED_RECOMMEND, c->msg);
+    case QV_PB__QUERY__VARIANT_DISCOVER:
+        return qv_not_served_fail(QV_NOT_SERVED_DISCOVER, c->msg);
+    case QV_PB__QUERY__VARIANT_CONTEXT:
+        return qv_not_served_fail(QV_NOT_SERVED_CONTEXT, c->msg);
+    case QV_PB__QUERY__VARIANT_ORDER_BY:
+        return qv_not_served_fail(QV_NOT_SERVED_QUERY_ORDER_BY, c->msg);
+    case QV_PB__QUERY__VARIANT_FUSION:
+        return qv_not_served_fail(QV_NOT_SERVED_FUSION, c->msg);
+    case QV_PB__QUERY__VARIANT_SAMPLE:
+        return qv_not_served_fail(QV_NOT_SERVED_SAMPLE, c->msg);
+    case QV_PB__QUERY__VARIANT_FORMULA:
+        return qv_not_served_fail(QV_NOT_SERVED_FORMULA, c->msg);
+    case QV_PB__QUERY__VARIANT_NEAREST_WITH_MMR:
+        return qv_not_served_fail(QV_NOT_SERVED_MMR, c->msg);
+    case QV_PB__QUERY__VARIANT_RRF:
+        return qv_not_served_fail(QV_NOT_SERVED_RRF, c->msg);
+    case QV_PB__QUERY__VARIANT_RELEVANCE_FEEDBACK:
+        return qv_not_served_fail(QV_NOT_SERVED_RELEVANCE_FEEDBACK, c->msg);
+    default:
+        return qv_fail(c->msg, QV_EINVAL, "query: empty");
+    }
+}
+
+static int read_variant(struct qv_pb_ctx *c, const QvPb__QueryPoints *m, struct qv_query *q)
+{
+    if (m->n_prefetch > 0)
+        return qv_not_served_fail(QV_NOT_SERVED_PREFETCH, c->msg);
+    if (m->lookup_from != NULL)
+        return qv_not_served_fail(QV_NOT_SERVED_LOOKUP_FROM, c->msg);
+    q->kind = QV_QUERY_SCROLL;
+    if (m->query == NULL)
+        return 0;
+    if (m->query->variant_case != QV_PB__QUERY__VARIANT_NEAREST)
+        return refuse_variant(c, m->query);
+    return read_nearest(c, m->query->nearest, q);
+}
+
+static int read_query(struct qv_pb_ctx *c, const QvPb__QueryPoints *m, struct qv_query *q)
+{
+    q->using_ = qv_pb_str(m->using_);
+    q->limit = m->has_limit ? m->limit : LIMIT_DEFAULT;
+    q->offset = m->has_offset ? m->offset : 0;
+    int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
+    if (err == 0)
+        err = check_limit(c, q->limit, q->offset);
+    if (err == 0)
+        err = read_variant(c, m, q);
+    if (err == 0)
+        err = set_threshold(c, m->has_score_threshold, m->score_threshold, q);
+    if (err == 0)
+        err = qv_pb_filter(c, m->filter, &q->filter);
+    if (err == 0)
+        err = read_params(c, m->params, q);
+    if (err == 0)
+        err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_NONE, &q->with_payload);
+    return err != 0 ? err : qv_pb_vector_select(c, m->with_vectors, &q->with_vector);
+}
+
+/* Room for n queries in the request. */
+static struct qv_query *begin_queries(struct qv_pb_ctx *c, size_t n, struct qv_pb_request *out)
+{
+    if (qv_pb_check_count(c, "searches", n, QV_BATCH_OPS_MAX) != 0)
+        return NULL;
+    struct qv_query *q = QV_PB_ARRAY(c, struct qv_query, n);
+    out->u.query.queries = q;
+    out->u.query.query_count = (uint32_t)n;
+    return q;
+}
+
+static int decode_search(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                         struct qv_pb_request *out)
+{
+    const QvPb__SearchPoints *m = (const QvPb__SearchPoints *)base;
+    struct qv_query *q = begin_queries(c, 1, out);
+    if (q == NULL)
+        return QV_ETOOBIG;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = read_search(c, m, q);
+    return err != 0
+               ? err
+               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+}
+
+static int decode_search_batch(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                               struct qv_pb_request *out)
+{
+    const QvPb__SearchBatchPoints *m = (const QvPb__SearchBatchPoints *)base;
+    struct qv_query *q = begin_queries(c, m->n_search_points, out);
+    if (q == NULL)
+        return QV_ETOOBIG;
+    int err = set_collection(c, m->collection_name, out);
+    for (size_t i = 0; i < m->n_search_points && err == 0; i++)
+        err = read_search(c, m->search_points[i], &q[i]);
+    return err != 0
+               ? err
+               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+}
+
+static int decode_query(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                        struct qv_pb_request *out)
+{
+    const QvPb__QueryPoints *m = (const QvPb__QueryPoints *)base;
+    struct qv_query *q = begin_queries(c, 1, out);
+    if (q == NULL)
+        return QV_ETOOBIG;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = read_query(c, m, q);
+    return err != 0
+               ? err
+               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+}
+
+static int decode_query_batch(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                              struct qv_pb_request *out)
+{
+    const QvPb__QueryBatchPoints *m = (const QvPb__QueryBatchPoints *)base;
+    struct qv_query *q = begin_queries(c, m->n_query_points, out);
+    if (q == NULL)
+        return QV_ETOOBIG;
+    int err = set_collection(c, m->collection_name, out);
+    for (size_t i = 0; i < m->n_query_points && err == 0; i++)
+        err = read_query(c, m->query_points[i], &q[i]);
+    return err != 0
+               ? err
+               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+}
+
+/* ---- writes: pb_write.c has their operations ---- */
+
+static int decode_write(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                        struct qv_pb_request *out)
+{
+    const char *collection = NULL;
+    int err = qv_pb_write(c, out->call, base, &collection, &out->u.write);
+    return err != 0 ? err : set_collection(c, collection, out);
+}
+
+static int decode_upsert(struct qv_pb_ctx *c, struct qv_bytes body, struct qv_pb_request *out)
+{
+    const char *collection = NULL;
+    int err = qv_pb_write_upsert(c, body, &collection, &out->u.write);
+    return err != 0 ? err : set_collection(c, collection, out);
+}
+
+static decode_f *const decoders[QV_PB_CALL_COUNT] = {
+    [QV_PB_HEALTH] = decode_none,
+    [QV_PB_GRPC_HEALTH] = decode_grpc_health,
+    [QV_PB_COLLECTION_GET] = decode_collection_get,
+    [QV_PB_COLLECTION_LIST] = decode_none,
+    [QV_PB_COLLECTION_CREATE] = decode_collection_create,
+    [QV_PB_COLLECTION_DELETE] = decode_collection_delete,
+    [QV_PB_COLLECTION_EXISTS] = decode_collection_exists,
+    [QV_PB_UPSERT] = NULL, /* its points are read from the bytes */
+    [QV_PB_DELETE] = decode_write,
+    [QV_PB_UPDATE_VECTORS] = decode_write,
+    [QV_PB_DELETE_VECTORS] = decode_write,
+    [QV_PB_SET_PAYLOAD] = decode_write,
+    [QV_PB_OVERWRITE_PAYLOAD] = decode_write,
+    [QV_PB_DELETE_PAYLOAD] = decode_write,
+    [QV_PB_CLEAR_PAYLOAD] = decode_write,
+    [QV_PB_UPDATE_BATCH] = decode_write,
+    [QV_PB_CREATE_INDEX] = decode_create_index,
+    [QV_PB_DELETE_INDEX] = decode_delete_index,
+    [QV_PB_GET] = decode_get,
+    [QV_PB_SCROLL] = decode_scroll,
+    [QV_PB_COUNT] = decode_count,
+    [QV_PB_SEARCH] = decode_search,
+    [QV_PB_SEARCH_BATCH] = decode_search_batch,
+    [QV_PB_QUERY] = decode_query,
+    [QV_PB_QUERY_BATCH] = decode_query_batch,
+};
+
+int qv_pb_request_decode(enum qv_pb_call call, struct qv_bytes body, struct qv_arena *arena,
+                         struct qv_pb_request *out, struct qv_errmsg *msg)
+{
+    QV_ASSERT((unsigned)call < QV_PB_CALL_COUNT);
+    QV_ASSERT(body.n == 0 || body.p != NULL);
+    memset(out, 0, sizeof *out);
+    out->call = call;
+    struct qv_pb_ctx c = {.arena = arena, .msg = msg};
+    qv_buf_init(&c.scratch, QV_PAYLOAD_BYTES_MAX + 4096u);
+    int err;
+    if (decoders[call] == NULL) {
+        err = decode_upsert(&c, body, out);
+    } else {
+        ProtobufCMessage *m;
+        err = qv_pb_unpack(qv_pb_method_message(call), body, arena, &m, msg);
+        if (err == 0)
+            err = decoders[call](&c, m, out);
+    }
+    qv_buf_close(&c.scratch);
+    QV_ASSERT(err <= 0);
+    return err;
+}
