@@ -1,0 +1,97 @@
+/* A call with what net keeps about it. Private to net.
+ *
+ * Life: created by a protocol when a request begins (RECEIVING); complete and held back because the
+ * connection has too much to send (WAITING); in the handler's hands (HANDED); answered, its answer
+ * not yet wholly given to the connection (ANSWERED); then back to the core's pool. A call whose
+ * connection is gone, or whose place was taken by an answer of net's own (its deadline passed), is
+ * detached: conn is NULL, and its answer will be dropped.
+ *
+ * While HANDED everything in it belongs to the handler except: conn, stream_id, the links and state
+ * (loop thread), cancelled (atomic). A reply fills the reply_* fields in the answering thread and
+ * then gives the call back through the core's stack of posted calls. */
+#ifndef QV_NET_CALL_H
+#define QV_NET_CALL_H
+
+#include "net/server.h"
+
+struct qv_net_core;
+struct qv_conn;
+
+enum qv_call_state { QV_CALL_RECEIVING, QV_CALL_WAITING, QV_CALL_HANDED, QV_CALL_ANSWERED };
+
+/* Offsets into head: the buffer may move while it grows. */
+struct qv_call_slot {
+    uint32_t name, value;
+};
+
+struct qv_call_priv {
+    struct qv_call pub; /* first: a struct qv_call * is one of these */
+    struct qv_net_core *core;
+    struct qv_conn *conn;
+    struct qv_call_priv *conn_prev, *conn_next;     /* the connection's calls, oldest first */
+    struct qv_call_priv *active_prev, *active_next; /* the core's WAITING and HANDED calls */
+    struct qv_call_priv *next;                      /* posted, or free */
+    enum qv_call_state state;
+    int32_t stream_id; /* HTTP/2 */
+
+    /* request */
+    bool head_method;    /* HEAD: the answer's body is not sent */
+    bool keep_alive;     /* HTTP/1 */
+    bool http10;         /* HTTP/1.0: say keep-alive aloud */
+    bool continue_due;   /* HTTP/1: owes a "100 Continue" */
+    bool has_origin;     /* CORS headers go into the answer */
+    bool head_done;      /* HTTP/2: the head is there, the body is being read */
+    bool end_sent;       /* HTTP/2: answered and sent, before the request's end */
+    bool complete;       /* the whole request was read */
+    bool head_too_big;   /* answered with 431 once the headers end */
+    uint64_t started_ns; /* first byte */
+    struct qv_buf head;  /* every string of the head, each with its NUL */
+    struct qv_call_slot *slots;
+    struct qv_net_header *headers;
+    uint32_t n_slots, cap_slots;
+    uint32_t method_at, path_at; /* offsets into head; UINT32_MAX = not seen */
+    size_t head_bytes;
+    struct qv_buf body;
+    size_t charged_bytes; /* of the server's budget for request bodies */
+
+    /* answer */
+    bool reply_is_grpc;
+    int reply_status; /* HTTP, or gRPC */
+    const char *reply_type;
+    struct qv_buf reply_extra; /* name NUL value NUL ... */
+    uint32_t n_extra;
+    struct qv_buf reply_message; /* gRPC: percent-encoded */
+    struct qv_buf reply_body;
+    size_t reply_sent_bytes;    /* HTTP/2: prefix included */
+    size_t reply_counted_bytes; /* of conn->reply_bytes */
+    struct qv_buf out;          /* see qv_call_out */
+};
+
+/* From the pool or fresh; NULL without memory. Empty, RECEIVING, not in any list. */
+struct qv_call_priv *qv_call_acquire(struct qv_net_core *core);
+/* Back to the pool; in no list any more. */
+void qv_call_release(struct qv_call_priv *call);
+/* For real: the core is closing. */
+void qv_call_free(struct qv_call_priv *call);
+
+/* Building the head. A name is lowered. When the limits are passed head_too_big is set and the rest
+ * is dropped. Values may come in pieces. */
+void qv_call_set_method(struct qv_call_priv *call, const char *s, size_t n);
+void qv_call_add_path(struct qv_call_priv *call, const char *s, size_t n);
+void qv_call_add_header(struct qv_call_priv *call, const char *name, size_t name_len,
+                        const char *value, size_t value_len);
+void qv_call_begin_name(struct qv_call_priv *call);
+void qv_call_begin_value(struct qv_call_priv *call);
+void qv_call_add_bytes(struct qv_call_priv *call, const char *s, size_t n);
+/* Makes pub's pointers. QV_EBADREQ for a target that is none, QV_ETOOBIG past the limits. */
+int qv_call_finish_head(struct qv_call_priv *call) QV_MUST_USE;
+
+/* Makes room for an announced body, as far as that is safe to believe. */
+void qv_call_reserve(struct qv_call_priv *call, size_t bytes);
+/* Adds to the body under the limits. QV_ETOOBIG, QV_EBUSY (server's budget), QV_ENOMEM. */
+int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n) QV_MUST_USE;
+
+/* Makes body and, for gRPC, message; sets deadline_ns. The error of qv_grpc_unframe. */
+int qv_call_finish_body(struct qv_call_priv *call) QV_MUST_USE;
+
+#endif

@@ -1,0 +1,615 @@
+#include "net/client.h"
+
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "net/client_conn.h"
+#include "net/grpc.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define CLIENT_TICK_MS 10u
+#define CLIENT_POOL_MAX 1024u
+#define CLIENT_READ_BYTES ((size_t)64 * 1024)
+#define CLIENT_FIELDS_BYTES_MAX ((size_t)256 * 1024)
+#define CLIENT_FIELDS_MAX 256u
+#define CLIENT_KEEP_BYTES ((size_t)256 * 1024)
+
+/* ---- calls ---------------------------------------------------------------------------------- */
+
+void qv_client_list_add(struct qv_client_list *list, struct qv_client_call *call)
+{
+    call->next = NULL;
+    call->prev = list->last;
+    if (list->last != NULL)
+        list->last->next = call;
+    else
+        list->first = call;
+    list->last = call;
+    list->n++;
+}
+
+void qv_client_list_remove(struct qv_client_list *list, struct qv_client_call *call)
+{
+    if (call->prev != NULL)
+        call->prev->next = call->next;
+    else
+        list->first = call->next;
+    if (call->next != NULL)
+        call->next->prev = call->prev;
+    else
+        list->last = call->prev;
+    call->prev = call->next = NULL;
+    QV_ASSERT(list->n > 0);
+    list->n--;
+}
+
+static struct qv_client_call *call_create(struct qv_client *client)
+{
+    struct qv_client_call *call = NULL;
+    if (!client->config.own_thread && client->free_calls != NULL) {
+        call = client->free_calls;
+        client->free_calls = call->free_next;
+        client->n_free_calls--;
+        return call;
+    }
+    call = qv_mem_calloc(1, sizeof *call);
+    call->client = client;
+    qv_buf_init(&call->head, 0);
+    qv_buf_init(&call->fields, CLIENT_FIELDS_BYTES_MAX);
+    qv_buf_init(&call->answer, client->config.response_bytes_max);
+    return call;
+}
+
+static void call_free(struct qv_client_call *call)
+{
+    qv_buf_close(&call->head);
+    qv_buf_close(&call->fields);
+    qv_buf_close(&call->answer);
+    qv_mem_free(call->slots);
+    qv_mem_free(call->headers);
+    qv_mem_free(call);
+}
+
+static void call_release(struct qv_client_call *call)
+{
+    struct qv_client *client = call->client;
+    if (client->config.own_thread || client->n_free_calls >= CLIENT_POOL_MAX) {
+        call_free(call);
+        return;
+    }
+    struct qv_client_call empty = {.client = client,
+                                   .head = call->head,
+                                   .fields = call->fields,
+                                   .answer = call->answer,
+                                   .slots = call->slots,
+                                   .headers = call->headers,
+                                   .cap_slots = call->cap_slots};
+    *call = empty;
+    qv_buf_clear(&call->head);
+    qv_buf_clear(&call->fields);
+    if (call->answer.cap > CLIENT_KEEP_BYTES)
+        qv_buf_close(&call->answer);
+    qv_buf_clear(&call->answer);
+    call->free_next = client->free_calls;
+    client->free_calls = call;
+    client->n_free_calls++;
+}
+
+const char *qv_client_method(const struct qv_client_call *call)
+{
+    return (const char *)call->head.data;
+}
+
+const char *qv_client_path(const struct qv_client_call *call)
+{
+    return (const char *)call->head.data + call->path_at;
+}
+
+static bool is_clean(const char *s)
+{
+    return s[strcspn(s, "\r\n")] == '\0';
+}
+
+static void put_z(struct qv_buf *b, const char *s)
+{
+    qv_buf_append(b, s, strlen(s) + 1);
+}
+
+static int call_fill(struct qv_client_call *call, const struct qv_client_request *request)
+{
+    const struct qv_client_config *config = &call->client->config;
+    const char *method = request->grpc ? "POST" : request->method;
+    if (method == NULL || request->path == NULL || request->path[0] != '/' ||
+        (request->grpc && config->http1) || request->path[strcspn(request->path, " \r\n")] != '\0')
+        return QV_EINVAL;
+    struct qv_buf *b = &call->head;
+    put_z(b, method);
+    call->path_at = (uint32_t)b->len;
+    qv_buf_str(b, call->client->prefix);
+    put_z(b, request->path);
+    call->type_at = (uint32_t)b->len;
+    const char *type = request->grpc                   ? "application/grpc"
+                       : request->content_type != NULL ? request->content_type
+                       : request->body.n > 0           ? "application/json"
+                                                       : NULL;
+    call->has_type = type != NULL;
+    put_z(b, type != NULL ? type : "");
+    call->headers_at = (uint32_t)b->len;
+    for (size_t i = 0; i < request->n_headers; i++) {
+        if (!is_clean(request->headers[i].name) || !is_clean(request->headers[i].value))
+            return QV_EINVAL;
+        put_z(b, request->headers[i].name);
+        put_z(b, request->headers[i].value);
+    }
+    call->n_headers = (uint32_t)request->n_headers;
+    call->grpc = request->grpc;
+    call->is_head = strcmp(method, "HEAD") == 0;
+    call->body = request->body;
+    uint64_t timeout_ms = request->timeout_ms == 0 ? 60000 : request->timeout_ms;
+    call->sent_ns = uv_hrtime();
+    call->deadline_ns = call->sent_ns + timeout_ms * 1000000u;
+    qv_grpc_format_timeout(timeout_ms * 1000000u, call->timeout_text);
+    call->grpc_status = -1;
+    return b->failed || request->body.n > UINT32_MAX ? QV_EINVAL : 0;
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+void qv_client_begin_field(struct qv_client_call *call)
+{
+    qv_buf_u8(&call->fields, 0);
+    if (call->fields.failed || call->n_slots >= CLIENT_FIELDS_MAX) {
+        call->too_big = true;
+        return;
+    }
+    if (call->n_slots == call->cap_slots) {
+        uint32_t cap = call->cap_slots == 0 ? 16 : call->cap_slots * 2;
+        call->slots = qv_mem_realloc(call->slots, cap * sizeof *call->slots);
+        call->headers = qv_mem_realloc(call->headers, cap * sizeof *call->headers);
+        call->cap_slots = cap;
+    }
+    call->slots[call->n_slots].name = call->slots[call->n_slots].value = (uint32_t)call->fields.len;
+    call->n_slots++;
+}
+
+void qv_client_begin_field_value(struct qv_client_call *call)
+{
+    qv_buf_u8(&call->fields, 0);
+    if (!call->too_big && call->n_slots > 0)
+        call->slots[call->n_slots - 1].value = (uint32_t)call->fields.len;
+}
+
+void qv_client_add_field(struct qv_client_call *call, const char *name, size_t name_len,
+                         const char *value, size_t value_len)
+{
+    qv_client_begin_field(call);
+    qv_buf_append(&call->fields, name, name_len);
+    qv_client_begin_field_value(call);
+    qv_buf_append(&call->fields, value, value_len);
+}
+
+void qv_client_add_body(struct qv_client_call *call, const void *p, size_t n)
+{
+    qv_buf_append(&call->answer, p, n);
+    if (call->answer.failed)
+        call->too_big = true;
+}
+
+const char *qv_client_header(const struct qv_client_response *response, const char *name)
+{
+    for (size_t i = 0; i < response->n_headers; i++) {
+        if (strcasecmp(response->headers[i].name, name) == 0)
+            return response->headers[i].value;
+    }
+    return NULL;
+}
+
+/* gRPC: the status, its text, and the message out of its frame. */
+static int response_fill_grpc(struct qv_client_call *call, struct qv_client_response *r)
+{
+    const char *status = qv_client_header(r, "grpc-status");
+    const char *text = qv_client_header(r, "grpc-message");
+    if (text != NULL) {
+        size_t n = strlen(text);
+        char *out = (char *)qv_buf_reserve(&call->head, n + 1); /* the request is over */
+        if (out != NULL) {
+            qv_grpc_decode_message(text, n, out);
+            r->grpc_message = out;
+        }
+    }
+    if (status == NULL) {
+        r->grpc_status = (int)qv_grpc_from_http(r->status);
+        return 0;
+    }
+    unsigned value = 0;
+    size_t digits = 0;
+    for (; status[digits] >= '0' && status[digits] <= '9' && digits < 3; digits++)
+        value = value * 10 + (unsigned)(status[digits] - '0');
+    r->grpc_status =
+        digits == 0 || status[digits] != '\0' || value > 16 ? QV_GRPC_UNKNOWN : (int)value;
+    if (r->grpc_status != QV_GRPC_OK)
+        return 0;
+    return qv_grpc_unframe(r->body, UINT32_MAX, &r->body);
+}
+
+void qv_client_finish(struct qv_client_call *call, int err)
+{
+    struct qv_client *client = call->client;
+    if (call->conn != NULL)
+        qv_client_list_remove(&call->conn->calls, call);
+    else
+        qv_client_list_remove(&client->waiting, call);
+    QV_ASSERT(client->n_calls > 0);
+    client->n_calls--;
+    struct qv_client_response r = {.grpc_message = ""};
+    if (call->too_big && err == 0)
+        err = QV_ETOOBIG;
+    if (err == 0) {
+        qv_buf_u8(&call->fields, 0);
+        for (uint32_t i = 0; i < call->n_slots && !call->fields.failed; i++) {
+            call->headers[i].name = (const char *)call->fields.data + call->slots[i].name;
+            call->headers[i].value = (const char *)call->fields.data + call->slots[i].value;
+        }
+        r.status = call->status;
+        r.headers = call->headers;
+        r.n_headers = call->fields.failed ? 0 : call->n_slots;
+        r.body = (struct qv_bytes){call->answer.data, call->answer.len};
+        if (call->grpc)
+            err = response_fill_grpc(call, &r);
+    }
+    r.err = err;
+    r.latency_ns = uv_hrtime() - call->sent_ns;
+    call->done(call->arg, &r);
+    call_release(call);
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static struct qv_client_conn *pick_conn(struct qv_client *client)
+{
+    struct qv_client_conn *best = NULL;
+    for (uint32_t i = 0; i < client->config.connections; i++) {
+        struct qv_client_conn *conn = &client->conns[i];
+        if (qv_client_conn_has_room(conn) && (best == NULL || conn->calls.n < best->calls.n))
+            best = conn;
+    }
+    return best;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct qv_client *client = timer->data;
+    client->now_ns = uv_hrtime();
+    for (struct qv_client_call *call = client->waiting.first; call != NULL;) {
+        struct qv_client_call *next = call->next;
+        if (call->deadline_ns <= client->now_ns)
+            qv_client_finish(call, QV_ETIMEOUT);
+        call = next;
+    }
+    for (uint32_t i = 0; i < client->config.connections; i++)
+        qv_client_conn_tick(&client->conns[i]);
+    qv_client_settle(client);
+}
+
+void qv_client_settle(struct qv_client *client)
+{
+    if (client->settling || client->closing)
+        return;
+    client->settling = true;
+    bool again = true;
+    while (again) {
+        again = false;
+        struct qv_client_conn *conn;
+        while (client->waiting.first != NULL && (conn = pick_conn(client)) != NULL) {
+            struct qv_client_call *call = client->waiting.first;
+            qv_client_list_remove(&client->waiting, call);
+            qv_client_conn_submit(conn, call);
+        }
+        for (uint32_t i = 0; i < client->config.connections; i++)
+            qv_client_conn_flush(&client->conns[i]);
+        again = client->waiting.first != NULL && pick_conn(client) != NULL;
+    }
+    client->settling = false;
+    bool want = client->n_calls > 0;
+    if (want && !client->ticking)
+        uv_timer_start(&client->timer, on_tick, CLIENT_TICK_MS, CLIENT_TICK_MS);
+    else if (!want && client->ticking)
+        uv_timer_stop(&client->timer);
+    client->ticking = want;
+}
+
+static void client_fail_all(struct qv_client *client, int err)
+{
+    for (uint32_t i = 0; i < client->config.connections; i++)
+        qv_client_conn_close(&client->conns[i], err);
+    while (client->waiting.first != NULL)
+        qv_client_finish(client->waiting.first, err);
+}
+
+/* Takes what other threads sent. True when the client is being destroyed. */
+static bool client_take_posted(struct qv_client *client)
+{
+    pthread_mutex_lock(&client->mutex);
+    struct qv_client_call *call = client->posted_first;
+    client->posted_first = client->posted_last = NULL;
+    bool quit = client->quit;
+    pthread_mutex_unlock(&client->mutex);
+    while (call != NULL) {
+        struct qv_client_call *next = call->next;
+        qv_client_list_add(&client->waiting, call);
+        client->n_calls++;
+        call = next;
+    }
+    return quit;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void client_shut(struct qv_client *client)
+{
+    client->closing = true;
+    client_fail_all(client, QV_ECANCELED);
+    uv_walk(&client->uv, close_handle, NULL);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct qv_client *client = async->data;
+    client->now_ns = uv_hrtime();
+    if (client_take_posted(client))
+        client_shut(client);
+    else
+        qv_client_settle(client);
+}
+
+static void *client_main(void *arg)
+{
+    struct qv_client *client = arg;
+    uv_run(&client->uv, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+/* ---- create, destroy ------------------------------------------------------------------------ */
+
+static int client_resolve(struct qv_client *client, struct qv_errmsg *msg)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    char port[8];
+    snprintf(port, sizeof port, "%u", (unsigned)client->url.port);
+    int rv = getaddrinfo(client->url.host, port, &hints, &list);
+    if (rv != 0 || list == NULL || list->ai_addrlen > sizeof client->address)
+        return qv_fail(msg, QV_EINVAL, "host '%s': %s", client->url.host, gai_strerror(rv));
+    const struct addrinfo *best = list;
+    for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
+        if (a->ai_family == AF_INET) { /* "localhost" first names ::1, where few listen */
+            best = a;
+            break;
+        }
+    }
+    memcpy(&client->address, best->ai_addr, best->ai_addrlen);
+    freeaddrinfo(list);
+    return 0;
+}
+
+static int client_configure(struct qv_client *client, const struct qv_client_config *config,
+                            struct qv_errmsg *msg)
+{
+    client->config = *config;
+    client->config.url = NULL;
+    struct qv_client_config *c = &client->config;
+    c->connections = c->connections == 0 ? 1 : c->connections;
+    if (c->in_flight_max == 0)
+        c->in_flight_max = c->http1 ? 1 : 256;
+    c->connect_timeout_ms = c->connect_timeout_ms == 0 ? 5000 : c->connect_timeout_ms;
+    if (c->response_bytes_max == 0)
+        c->response_bytes_max = (size_t)256 << 20;
+    if (config->url == NULL || c->connections > 1024)
+        return qv_fail(msg, QV_EINVAL, "a client needs a URL and at most 1024 connections");
+    int err = qv_url_parse(config->url, &client->url, msg);
+    if (err != 0)
+        return err;
+    bool v6 = strchr(client->url.host, ':') != NULL;
+    snprintf(client->authority, sizeof client->authority, v6 ? "[%s]:%u" : "%s:%u",
+             client->url.host, (unsigned)client->url.port);
+    size_t n = strcspn(client->url.path, "?");
+    while (n > 0 && client->url.path[n - 1] == '/')
+        n--;
+    memcpy(client->prefix, client->url.path, n);
+    client->prefix[n] = '\0';
+    return client_resolve(client, msg);
+}
+
+int qv_client_create(const struct qv_client_config *config, struct qv_client **out,
+                     struct qv_errmsg *msg)
+{
+    *out = NULL;
+    struct qv_client *client = qv_mem_calloc(1, sizeof *client);
+    int err = client_configure(client, config, msg);
+    if (err == 0 && uv_loop_init(&client->uv) != 0)
+        err = qv_fail(msg, QV_EIO, "no event loop can be made");
+    if (err != 0) {
+        qv_mem_free(client);
+        return err;
+    }
+    int rv = uv_async_init(&client->uv, &client->async, on_async);
+    QV_ASSERT(rv == 0);
+    client->async.data = client;
+    uv_timer_init(&client->uv, &client->timer);
+    client->timer.data = client;
+    pthread_mutex_init(&client->mutex, NULL);
+    client->read_buf = qv_mem_alloc(CLIENT_READ_BYTES);
+    client->conns = qv_mem_calloc(client->config.connections, sizeof *client->conns);
+    for (uint32_t i = 0; i < client->config.connections; i++) {
+        client->conns[i].client = client;
+        qv_outq_init(&client->conns[i].out);
+    }
+    if (client->config.own_thread &&
+        pthread_create(&client->thread, NULL, client_main, client) != 0) {
+        client->config.own_thread = false;
+        qv_client_destroy(&client);
+        return qv_fail(msg, QV_EIO, "no thread can be made");
+    }
+    *out = client;
+    return 0;
+}
+
+void qv_client_destroy(struct qv_client **pclient)
+{
+    struct qv_client *client = *pclient;
+    *pclient = NULL;
+    if (client == NULL)
+        return;
+    if (client->config.own_thread) {
+        pthread_mutex_lock(&client->mutex);
+        client->quit = true;
+        pthread_mutex_unlock(&client->mutex);
+        uv_async_send(&client->async);
+        pthread_join(client->thread, NULL);
+    } else {
+        client_shut(client);
+        uv_run(&client->uv, UV_RUN_DEFAULT);
+    }
+    int rv = uv_loop_close(&client->uv);
+    QV_ASSERT(rv == 0 && client->n_calls == 0);
+    for (uint32_t i = 0; i < client->config.connections; i++)
+        qv_outq_close(&client->conns[i].out);
+    while (client->free_calls != NULL) {
+        struct qv_client_call *call = client->free_calls;
+        client->free_calls = call->free_next;
+        call_free(call);
+    }
+    pthread_mutex_destroy(&client->mutex);
+    qv_mem_free(client->conns);
+    qv_mem_free(client->read_buf);
+    qv_mem_free(client);
+}
+
+int qv_client_send(struct qv_client *client, const struct qv_client_request *request,
+                   qv_client_done_f *done, void *arg)
+{
+    struct qv_client_call *call = call_create(client);
+    call->done = done;
+    call->arg = arg;
+    int err = call_fill(call, request);
+    if (err != 0) {
+        call_release(call);
+        return err;
+    }
+    if (!client->config.own_thread) {
+        qv_client_list_add(&client->waiting, call);
+        client->n_calls++;
+        return 0;
+    }
+    pthread_mutex_lock(&client->mutex);
+    bool wake = client->posted_first == NULL;
+    call->next = NULL;
+    if (client->posted_last != NULL)
+        client->posted_last->next = call;
+    else
+        client->posted_first = call;
+    client->posted_last = call;
+    pthread_mutex_unlock(&client->mutex);
+    if (wake)
+        uv_async_send(&client->async);
+    return 0;
+}
+
+/* Nothing ran the loop for a while: a connection that the server closed meanwhile is seen first. */
+static void client_catch_up(struct qv_client *client)
+{
+    client->settling = true; /* what is queued isn't given to a connection that may be gone */
+    client->now_ns = uv_hrtime();
+    uv_run(&client->uv, UV_RUN_NOWAIT);
+    client->settling = false;
+    qv_client_settle(client);
+}
+
+void qv_client_run(struct qv_client *client)
+{
+    QV_ASSERT(!client->config.own_thread);
+    client->stop = false;
+    client_catch_up(client);
+    while (client->n_calls > 0 && !client->stop)
+        uv_run(&client->uv, UV_RUN_ONCE);
+}
+
+void qv_client_stop(struct qv_client *client)
+{
+    client->stop = true;
+}
+
+/* ---- blocking ------------------------------------------------------------------------------- */
+
+struct client_wait {
+    struct qv_client *client;
+    struct qv_client_answer *answer;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool done;
+    int err;
+};
+
+static void on_answer(void *arg, const struct qv_client_response *r)
+{
+    struct client_wait *wait = arg;
+    struct qv_client_answer *answer = wait->answer;
+    int err = r->err;
+    if (err == 0) {
+        const char *type = qv_client_header(r, "content-type");
+        answer->status = r->status;
+        answer->grpc_status = r->grpc_status;
+        answer->latency_ns = r->latency_ns;
+        snprintf(answer->grpc_message, sizeof answer->grpc_message, "%s", r->grpc_message);
+        snprintf(answer->content_type, sizeof answer->content_type, "%s", type ? type : "");
+        qv_buf_append(&answer->body, r->body.p, r->body.n);
+        if (answer->body.failed)
+            err = QV_ENOMEM;
+    }
+    pthread_mutex_lock(&wait->mutex);
+    wait->err = err;
+    wait->done = true;
+    pthread_cond_signal(&wait->cond);
+    pthread_mutex_unlock(&wait->mutex);
+}
+
+int qv_client_call(struct qv_client *client, const struct qv_client_request *request,
+                   struct qv_client_answer *out)
+{
+    struct client_wait wait = {.client = client, .answer = out};
+    memset(out, 0, sizeof *out);
+    qv_buf_init(&out->body, 0);
+    pthread_mutex_init(&wait.mutex, NULL);
+    pthread_cond_init(&wait.cond, NULL);
+    int err = qv_client_send(client, request, on_answer, &wait);
+    if (err == 0 && !client->config.own_thread) {
+        client_catch_up(client);
+        while (!wait.done)
+            uv_run(&client->uv, UV_RUN_ONCE);
+    } else if (err == 0) {
+        pthread_mutex_lock(&wait.mutex);
+        while (!wait.done)
+            pthread_cond_wait(&wait.cond, &wait.mutex);
+        pthread_mutex_unlock(&wait.mutex);
+    }
+    pthread_cond_destroy(&wait.cond);
+    pthread_mutex_destroy(&wait.mutex);
+    err = err != 0 ? err : wait.err;
+    if (err != 0)
+        qv_client_answer_close(out);
+    return err;
+}
+
+void qv_client_answer_close(struct qv_client_answer *answer)
+{
+    qv_buf_close(&answer->body);
+    memset(answer, 0, sizeof *answer);
+}
