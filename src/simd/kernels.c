@@ -1,14 +1,9 @@
-/* Which kernel runs: a table of all of them, and the ISA in force.
- *
- * The ISA in force is the one piece of process-wide state here: it is set by app before threads
- * start and decides speed only, never a result that leaves the process. */
+/* Which kernel runs: a table of all of them. */
 #include "simd/kernels.h"
 
 #include "base/qv_assert.h"
-#include "simd/isa.h"
 #include "simd/kernel_list.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 struct kernel {
@@ -51,35 +46,16 @@ static const struct kernel kernels_u8_vnni[QV_METRIC_COUNT] = {
 };
 #endif
 
-/* -1: nobody chose, the best is in force. */
-static atomic_int isa_in_force = -1;
-
 static const char *const isa_names[QV_ISA_COUNT] = {"serial", "avx2", "avx512"};
-
-static bool isa_available(enum qv_isa isa)
-{
-    const struct qv_isa_features f = qv_isa_probe();
-    if (kernels[isa][0][0].one == NULL)
-        return false;
-    return isa == QV_ISA_SERIAL || (isa == QV_ISA_AVX2 && f.avx2) ||
-           (isa == QV_ISA_AVX512 && f.avx512);
-}
 
 enum qv_isa qv_simd_isa_best(void)
 {
-    if (isa_available(QV_ISA_AVX512))
-        return QV_ISA_AVX512;
-    return isa_available(QV_ISA_AVX2) ? QV_ISA_AVX2 : QV_ISA_SERIAL;
+    return qv_isa_best();
 }
 
 enum qv_isa qv_simd_isa(void)
 {
-    int isa = atomic_load_explicit(&isa_in_force, memory_order_relaxed);
-    if (isa < 0) {
-        isa = (int)qv_simd_isa_best();
-        atomic_store_explicit(&isa_in_force, isa, memory_order_relaxed);
-    }
-    return (enum qv_isa)isa;
+    return qv_isa_in_force();
 }
 
 const char *qv_simd_isa_name(enum qv_isa isa)
@@ -90,25 +66,25 @@ const char *qv_simd_isa_name(enum qv_isa isa)
 
 int qv_simd_select(const char *isa_or_null, struct qv_errmsg *msg)
 {
-    const enum qv_isa best = qv_simd_isa_best();
+    static const char *const allowed[QV_ISA_COUNT] = {"serial", "serial or avx2",
+                                                      "serial, avx2 or avx512"};
+    const enum qv_isa best = qv_isa_best();
+
     if (isa_or_null == NULL || isa_or_null[0] == '\0') {
-        atomic_store_explicit(&isa_in_force, (int)best, memory_order_relaxed);
+        qv_isa_force(best);
         return QV_OK;
     }
     for (int isa = 0; isa < QV_ISA_COUNT; ++isa) {
         if (strcmp(isa_or_null, isa_names[isa]) != 0)
             continue;
-        if (!isa_available((enum qv_isa)isa))
+        if (isa > (int)best)
             return qv_fail(msg, QV_EINVAL, "this machine has no %s: QUIVER_ISA may be %s",
-                           isa_or_null, best == QV_ISA_AVX2 ? "serial or avx2" : "serial");
-        atomic_store_explicit(&isa_in_force, isa, memory_order_relaxed);
+                           isa_or_null, allowed[best]);
+        qv_isa_force((enum qv_isa)isa);
         return QV_OK;
     }
     return qv_fail(msg, QV_EINVAL, "unknown instruction set '%s': QUIVER_ISA may be %s",
-                   isa_or_null,
-                   best == QV_ISA_AVX512 ? "serial, avx2 or avx512"
-                   : best == QV_ISA_AVX2 ? "serial or avx2"
-                                         : "serial");
+                   isa_or_null, allowed[best]);
 }
 
 /* NULL when the machine can't run it. */
@@ -117,7 +93,7 @@ static const struct kernel *find_kernel(enum qv_isa isa, enum qv_metric metric, 
     QV_ASSERT((unsigned)isa < QV_ISA_COUNT);
     QV_ASSERT((unsigned)metric < QV_METRIC_COUNT);
     QV_ASSERT((unsigned)dtype < QV_DTYPE_COUNT);
-    if (!isa_available(isa))
+    if (isa > qv_isa_best())
         return NULL;
 #ifdef __x86_64__
     if (isa == QV_ISA_AVX512 && dtype == QV_DTYPE_U8 && qv_isa_probe().vnni)

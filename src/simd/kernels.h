@@ -19,6 +19,7 @@
 #define QV_SIMD_KERNELS_H
 
 #include "base/err.h"
+#include "base/isa.h"
 #include "base/metric.h"
 
 #include <stddef.h>
@@ -26,8 +27,6 @@
 
 /* 65,536 * 255 * 255 still fits in the 32 bits of the u8 sums. */
 #define QV_SIMD_DIM_MAX 65536
-
-enum qv_isa { QV_ISA_SERIAL, QV_ISA_AVX2, QV_ISA_AVX512, QV_ISA_COUNT };
 
 /* Both rows are borrowed for the call. */
 typedef float (*qv_dist_f)(const void *a, const void *b, size_t dim);

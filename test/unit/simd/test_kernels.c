@@ -20,11 +20,17 @@ static double budget(size_t dim, double scale)
                 if (qv_simd_dist_isa((enum qv_isa)isa, (enum qv_metric)metric,                     \
                                      (enum qv_dtype)dtype) != NULL)
 
-static void fail_kernel(const char *what, int isa, int metric, int dtype, size_t dim, double got,
-                        double wanted)
+struct subject {
+    int isa;
+    int metric;
+    int dtype;
+    size_t dim;
+};
+
+static void fail_kernel(const char *what, struct subject s, double got, double wanted)
 {
-    fail_msg("%s: %s %s %s dim %zu: %.9g, reference %.9g (seed %u)", what, metric_names[metric],
-             dtype_names[dtype], qv_simd_isa_name((enum qv_isa)isa), dim, got, wanted, SEED);
+    fail_msg("%s: %s %s %s dim %zu: %.9g, reference %.9g (seed %u)", what, metric_names[s.metric],
+             dtype_names[s.dtype], qv_simd_isa_name((enum qv_isa)s.isa), s.dim, got, wanted, SEED);
 }
 
 static void check_pair(int isa, int metric, int dtype, const uint8_t *a, const uint8_t *b,
@@ -37,12 +43,14 @@ static void check_pair(int isa, int metric, int dtype, const uint8_t *a, const u
     const float mirrored = fn(b, a, dim);
 
     if (bits_of(got) != bits_of(mirrored))
-        fail_kernel("not symmetric", isa, metric, dtype, dim, got, mirrored);
+        fail_kernel("not symmetric", (struct subject){isa, metric, dtype, dim}, got, mirrored);
     if (dtype == QV_DTYPE_U8) {
         if (got != (float)want.distance)
-            fail_kernel("u8 not exact", isa, metric, dtype, dim, got, want.distance);
+            fail_kernel("u8 not exact", (struct subject){isa, metric, dtype, dim}, got,
+                        want.distance);
     } else if (!(fabs(got - want.distance) <= budget(dim, want.scale))) {
-        fail_kernel("beyond the error budget", isa, metric, dtype, dim, got, want.distance);
+        fail_kernel("beyond the error budget", (struct subject){isa, metric, dtype, dim}, got,
+                    want.distance);
     }
 }
 
@@ -124,7 +132,8 @@ static void special_values_propagate(void **state)
                     reference_dist((enum qv_metric)metric, (enum qv_dtype)dtype, a, b, dim);
                 const float got = fn(a, b, dim);
                 if (class_of(got) != class_of(want.distance))
-                    fail_kernel("special value", isa, metric, dtype, dim, got, want.distance);
+                    fail_kernel("special value", (struct subject){isa, metric, dtype, dim}, got,
+                                want.distance);
             }
         }
     }
@@ -150,7 +159,8 @@ static void denormals_count(void **state)
                     reference_dist(QV_METRIC_L1, (enum qv_dtype)dtype, a, b, dim).distance;
                 const float got = fn(a, b, dim);
                 if (got != want)
-                    fail_kernel("denormals", isa, QV_METRIC_L1, dtype, dim, got, want);
+                    fail_kernel("denormals", (struct subject){isa, QV_METRIC_L1, dtype, dim}, got,
+                                want);
             }
         }
     }
@@ -224,7 +234,8 @@ static void u8_without_vnni_is_the_same(void **state)
             const double want = reference_dist(plain[m].metric, QV_DTYPE_U8, a, b, dim).distance;
             const float got = plain[m].one(a, b, dim);
             if (got != (float)want)
-                fail_kernel("without VNNI", QV_ISA_AVX512, (int)plain[m].metric, QV_DTYPE_U8, dim,
+                fail_kernel("without VNNI",
+                            (struct subject){QV_ISA_AVX512, (int)plain[m].metric, QV_DTYPE_U8, dim},
                             got, want);
         }
     }
@@ -269,7 +280,7 @@ static void batches_equal_single_calls(void **state)
             for (size_t i = 0; i < n; ++i) {
                 const float want = one(query, base + slots[i] * stride, dim);
                 if (bits_of(out[i]) != bits_of(want))
-                    fail_kernel("batch", isa, metric, dtype, dim, out[i], want);
+                    fail_kernel("batch", (struct subject){isa, metric, dtype, dim}, out[i], want);
             }
         }
     }

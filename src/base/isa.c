@@ -1,7 +1,9 @@
 /* The run-time probe. CPUID says what the processor has, XGETBV what the system saves on a context
  * switch: both are needed. Read directly because the compilers' own built-ins know different
  * lists of features. Source: Intel SDM vol. 1, 14.3 and 15.2-15.4. */
-#include "simd/isa.h"
+#include "base/isa.h"
+
+#include "base/qv_assert.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -61,6 +63,15 @@ static struct qv_isa_features ask_processor(void)
     return f;
 }
 
+#else
+
+static struct qv_isa_features ask_processor(void)
+{
+    return (struct qv_isa_features){false, false, false};
+}
+
+#endif
+
 #define KNOWN 8u
 #define HAS_AVX2 1u
 #define HAS_AVX512 2u
@@ -68,26 +79,39 @@ static struct qv_isa_features ask_processor(void)
 
 /* Under a hypervisor CPUID costs microseconds, so the answer is kept. Threads that ask at the same
  * time store the same value. */
+static atomic_uint kept_features;
+
 struct qv_isa_features qv_isa_probe(void)
 {
-    static atomic_uint kept;
-    unsigned bits = atomic_load_explicit(&kept, memory_order_relaxed);
+    unsigned bits = atomic_load_explicit(&kept_features, memory_order_relaxed);
 
     if (bits == 0) {
         const struct qv_isa_features f = ask_processor();
         bits =
             KNOWN | (f.avx2 ? HAS_AVX2 : 0) | (f.avx512 ? HAS_AVX512 : 0) | (f.vnni ? HAS_VNNI : 0);
-        atomic_store_explicit(&kept, bits, memory_order_relaxed);
+        atomic_store_explicit(&kept_features, bits, memory_order_relaxed);
     }
     return (struct qv_isa_features){(bits & HAS_AVX2) != 0, (bits & HAS_AVX512) != 0,
                                     (bits & HAS_VNNI) != 0};
 }
 
-#else
-
-struct qv_isa_features qv_isa_probe(void)
+enum qv_isa qv_isa_best(void)
 {
-    return (struct qv_isa_features){false, false, false};
+    const struct qv_isa_features f = qv_isa_probe();
+    return f.avx512 ? QV_ISA_AVX512 : f.avx2 ? QV_ISA_AVX2 : QV_ISA_SERIAL;
 }
 
-#endif
+/* -1: nobody chose. */
+static atomic_int forced = -1;
+
+enum qv_isa qv_isa_in_force(void)
+{
+    const int isa = atomic_load_explicit(&forced, memory_order_relaxed);
+    return isa < 0 ? qv_isa_best() : (enum qv_isa)isa;
+}
+
+void qv_isa_force(enum qv_isa isa)
+{
+    QV_ASSERT(isa <= qv_isa_best());
+    atomic_store_explicit(&forced, (int)isa, memory_order_relaxed);
+}
