@@ -1,0 +1,112 @@
+/* A shard: the points of one part of a collection on this node, with their graphs, rows, payloads
+ * and versions. DESIGN.md section 4 is its design; docs/formats.md has its bytes.
+ *
+ * Who does what on which thread
+ *   owner     (the store's env) orders, stamps, logs and applies changes, and runs the steps of
+ * index and checkpoint: the only writer of the shard's state. readers   (compute workers, with
+ * their worker index) search, get, scroll, count. They wait for nobody but, for the id hash and
+ * records, a short shared lock. jobs      insert into and repair graphs (many at once), write
+ * checkpoints (one a shard).
+ *
+ * Invariants
+ *  1. A change is durable in the log before it is applied, applied before it is acknowledged.
+ *  2. An acknowledged point is found by the next search: what the graph does not hold yet is
+ * scanned (pending ring), and a point that moves to another slot during a search is followed.
+ *  3. A row that the last durable checkpoint refers to is not overwritten: dead slots wait for the
+ *     next durable checkpoint, and for every reader that was inside (epochs).
+ *  4. Everything read from disk was verified: rows by the CRC in the slot columns, all else by the
+ *     checksum of its file. A shard that fails this is quarantined: named, refused, never served.
+ */
+#ifndef QV_SHARD_SHARD_H
+#define QV_SHARD_SHARD_H
+
+#include "core/api.h"
+#include "core/env.h"
+#include "storage/log.h"
+
+struct qv_shard;
+struct qv_store;
+
+/* What the metadata says of a shard. */
+struct qv_shard_spec {
+    uint32_t number;     /* node-wide, never used again: names it in the log */
+    uint8_t uuid[16];    /* its identity */
+    uint32_t generation; /* of the configuration */
+    const struct qv_collection_config *config; /* borrowed; outlives the shard or its next config */
+};
+
+/* ---- writes ---- */
+
+struct qv_write;
+/* On the owner, once. err 0: every op is durable and applied (wait: and indexed); results are set.
+ * Otherwise msg says what happened; results of the ops before the failed one are set. */
+typedef void (*qv_write_done_f)(struct qv_write *w, int err);
+
+struct qv_group; /* shard's */
+
+/* One write request on its way; embedded in the caller's call, valid until done. */
+struct qv_write {
+    const struct qv_write_req *req; /* borrowed until done */
+    struct qv_arena *arena;         /* the request's; the shard takes from it until done */
+    struct qv_shard *shard;
+    qv_write_done_f done;
+    void *arg;
+    struct qv_write_result *results; /* one per op, in the arena; set by prepare */
+    uint32_t failed_op;              /* on an error: which op */
+    struct qv_errmsg msg;
+    /* the shard's */
+    struct qv_task task;
+    struct qv_prepared *prepared; /* one per op */
+    uint32_t next_op;
+    uint32_t groups_open;
+    bool stamped; /* every op is in the log */
+    int err;
+    size_t bytes;      /* what it holds while it waits */
+    uint64_t wait_pos; /* ring position that must be indexed */
+    struct qv_write *next;
+};
+
+/* Checks the request against the shard's configuration, converts and encodes what does not depend
+ * on the present state. Any thread; the caller holds a reference to the shard. QV_EINVAL,
+ * QV_EBADREQ, QV_ENOTFOUND (vector names), QV_ENOMEM with the API's text in w->msg. */
+QV_MUST_USE int qv_write_prepare(struct qv_write *w);
+/* Hands a prepared write to the owner; any thread. done is always called, later. */
+void qv_write_submit(struct qv_write *w);
+
+/* ---- reads ---- (compute workers; reader = worker index) */
+
+QV_MUST_USE int qv_shard_query(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                               const struct qv_query *q, struct qv_points_out *out,
+                               struct qv_errmsg *msg);
+QV_MUST_USE int qv_shard_get(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                             const struct qv_get_req *req, struct qv_points_out *out,
+                             struct qv_errmsg *msg);
+QV_MUST_USE int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                                const struct qv_scroll_req *req, struct qv_scroll_out *out,
+                                struct qv_errmsg *msg);
+QV_MUST_USE int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                               const struct qv_filter *filter, uint64_t *out,
+                               struct qv_errmsg *msg);
+/* Ids that match, ascending, at most max (then QV_ELIMIT). */
+QV_MUST_USE int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                                  const struct qv_filter *filter, uint32_t max, struct qv_id **ids,
+                                  uint32_t *n, struct qv_errmsg *msg);
+
+struct qv_shard_info {
+    uint64_t points;
+    uint64_t indexed_vectors;
+    uint64_t pending;     /* rows that wait for the graph */
+    uint64_t dirty_bytes; /* records newer than the last checkpoint */
+    uint64_t disk_bytes;
+    uint64_t checkpoints;
+    int err; /* why it is quarantined or read-only; 0: healthy */
+    char reason[256];
+};
+void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out); /* any thread */
+uint32_t qv_shard_number(const struct qv_shard *s);
+
+/* References keep a dropped shard's memory until its last reader is done. Any thread. */
+void qv_shard_ref(struct qv_shard *s);
+void qv_shard_unref(struct qv_shard *s);
+
+#endif

@@ -1,0 +1,555 @@
+/* A shard's birth, opening and end. An open reads the payload store's checkpoint record, the files
+ * it names, verifies every row, removes files that it does not name, and leaves the shard at the
+ * checkpoint's position: the store replays the log from there. */
+#include "shard/checkpoint.h"
+
+#include "base/hash.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "shard/prepare.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- memory ---- */
+
+static void shard_free(struct qv_shard *s)
+{
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        qv_hnsw_destroy(&s->vectors[v].graph);
+        qv_rowfile_close(s->vectors[v].rows);
+        qv_mem_free(s->vectors[v].stage);
+    }
+    qv_mem_free(s->vectors);
+    qv_kv_close(s->kv);
+    qv_slot_table_close(&s->slots);
+    qv_dirty_close(&s->dirty);
+    qv_dirty_close(&s->frozen);
+    qv_ghosts_close(&s->ghosts);
+    qv_mem_free((void *)(uintptr_t)s->pending.ring);
+    qv_mem_free(s->pending.done);
+    qv_mem_free(s->repair_queue);
+    qv_mem_free(s->limbo);
+    qv_mem_free(s->backlog_slots);
+    pthread_rwlock_destroy(&s->lock);
+    pthread_mutex_destroy(&s->reason_lock);
+    qv_mem_free(s->dir);
+    qv_mem_free(s);
+}
+
+void qv_shard_destroy(struct qv_shard *s)
+{
+    QV_ASSERT(s->index_jobs == 0 && s->repair_jobs == 0 && s->checkpoint == NULL);
+    QV_ASSERT(s->waiting == NULL && s->inflight == 0);
+    shard_free(s);
+}
+
+void qv_shard_discard(struct qv_shard *s)
+{
+    qv_mem_free(s->checkpoint);
+    shard_free(s);
+}
+
+static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shard_spec *spec)
+{
+    struct qv_shard *s = qv_mem_calloc(1, sizeof *s);
+    char dir[QV_SHARD_PATH_MAX];
+    snprintf(dir, sizeof dir, "%s/shards/%u", store->dir, spec->number);
+    s->store = store;
+    s->env = store->env;
+    s->number = spec->number;
+    memcpy(s->uuid, spec->uuid, sizeof s->uuid);
+    s->dir = qv_mem_strdup(dir);
+    s->generation = spec->generation;
+    atomic_init(&s->refs, 1);
+    atomic_init(&s->config, spec->config);
+    atomic_init(&s->state, QV_SHARD_OPEN);
+    pthread_rwlock_init(&s->lock, NULL);
+    pthread_mutex_init(&s->reason_lock, NULL);
+    qv_epoch_init(&s->epoch);
+    qv_ghosts_init(&s->ghosts);
+    s->waiting_tail = &s->waiting;
+    s->wait_index_tail = &s->wait_index;
+    s->pending.ring = qv_mem_calloc(QV_PENDING_RING, sizeof *s->pending.ring);
+    s->pending.done = qv_mem_calloc(QV_PENDING_RING, 1);
+    return s;
+}
+
+/* ---- parts ---- */
+
+#define STAGE_BYTES ((size_t)1 << 20)
+
+static void vectors_from_config(struct qv_shard *s)
+{
+    const struct qv_collection_config *config = atomic_load(&s->config);
+    s->vectors = qv_mem_calloc(config->vector_count, sizeof *s->vectors);
+    for (uint32_t i = 0; i < config->vector_count; i++) {
+        const struct qv_vector_config *vc = &config->vectors[i];
+        if (vc->multivector)
+            continue; /* kept in the record */
+        struct qv_shard_vector *v = &s->vectors[s->vector_count++];
+        v->config = vc;
+        v->number = vc->number;
+        v->normalise = qv_prepare_normalises(vc);
+        v->metric = v->normalise ? QV_METRIC_DOT : qv_distance_metric(vc->distance);
+        v->row_bytes = vc->size * (uint32_t)qv_dtype_bytes(vc->datatype);
+    }
+}
+
+static uint32_t slots_max_of(const struct qv_shard *s)
+{
+    uint32_t n = s->store->config.slots_max;
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        uint64_t fit = ((uint64_t)1 << 40) / s->vectors[v].row_bytes; /* 1 TiB of rows a vector */
+        if (fit < n)
+            n = (uint32_t)fit;
+    }
+    return n;
+}
+
+static int open_rows(struct qv_shard *s, uint32_t index, bool create, struct qv_errmsg *msg)
+{
+    struct qv_shard_vector *v = &s->vectors[index];
+    char path[QV_SHARD_PATH_MAX];
+    uint64_t id;
+    memcpy(&id, s->uuid, sizeof id);
+    snprintf(path, sizeof path, "%s/rows-%u", s->dir, v->number);
+    struct qv_rowfile_config config = {
+        .row_bytes = v->row_bytes, .slot_max = s->slots.max_slots, .id = id, .create = create};
+    int err = qv_rowfile_open(s->env->disk, path, &config, &v->rows, msg);
+    if (err != 0)
+        return err;
+    v->view.base = qv_rowfile_base(v->rows);
+    v->view.stride_bytes = qv_rowfile_stride(v->rows);
+    v->stage_cap = (uint32_t)(STAGE_BYTES / v->view.stride_bytes);
+    if (v->stage_cap == 0)
+        v->stage_cap = 1;
+    v->stage = qv_mem_alloc(v->stage_cap * v->view.stride_bytes);
+    return create ? qv_rowfile_sync(v->rows, msg) : 0;
+}
+
+static struct qv_hnsw_params graph_params(const struct qv_shard *s, uint32_t index)
+{
+    const struct qv_shard_vector *v = &s->vectors[index];
+    uint32_t m;
+    uint32_t ef;
+    qv_config_hnsw(atomic_load(&((struct qv_shard *)(uintptr_t)s)->config), v->config, &m, &ef);
+    struct qv_hnsw_params p =
+        qv_hnsw_params_default(v->metric, v->config->datatype, v->config->size);
+    p.m = m;
+    p.ef_construct = ef;
+    p.max_slots = s->slots.max_slots;
+    p.seed = s->number;
+    return p;
+}
+
+static int create_graph(struct qv_shard *s, uint32_t index, struct qv_errmsg *msg)
+{
+    struct qv_shard_vector *v = &s->vectors[index];
+    struct qv_hnsw_params p = graph_params(s, index);
+    if (p.m == 0)
+        return 0;
+    if (p.m < QV_HNSW_M_MIN)
+        p.m = QV_HNSW_M_MIN;
+    return qv_hnsw_create(&p, &v->view, &v->graph, msg);
+}
+
+static int kv_open(struct qv_shard *s, bool create, struct qv_errmsg *msg)
+{
+    char path[QV_SHARD_PATH_MAX];
+    snprintf(path, sizeof path, "%s/kv", s->dir);
+    return qv_kv_open(s->store->config.kv, path, create, &s->kv, msg);
+}
+
+/* ---- create ---- */
+
+int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec, struct qv_shard **out,
+                    struct qv_errmsg *msg)
+{
+    struct qv_shard *s = shard_alloc(store, spec);
+    vectors_from_config(s);
+    int err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
+    if (err == 0)
+        err = qv_disk_mkdir_all(s->env->disk, s->dir, msg);
+    for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
+        err = open_rows(s, v, true, msg);
+        if (err == 0)
+            err = create_graph(s, v, msg);
+    }
+    if (err == 0)
+        err = qv_disk_sync_dir(s->env->disk, s->dir, msg);
+    if (err == 0)
+        err = kv_open(s, true, msg);
+    if (err != 0) {
+        shard_free(s);
+        return err;
+    }
+    s->applied_lsn = qv_log_end(store->log);
+    s->checkpoint_lsn = s->applied_lsn;
+    *out = s;
+    return 0;
+}
+
+/* ---- open ---- */
+
+struct slot_reader {
+    struct qv_statefile_reader *r;
+    struct qv_errmsg *msg;
+    int err;
+};
+
+static void take(struct slot_reader *in, void *p, size_t n)
+{
+    if (in->err == 0)
+        in->err = qv_statefile_read(in->r, p, n, in->msg);
+    if (in->err != 0)
+        memset(p, 0, n);
+}
+
+static void read_slot(struct qv_shard *s, qv_slot slot, struct slot_reader *in, uint8_t *present)
+{
+    uint8_t flags;
+    uint32_t generation;
+    struct qv_id id = {0};
+    struct qv_version version = QV_VERSION_NONE;
+    take(in, &flags, sizeof flags);
+    take(in, &generation, sizeof generation);
+    id.type = flags & 2 ? QV_ID_UUID : QV_ID_NUM;
+    if (flags & 1) {
+        take(in, &id.lo, sizeof id.lo);
+        if (flags & 2)
+            take(in, &id.hi, sizeof id.hi);
+        take(in, &version.clock, sizeof version.clock);
+        take(in, &version.writer, sizeof version.writer);
+        take(in, present, (s->vector_count + 7) / 8);
+        for (uint32_t v = 0; v < s->vector_count; v++) {
+            if (present[v / 8] >> (v & 7) & 1)
+                take(in, qv_slot_table_row_crc(&s->slots, v, slot), sizeof(uint32_t));
+        }
+    }
+    qv_slot_table_restore(&s->slots, slot, &id, version, generation, flags & 1);
+}
+
+static int read_ghosts(struct qv_shard *s, uint32_t n, struct slot_reader *in)
+{
+    for (uint32_t i = 0; i < n && in->err == 0; i++) {
+        uint8_t key[UINT8_MAX];
+        uint8_t key_bytes;
+        struct qv_version newest;
+        uint32_t bytes;
+        struct qv_id id;
+        size_t used;
+        take(in, &key_bytes, sizeof key_bytes);
+        take(in, key, key_bytes);
+        take(in, &newest.clock, sizeof newest.clock);
+        take(in, &newest.writer, sizeof newest.writer);
+        take(in, &bytes, sizeof bytes);
+        if (in->err != 0)
+            break;
+        if (qv_id_decode(key, key_bytes, &id, &used) != 0 || used != key_bytes ||
+            bytes > QV_RECORD_BYTES_MAX)
+            return QV_CORRUPT(in->msg, "tombstone %u of %u", i, n);
+        uint8_t *record = qv_mem_try_alloc(bytes);
+        if (record == NULL)
+            return QV_ENOMEM;
+        take(in, record, bytes);
+        if (in->err == 0)
+            qv_ghosts_put(&s->ghosts, &id, newest, (struct qv_bytes){record, bytes});
+        qv_mem_free(record);
+    }
+    return in->err;
+}
+
+int qv_checkpoint_read_slots(struct qv_shard *s, const struct qv_checkpoint_record *rec,
+                             uint8_t **present, struct qv_errmsg *msg)
+{
+    struct slot_reader in = {.msg = msg};
+    uint32_t head[4] = {0};
+    char path[QV_SHARD_PATH_MAX];
+    size_t stride = (s->vector_count + 7) / 8;
+    *present = NULL;
+    qv_checkpoint_path(s, path, sizeof path, -1, rec->file_number);
+    int err = qv_statefile_open(s->env->disk, path, QV_SLOTS_FILE_KIND, 1, &in.r, msg);
+    if (err != 0)
+        return err;
+    struct qv_statefile_info info = qv_statefile_get_info(in.r);
+    take(&in, head, sizeof head);
+    uint32_t high = head[1];
+    if (in.err == 0 &&
+        (info.payload_hash != rec->slots.payload_hash || head[0] != s->vector_count ||
+         high > s->slots.max_slots || (uint64_t)high * 5 > info.payload_bytes))
+        in.err = QV_CORRUPT(msg, "%s is not the checkpoint's", path);
+    if (in.err == 0)
+        in.err = qv_slot_table_reserve(&s->slots, high);
+    if (in.err == 0) {
+        *present = qv_mem_try_calloc((size_t)high + 1, stride);
+        in.err = *present == NULL ? QV_ENOMEM : 0;
+    }
+    for (qv_slot slot = 0; slot < high && in.err == 0; slot++)
+        read_slot(s, slot, &in, *present + slot * stride);
+    if (in.err == 0)
+        in.err = read_ghosts(s, head[3], &in);
+    if (in.err == 0)
+        in.err = qv_statefile_end(in.r, msg);
+    qv_statefile_close(in.r);
+    if (in.err == 0)
+        s->restored_high = high;
+    return in.err;
+}
+
+struct present_of {
+    const uint8_t *bytes;
+    size_t stride;
+};
+
+static const uint8_t *present_at(void *arg, qv_slot slot)
+{
+    const struct present_of *p = arg;
+    return p->bytes + slot * p->stride;
+}
+
+static int verify_rows(struct qv_shard *s, uint32_t index, struct qv_errmsg *msg)
+{
+    const struct qv_shard_vector *v = &s->vectors[index];
+    uint32_t high = qv_slot_table_high(&s->slots);
+    const uint32_t ahead = 8192;
+    if (qv_rowfile_capacity(v->rows) < high)
+        return QV_CORRUPT(msg, "%s/rows-%u holds %u rows, the checkpoint has %u", s->dir, v->number,
+                          qv_rowfile_capacity(v->rows), high);
+    for (qv_slot slot = 0; slot < high; slot++) {
+        if (slot % ahead == 0 && slot + ahead < high)
+            qv_rowfile_prefetch(v->rows, slot + ahead,
+                                high - slot - ahead < ahead ? high - slot - ahead : ahead);
+        if (!qv_slot_table_is_live(&s->slots, index, slot))
+            continue;
+        uint32_t crc = qv_hash_crc32c(0, qv_rows_at(&v->view, slot), v->row_bytes);
+        if (crc != *qv_slot_table_row_crc(&s->slots, index, slot))
+            return QV_CORRUPT(msg, "%s/rows-%u: row %u fails its checksum", s->dir, v->number,
+                              slot);
+    }
+    return 0;
+}
+
+struct graph_in {
+    struct qv_shard *shard;
+    uint32_t vector;
+    struct qv_statefile_reader *r;
+    struct qv_errmsg *msg;
+};
+
+static int graph_read(void *arg, void *bytes, size_t n, size_t *got)
+{
+    struct graph_in *in = arg;
+    uint64_t left = qv_statefile_left(in->r);
+    *got = left < n ? (size_t)left : n;
+    return qv_statefile_read(in->r, bytes, *got, in->msg);
+}
+
+static bool graph_keep(void *arg, qv_slot slot, uint32_t generation)
+{
+    const struct graph_in *in = arg;
+    const struct qv_slot_table *t = &in->shard->slots;
+    return slot < qv_slot_table_high(t) && qv_slot_table_is_live(t, in->vector, slot) &&
+           *qv_slot_table_generation(t, slot) == generation;
+}
+
+static int load_graph(struct qv_shard *s, uint32_t index, const struct qv_checkpoint_vector *rec,
+                      uint64_t file_number, struct qv_errmsg *msg)
+{
+    struct qv_shard_vector *v = &s->vectors[index];
+    struct graph_in in = {.shard = s, .vector = index, .msg = msg};
+    char path[QV_SHARD_PATH_MAX];
+    struct qv_hnsw_params p = graph_params(s, index);
+    if (p.m == 0 || !rec->has_graph)
+        return create_graph(s, index, msg);
+    qv_checkpoint_path(s, path, sizeof path, (int)index, file_number);
+    int err = qv_statefile_open(s->env->disk, path, QV_GRAPH_FILE_KIND, 1, &in.r, msg);
+    if (err != 0)
+        return err;
+    if (qv_statefile_get_info(in.r).payload_hash != rec->graph.payload_hash)
+        err = QV_CORRUPT(msg, "%s is not the checkpoint's", path);
+    struct qv_hnsw_source source = {
+        .read = graph_read, .read_arg = &in, .keep = graph_keep, .keep_arg = &in};
+    if (err == 0)
+        err = qv_hnsw_load(&p, &v->view, &source, &v->graph, NULL, msg);
+    if (err == 0)
+        err = qv_statefile_end(in.r, msg);
+    qv_statefile_close(in.r);
+    return err;
+}
+
+struct stray {
+    struct qv_shard *shard;
+    uint64_t keep;
+};
+
+static bool remove_stray(void *arg, const char *name, bool is_dir)
+{
+    struct stray *x = arg;
+    char path[QV_SHARD_PATH_MAX];
+    char keep[64];
+    snprintf(keep, sizeof keep, "-%llu", (unsigned long long)x->keep);
+    size_t n = strlen(name);
+    size_t k = strlen(keep);
+    bool state = strncmp(name, "slots-", 6) == 0 || strncmp(name, "graph-", 6) == 0;
+    if (is_dir || !state || (x->keep != 0 && n > k && strcmp(name + n - k, keep) == 0))
+        return true;
+    snprintf(path, sizeof path, "%s/%s", x->shard->dir, name);
+    int err = qv_disk_unlink(x->shard->env->disk, path, NULL);
+    if (err != 0)
+        QV_WARN("shard", "%s stays behind: %s", path, qv_err_text(err));
+    return true;
+}
+
+/* In a graph at all? *missing: in none of those that some vector of it belongs in. */
+static bool slot_indexed(const struct qv_shard *s, qv_slot slot, bool *missing)
+{
+    bool in = false;
+    *missing = false;
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        if (s->vectors[v].graph == NULL || !qv_slot_table_is_live(&s->slots, v, slot))
+            continue;
+        if (qv_hnsw_slot_state(s->vectors[v].graph, slot, NULL) == QV_HNSW_LIVE)
+            in = true;
+        else
+            *missing = true;
+    }
+    return in;
+}
+
+static void mark_indexed(struct qv_shard *s)
+{
+    bool missing;
+    for (qv_slot slot = 0; slot < qv_slot_table_high(&s->slots); slot++) {
+        if (slot_indexed(s, slot, &missing))
+            atomic_fetch_or_explicit(qv_slot_table_state(&s->slots, slot), QV_SLOT_INDEXED,
+                                     memory_order_relaxed);
+    }
+}
+
+/* From the checkpoint's record to a shard at its position. */
+static int open_checkpoint(struct qv_shard *s, const struct qv_checkpoint_record *rec,
+                           struct qv_errmsg *msg)
+{
+    struct present_of present = {.stride = (s->vector_count + 7) / 8};
+    uint8_t *bytes = NULL;
+    if (rec->shard != s->number || memcmp(rec->uuid, s->uuid, sizeof rec->uuid) != 0 ||
+        rec->vector_count != s->vector_count)
+        return QV_CORRUPT(msg, "%s: the checkpoint is of another shard", s->dir);
+    int err = qv_checkpoint_read_slots(s, rec, &bytes, msg);
+    present.bytes = bytes;
+    if (err == 0)
+        err = qv_slot_table_rebuild(&s->slots, s->restored_high, present_at, &present, msg);
+    qv_mem_free(bytes);
+    for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
+        err = verify_rows(s, v, msg);
+        if (err == 0)
+            err = load_graph(s, v, &rec->vectors[v], rec->file_number, msg);
+    }
+    if (err == 0)
+        mark_indexed(s);
+    s->applied_lsn = s->checkpoint_lsn = rec->lsn;
+    s->file_number = s->durable_file = rec->file_number;
+    s->last_version = rec->last_version;
+    s->prev_clock = rec->prev_clock;
+    s->generation = s->generation > rec->generation ? s->generation : rec->generation;
+    return err;
+}
+
+static int read_commit(struct qv_shard *s, struct qv_checkpoint_record *rec, bool *found,
+                       struct qv_errmsg *msg)
+{
+    struct qv_kv_value value = {0};
+    int err =
+        qv_kv_get(s->kv, NULL, (struct qv_bytes){(const uint8_t *)QV_META_KEY, QV_META_KEY_BYTES},
+                  &value, msg);
+    *found = err == 0 && value.p != NULL;
+    if (*found)
+        err = qv_checkpoint_decode((struct qv_bytes){value.p, value.n}, rec, msg);
+    qv_kv_value_close(&value);
+    return err;
+}
+
+static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
+{
+    struct qv_checkpoint_record *rec = qv_mem_calloc(1, sizeof *rec);
+    bool found = false;
+    int err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
+    if (err == 0)
+        err = kv_open(s, true, msg);
+    if (err == 0)
+        err = read_commit(s, rec, &found, msg);
+    for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
+        err = open_rows(s, v, false, msg);
+        if (err == QV_ENOTFOUND && !found) /* died between its creation and its first file */
+            err = open_rows(s, v, true, msg);
+        else if (err == QV_ENOTFOUND)
+            err = QV_CORRUPT(msg, "%s/rows-%u is missing", s->dir, s->vectors[v].number);
+    }
+    if (err == 0 && found)
+        err = open_checkpoint(s, rec, msg);
+    for (uint32_t v = 0; v < s->vector_count && err == 0 && !found; v++)
+        err = create_graph(s, v, msg);
+    if (err == 0) {
+        struct stray x = {.shard = s, .keep = found ? rec->file_number : 0};
+        err = qv_disk_list(s->env->disk, s->dir, remove_stray, &x, msg);
+    }
+    qv_mem_free(rec);
+    return err;
+}
+
+int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec, struct qv_shard **out,
+                  struct qv_errmsg *msg)
+{
+    struct qv_shard *s = shard_alloc(store, spec);
+    struct qv_errmsg why = {""};
+    vectors_from_config(s);
+    int err = qv_disk_mkdir_all(s->env->disk, s->dir, &why);
+    if (err == 0)
+        err = open_parts(s, &why);
+    s->replaying = true;
+    if (err == QV_ECORRUPT || err == QV_ENOTFOUND || err == QV_EIO) {
+        qv_shard_quarantine(s, QV_ECORRUPT, why.text);
+    } else if (err != 0) {
+        qv_fail(msg, err, "%s: %s", s->dir, why.text[0] ? why.text : qv_err_text(err));
+        shard_free(s);
+        return err;
+    }
+    *out = s;
+    return 0;
+}
+
+void qv_shard_quarantine(struct qv_shard *s, int err, const char *why)
+{
+    pthread_mutex_lock(&s->reason_lock);
+    if (s->reason[0] == '\0')
+        snprintf(s->reason, sizeof s->reason, "%s", why[0] ? why : qv_err_text(err));
+    pthread_mutex_unlock(&s->reason_lock);
+    atomic_store(&s->err, err);
+    if (err == QV_ECORRUPT)
+        atomic_store(&s->state, QV_SHARD_QUARANTINED);
+    QV_ERROR("shard", "shard %u (%s): %s: %s", s->number, s->dir,
+             err == QV_ECORRUPT ? "quarantined" : "takes no more writes", why);
+}
+
+void qv_shard_queue_unindexed(struct qv_shard *s)
+{
+    s->replaying = false;
+    if (atomic_load(&s->state) != QV_SHARD_OPEN)
+        return;
+    uint32_t high = qv_slot_table_high(&s->slots);
+    s->backlog_slots = qv_mem_alloc((size_t)high * sizeof *s->backlog_slots);
+    uint64_t n = 0;
+    for (qv_slot slot = high; slot-- > 0;) { /* taken from the end: the lowest slots first */
+        bool missing;
+        slot_indexed(s, slot, &missing);
+        if (!missing)
+            continue;
+        s->backlog_slots[n++] = slot;
+        atomic_fetch_or_explicit(qv_slot_table_state(&s->slots, slot), QV_SLOT_PENDING,
+                                 memory_order_relaxed);
+    }
+    atomic_store(&s->backlog, n);
+    qv_shard_index_step(s);
+}

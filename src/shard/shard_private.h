@@ -1,0 +1,233 @@
+/* Private to src/shard: the shard's fields, and who guards each. */
+#ifndef QV_SHARD_SHARD_PRIVATE_H
+#define QV_SHARD_SHARD_PRIVATE_H
+
+#include "core/point.h"
+#include "index/hnsw.h"
+#include "shard/dirty.h"
+#include "shard/epoch.h"
+#include "shard/ghosts.h"
+#include "shard/shard.h"
+#include "shard/slot_table.h"
+#include "shard/store.h"
+#include "storage/rowfile.h"
+
+#include <pthread.h>
+
+#define QV_SHARD_VECTORS_MAX QV_VECTORS_PER_POINT_MAX
+#define QV_RECORD_NO_SLOT QV_SLOT_NONE
+
+/* ---- writes under way ---- */
+
+/* Changes of distinct ids that share one log record and one version. */
+struct qv_group {
+    struct qv_log_waiter waiter;
+    struct qv_shard *shard;
+    struct qv_write *write; /* NULL during replay */
+    uint32_t op;
+    struct qv_change *changes;
+    uint32_t count;
+    struct qv_bytes bytes; /* encoded changes: the record's body */
+    struct qv_version version;
+    qv_lsn end;
+    struct qv_group *next; /* in its prepared op */
+};
+
+struct qv_prepared {
+    struct qv_group *groups; /* ready to stamp, in order */
+    bool conditional;        /* depends on the present state: groups are made at its turn */
+    const struct qv_id *ids; /* conditional: the points named, or those the filter found */
+    uint32_t id_count;
+    bool has_ids;
+    struct qv_change *changes; /* UPDATE_VECTORS: the SET changes, by point */
+    uint32_t change_count;
+    struct qv_change pattern; /* the change that every id gets; its id is filled in */
+};
+
+/* ---- rows that wait for the graph ---- */
+
+/* Slots in the order of their publication. Positions only grow; position p is at p & mask. A reader
+ * takes `low` when it begins and `high` when its walk has ended, and scans what lies between: that
+ * is everything that was not in the graph when it began, and everything published meanwhile. */
+#define QV_PENDING_RING (1u << 17) /* > unindexed bound + the largest record */
+
+struct qv_pending {
+    _Atomic qv_slot *ring;
+    uint8_t *done;            /* owner: by position, inserted */
+    atomic_uint_fast64_t low; /* everything below is in the graphs (or dead) */
+    atomic_uint_fast64_t high;
+    uint64_t next; /* owner: first position no job has taken */
+};
+
+struct qv_limbo { /* a dead slot on its way to the free list */
+    qv_slot slot;
+    uint64_t epoch;      /* unlinked then */
+    uint64_t checkpoint; /* the capture that must be durable */
+};
+
+/* A dense named vector: its rows and graph. */
+struct qv_shard_vector {
+    const struct qv_vector_config *config;
+    uint32_t number;
+    enum qv_metric metric; /* of graph and score: COSINE over unit rows is DOT */
+    bool normalise;
+    uint32_t row_bytes;
+    struct qv_rowfile *rows;
+    struct qv_rows view;
+    struct qv_hnsw *graph; /* NULL: m = 0 */
+    uint8_t *stage;        /* owner: rows of consecutive slots, one write */
+    uint32_t stage_cap, stage_count;
+    qv_slot stage_first;
+};
+
+enum qv_shard_state { QV_SHARD_OPEN, QV_SHARD_QUARANTINED, QV_SHARD_DROPPING };
+
+struct qv_checkpoint; /* one on its way */
+
+struct qv_shard {
+    struct qv_store *store;
+    struct qv_env *env;
+    uint32_t number;
+    uint8_t uuid[16];
+    char *dir;
+    atomic_uint refs;
+    _Atomic(const struct qv_collection_config *) config;
+    uint32_t generation;
+    atomic_int state; /* enum qv_shard_state */
+    atomic_int err;   /* why it takes no writes; 0: it does */
+    pthread_mutex_t reason_lock;
+    char reason[256];
+
+    pthread_rwlock_t lock; /* exclusive: the owner applying; shared: readers of hash and records */
+    struct qv_slot_table slots;
+    struct qv_shard_vector *vectors;
+    uint32_t vector_count;
+    struct qv_kv *kv;
+    struct qv_epoch epoch;
+    struct qv_pending pending;
+
+    /* owner only, from here on (dirty, frozen: written under the exclusive lock) */
+    struct qv_dirty dirty;
+    struct qv_dirty frozen; /* of the checkpoint under way */
+    struct qv_ghosts ghosts;
+    struct qv_version last_version; /* newest applied or stamped */
+    qv_lsn applied_lsn;             /* every record of this shard below it is applied */
+    qv_lsn checkpoint_lsn;          /* of the durable checkpoint */
+    uint64_t prev_clock;            /* of this writer's last change here */
+
+    struct qv_write *waiting, **waiting_tail; /* accepted, not stamped */
+    uint32_t inflight;                        /* groups in the log, not applied */
+    struct qv_write *wait_index, **wait_index_tail;
+
+    uint32_t index_jobs; /* under way */
+    uint32_t repair_jobs;
+    qv_slot *repair_queue;
+    size_t repair_count, repair_cap;
+    struct qv_limbo *limbo;
+    size_t limbo_count, limbo_cap;
+    atomic_uint_fast64_t backlog; /* unindexed points that found no place in the ring yet */
+    qv_slot *backlog_slots;
+    bool replaying;
+    uint32_t restored_high; /* slots of the checkpoint that was opened */
+    struct qv_scan *scan;   /* a filter of the first waiting write is being resolved */
+    uint64_t inflight_rows;
+
+    struct qv_checkpoint *checkpoint;
+    uint64_t capture_seq;          /* captures begun */
+    uint64_t durable_seq;          /* captures durable */
+    uint64_t file_number;          /* of the newest state files */
+    uint64_t durable_file;         /* of the durable checkpoint; 0 = none */
+    uint64_t checkpoint_failed_ns; /* when the last one failed; 0 = it did not */
+    atomic_uint_fast64_t dirty_bytes_shared, checkpoints_shared;
+};
+
+struct qv_store {
+    struct qv_store_config config;
+    char *dir;
+    struct qv_env *env;
+    struct qv_log *log;
+    struct qv_shard **shards; /* dropped ones too, until they are at rest */
+    uint32_t shard_count, shard_cap;
+    struct qv_clock clock;
+    uint64_t clock_reserved;
+    unsigned workers;
+    struct qv_hnsw_ctx **ctx; /* by compute worker */
+    uint64_t waiting_bytes;
+    uint64_t checkpoints, checkpoint_failures;
+    struct qv_timer timer;
+    bool log_full; /* appends wait until the log has room */
+
+    struct qv_job release_job; /* makes `releasing` durable, then frees the log below it */
+    bool release_running;
+    qv_lsn releasing, released;
+    int release_err;
+
+    bool closing;
+    bool log_closing;
+    void (*closed)(void *arg, int err);
+    void *closed_arg;
+    int close_err;
+    void (*checkpointed)(void *arg, int err);
+    void *checkpointed_arg;
+    bool checkpoint_all;
+};
+
+/* shard_apply.c */
+/* Applies a group whose record is durable (or replayed). Owner. An error is the disk's: the shard
+ * takes no more writes. */
+QV_MUST_USE int qv_shard_apply(struct qv_shard *s, struct qv_group *g);
+/* Room for n more points: rows and columns. Owner. */
+QV_MUST_USE int qv_shard_reserve(struct qv_shard *s, uint32_t n, struct qv_errmsg *msg);
+/* The copy as it is here: from the dirty records, the payload store or the ghosts; *found false
+ * when nothing is known. Decoded into the arena. Owner. */
+QV_MUST_USE int qv_shard_load_copy(struct qv_shard *s, struct qv_arena *arena,
+                                   const struct qv_id *id, struct qv_copy *out, bool *found,
+                                   struct qv_errmsg *msg);
+
+/* record.c: { u32 slot, u32 generation, copy } */
+QV_MUST_USE int qv_record_decode(struct qv_bytes bytes, struct qv_arena *arena, qv_slot *slot,
+                                 uint32_t *generation, struct qv_copy *out, struct qv_errmsg *msg);
+void qv_record_encode(struct qv_buf *b, qv_slot slot, uint32_t generation,
+                      const struct qv_copy *copy);
+
+/* shard_index.c: everything on the owner */
+void qv_shard_index_step(struct qv_shard *s);           /* starts jobs there is room for */
+void qv_shard_retire(struct qv_shard *s, qv_slot slot); /* a slot that has just died */
+void qv_shard_reclaim(struct qv_shard *s);              /* limbo -> free */
+bool qv_shard_index_idle(const struct qv_shard *s);
+void qv_shard_push_pending(struct qv_shard *s, qv_slot slot);
+uint64_t qv_shard_pending(const struct qv_shard *s); /* any thread */
+
+/* shard_write.c */
+void qv_shard_pump(struct qv_shard *s);         /* stamps what may be stamped; owner */
+void qv_shard_finish_write(struct qv_write *w); /* answers it */
+void qv_shard_indexed(struct qv_shard *s);      /* low has moved: answers waiting writes */
+void qv_shard_fail_waiting(struct qv_shard *s, int err, const char *why);
+/* Which dense vector has this number; -1: none. */
+int qv_shard_vector_index(const struct qv_shard *s, uint32_t number);
+int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, struct qv_bytes bytes,
+                          struct qv_group *g, struct qv_errmsg *msg) QV_MUST_USE;
+#define QV_RECORD_TYPE_CHANGES 1
+
+/* shard_checkpoint.c */
+void qv_shard_checkpoint_start(struct qv_shard *s); /* owner; nothing when one is under way */
+bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force);
+
+/* shard_open.c */
+QV_MUST_USE int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec,
+                                struct qv_shard **out, struct qv_errmsg *msg);
+QV_MUST_USE int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec,
+                              struct qv_shard **out, struct qv_errmsg *msg);
+/* After replay: what is live and not in a graph is queued for it. */
+void qv_shard_queue_unindexed(struct qv_shard *s);
+void qv_shard_destroy(struct qv_shard *s); /* at rest: nothing under way */
+void qv_shard_discard(struct qv_shard *s); /* as after a crash: whatever was under way is gone */
+void qv_shard_quarantine(struct qv_shard *s, int err, const char *why);
+
+/* store.c */
+void qv_store_shard_step(struct qv_store *st); /* something ended: go on with close, drops, log */
+
+#define QV_META_KEY "\0checkpoint"
+#define QV_META_KEY_BYTES 11
+
+#endif

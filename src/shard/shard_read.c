@@ -1,0 +1,561 @@
+/* Reading points: by id, by filter, in order of ids; and what every answer shares, the fetching of
+ * payloads and vectors.
+ *
+ * A point's record is in memory when it is newer than the last checkpoint (its slot's record
+ * pointer, under the shared lock), else in the payload store. A record moves from the one to the
+ * other only after it is in the payload store, so looking in memory first never misses it. */
+#include "shard/read.h"
+
+#include "base/qv_assert.h"
+#include "core/vector.h"
+#include "simd/convert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SCAN_ARENA_BYTES ((size_t)64 << 20) /* one record at a time, however large */
+
+int qv_read_begin(struct qv_shard *s, unsigned reader, struct qv_errmsg *msg)
+{
+    int state = atomic_load(&s->state);
+    if (state == QV_SHARD_DROPPING)
+        return qv_fail(msg, QV_ENOTFOUND, "the collection was deleted");
+    if (state == QV_SHARD_QUARANTINED) {
+        pthread_mutex_lock(&s->reason_lock);
+        qv_fail(msg, QV_EUNAVAILABLE, "shard %u has no healthy replica: %s", s->number, s->reason);
+        pthread_mutex_unlock(&s->reason_lock);
+        return QV_EUNAVAILABLE;
+    }
+    qv_epoch_enter(&s->epoch, reader);
+    return 0;
+}
+
+void qv_read_end(struct qv_shard *s, unsigned reader)
+{
+    qv_epoch_leave(&s->epoch, reader);
+}
+
+/* ---- records ---- */
+
+/* The id's slot and, when it is in memory, a copy of its record (else out->p == NULL). */
+static int memory_record(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id,
+                         qv_slot *slot, struct qv_bytes *out)
+{
+    int err = 0;
+    *out = (struct qv_bytes){NULL, 0};
+    pthread_rwlock_rdlock(&s->lock);
+    *slot = qv_slot_table_find(&s->slots, id);
+    const struct qv_record *r =
+        *slot == QV_SLOT_NONE ? NULL : *qv_slot_table_record(&s->slots, *slot);
+    if (r != NULL) {
+        *out = (struct qv_bytes){qv_arena_dup(arena, r->data, r->bytes), r->bytes};
+        err = out->p == NULL ? QV_ENOMEM : 0;
+    }
+    pthread_rwlock_unlock(&s->lock);
+    return err;
+}
+
+int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id, qv_slot *slot,
+                 struct qv_copy *out, bool *found, struct qv_errmsg *msg)
+{
+    struct qv_bytes bytes;
+    uint32_t generation;
+    *found = false;
+    int err = memory_record(s, arena, id, slot, &bytes);
+    if (err != 0 || *slot == QV_SLOT_NONE)
+        return err;
+    if (bytes.p == NULL) {
+        uint8_t key[QV_ID_BYTES_MAX];
+        struct qv_kv_value value = {0};
+        size_t n = qv_id_encode(id, key);
+        err = qv_kv_get(s->kv, NULL, (struct qv_bytes){key, n}, &value, msg);
+        if (err != 0)
+            return err;
+        if (value.p == NULL)
+            return 0; /* deleted, and the deletion checkpointed, between the two looks */
+        bytes = (struct qv_bytes){qv_arena_dup(arena, value.p, value.n), value.n};
+        qv_kv_value_close(&value);
+        if (bytes.p == NULL)
+            return QV_ENOMEM;
+    }
+    err = qv_record_decode(bytes, arena, slot, &generation, out, msg);
+    *found = err == 0 && qv_copy_visible(out);
+    return err;
+}
+
+/* ---- filters ---- */
+
+struct vectors_of {
+    const struct qv_collection_config *config;
+    const struct qv_copy *copy;
+};
+
+static bool copy_has_vector(void *ctx, struct qv_str name)
+{
+    const struct vectors_of *of = ctx;
+    const struct qv_vector_config *vc = qv_config_vector(of->config, name);
+    const struct qv_sparse_config *sc = vc == NULL ? qv_config_sparse(of->config, name) : NULL;
+    if (vc == NULL && sc == NULL)
+        return false;
+    return qv_copy_find(of->copy, QV_PART_VECTOR, vc != NULL ? vc->number : sc->number,
+                        (struct qv_str){NULL, 0}) != NULL;
+}
+
+int qv_read_match(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
+                  const struct qv_id *id, const struct qv_copy *copy, bool *match)
+{
+    struct vectors_of of = {.config = atomic_load(&s->config), .copy = copy};
+    struct qv_filter_point point = {.id = *id, .has_vector = copy_has_vector, .ctx = &of};
+    struct qv_buf payload;
+    (void)arena;
+    qv_buf_init(&payload, 0);
+    if (qv_filter_needs_payload(filter)) {
+        qv_copy_payload(copy, &payload);
+        point.payload = (struct qv_doc){payload.data, payload.len};
+    }
+    int err = payload.failed ? QV_ENOMEM : 0;
+    *match = err == 0 && qv_filter_match(filter, &point);
+    qv_buf_close(&payload);
+    return err;
+}
+
+static int match_record(struct qv_shard *s, struct qv_arena *scratch,
+                        const struct qv_filter *filter, const struct qv_id *id,
+                        struct qv_bytes record, bool *match, struct qv_errmsg *msg)
+{
+    struct qv_copy copy;
+    qv_slot slot;
+    uint32_t generation;
+    qv_arena_reset(scratch);
+    int err = qv_record_decode(record, scratch, &slot, &generation, &copy, msg);
+    *match = false;
+    if (err == 0 && qv_copy_visible(&copy))
+        err = qv_read_match(s, scratch, filter, id, &copy, match);
+    return err;
+}
+
+/* ---- walking every point ---- */
+
+/* Called once or more for a live point (more: while it changes); *stop ends the walk. */
+typedef int (*visit_f)(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
+                       bool *stop, struct qv_errmsg *msg);
+
+/* Records in memory, of slots [0, n). */
+static int walk_memory(struct qv_shard *s, struct qv_arena *scratch, uint32_t n, visit_f visit,
+                       void *arg, struct qv_errmsg *msg)
+{
+    bool stop = false;
+    int err = 0;
+    for (qv_slot slot = 0; slot < n && err == 0 && !stop; slot++) {
+        if (!qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+            continue;
+        if (__atomic_load_n(qv_slot_table_record(&s->slots, slot), __ATOMIC_RELAXED) == NULL)
+            continue;
+        struct qv_bytes record = {NULL, 0};
+        struct qv_id id = qv_id_num(0);
+        qv_arena_reset(scratch);
+        pthread_rwlock_rdlock(&s->lock);
+        const struct qv_record *r = *qv_slot_table_record(&s->slots, slot);
+        if (r != NULL && qv_slot_table_is_live(&s->slots, s->vector_count, slot)) {
+            id = qv_slot_table_id(&s->slots, slot);
+            record = (struct qv_bytes){qv_arena_dup(scratch, r->data, r->bytes), r->bytes};
+            err = record.p == NULL ? QV_ENOMEM : 0;
+        }
+        pthread_rwlock_unlock(&s->lock);
+        if (record.p != NULL)
+            err = visit(arg, slot, &id, record, &stop, msg);
+    }
+    return err;
+}
+
+/* Records of the payload store from key `from` on, in order of ids. One that is also in memory is
+ * given as memory has it. */
+static int walk_store(struct qv_shard *s, struct qv_arena *scratch, struct qv_bytes from,
+                      visit_f visit, void *arg, struct qv_errmsg *msg)
+{
+    static const uint8_t first_id[1] = {QV_ID_NUM};
+    struct qv_kv_iter *it = NULL;
+    bool stop = false;
+    if (from.n == 0)
+        from = (struct qv_bytes){first_id, 1};
+    int err = qv_kv_iter_open(s->kv, NULL, from, (struct qv_bytes){NULL, 0}, &it);
+    while (err == 0 && !stop) {
+        struct qv_bytes key;
+        struct qv_bytes value;
+        struct qv_bytes newer;
+        struct qv_id id;
+        qv_slot slot;
+        size_t used;
+        err = qv_kv_iter_next(it, &key, &value, msg);
+        if (err != 0)
+            break;
+        if (qv_id_decode(key.p, key.n, &id, &used) != 0 || used != key.n) {
+            err = QV_CORRUPT(msg, "shard %u: a key of %zu bytes is no id", s->number, key.n);
+            break;
+        }
+        qv_arena_reset(scratch);
+        err = memory_record(s, scratch, &id, &slot, &newer);
+        if (err == 0 && slot != QV_SLOT_NONE) {
+            if (newer.p == NULL) {
+                newer = (struct qv_bytes){qv_arena_dup(scratch, value.p, value.n), value.n};
+                err = newer.p == NULL ? QV_ENOMEM : 0;
+            }
+            if (err == 0)
+                err = visit(arg, slot, &id, newer, &stop, msg);
+        }
+    }
+    qv_kv_iter_close(it);
+    return err == QV_EEOF ? 0 : err;
+}
+
+struct bitmap_walk {
+    struct qv_shard *s;
+    struct qv_arena inner;
+    const struct qv_filter *filter;
+    uint64_t *bits;
+    uint32_t n;
+};
+
+static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
+                        bool *stop, struct qv_errmsg *msg)
+{
+    struct bitmap_walk *w = arg;
+    bool match;
+    (void)stop;
+    if (slot >= w->n)
+        return 0; /* published after the walk began */
+    int err = match_record(w->s, &w->inner, w->filter, id, record, &match, msg);
+    if (err == 0 && match)
+        w->bits[slot / 64] |= 1ull << (slot & 63);
+    return err;
+}
+
+int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
+                   uint32_t n, uint64_t **out, struct qv_errmsg *msg)
+{
+    struct bitmap_walk w = {.s = s, .filter = filter, .n = n};
+    struct qv_arena scratch;
+    w.bits = QV_ARENA_ARRAY(arena, uint64_t, (n + 63) / 64 + 1);
+    *out = w.bits;
+    if (w.bits == NULL)
+        return QV_ENOMEM;
+    qv_arena_init(&scratch, SCAN_ARENA_BYTES);
+    qv_arena_init(&w.inner, SCAN_ARENA_BYTES);
+    int err = walk_memory(s, &scratch, n, bitmap_visit, &w, msg);
+    if (err == 0)
+        err = walk_store(s, &scratch, (struct qv_bytes){NULL, 0}, bitmap_visit, &w, msg);
+    qv_arena_close(&scratch);
+    qv_arena_close(&w.inner);
+    return err;
+}
+
+int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                   const struct qv_filter *filter, uint64_t *out, struct qv_errmsg *msg)
+{
+    int err = qv_read_begin(s, reader, msg);
+    *out = 0;
+    if (err != 0)
+        return err;
+    if (filter == NULL) {
+        *out = atomic_load_explicit(&s->slots.live_shared, memory_order_relaxed);
+    } else {
+        uint64_t *bits;
+        uint32_t n = qv_slot_table_high(&s->slots);
+        err = qv_read_bitmap(s, arena, filter, n, &bits, msg);
+        for (uint32_t w = 0; err == 0 && w < (n + 63) / 64; w++)
+            *out += (uint64_t)__builtin_popcountll(bits[w]);
+    }
+    qv_read_end(s, reader);
+    return err;
+}
+
+int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                      const struct qv_filter *filter, uint32_t max, struct qv_id **ids,
+                      uint32_t *count, struct qv_errmsg *msg)
+{
+    uint64_t *bits;
+    int err = qv_read_begin(s, reader, msg);
+    if (err != 0)
+        return err;
+    uint32_t n = qv_slot_table_high(&s->slots);
+    err = qv_read_bitmap(s, arena, filter, n, &bits, msg);
+    uint64_t total = 0;
+    for (uint32_t w = 0; err == 0 && w < (n + 63) / 64; w++)
+        total += (uint64_t)__builtin_popcountll(bits[w]);
+    if (err == 0 && total > max)
+        err = qv_fail(msg, QV_ELIMIT, "%llu points match: at most %u are allowed",
+                      (unsigned long long)total, max);
+    *count = 0;
+    *ids = err == 0 ? QV_ARENA_ARRAY(arena, struct qv_id, total) : NULL;
+    if (err == 0 && *ids == NULL)
+        err = QV_ENOMEM;
+    for (qv_slot slot = 0; err == 0 && slot < n; slot++) {
+        if (bits[slot / 64] >> (slot & 63) & 1)
+            (*ids)[(*count)++] = qv_slot_table_id(&s->slots, slot);
+    }
+    qv_read_end(s, reader);
+    return err;
+}
+
+/* ---- scroll ---- */
+
+/* The smallest `max` ids at or above `from` that match, each once, as a sorted array. */
+struct id_walk {
+    struct qv_shard *s;
+    struct qv_arena inner;
+    const struct qv_filter *filter;
+    struct qv_id from;
+    bool has_from;
+    struct qv_id *ids;
+    uint32_t n, max;
+    bool ordered; /* the walk gives ids in order: full means done */
+};
+
+static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
+                    bool *stop, struct qv_errmsg *msg)
+{
+    struct id_walk *w = arg;
+    (void)slot;
+    if (w->has_from && qv_id_compare(id, &w->from) < 0)
+        return 0;
+    if (w->n == w->max && qv_id_compare(id, &w->ids[w->n - 1]) >= 0) {
+        *stop = w->ordered;
+        return 0;
+    }
+    uint32_t lo = 0;
+    uint32_t hi = w->n;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (qv_id_compare(&w->ids[mid], id) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo < w->n && qv_id_equal(&w->ids[lo], id))
+        return 0;
+    bool match = true;
+    int err =
+        w->filter == NULL ? 0 : match_record(w->s, &w->inner, w->filter, id, record, &match, msg);
+    if (err != 0 || !match)
+        return err;
+    uint32_t last = w->n < w->max ? w->n++ : w->n - 1;
+    memmove(w->ids + lo + 1, w->ids + lo, (last - lo) * sizeof *w->ids);
+    w->ids[lo] = *id;
+    return 0;
+}
+
+static int scroll_ids(struct id_walk *w, struct qv_arena *arena, struct qv_errmsg *msg)
+{
+    struct qv_arena scratch;
+    uint8_t key[QV_ID_BYTES_MAX];
+    struct qv_bytes from = {NULL, 0};
+    w->ids = QV_ARENA_ARRAY(arena, struct qv_id, w->max);
+    if (w->ids == NULL)
+        return QV_ENOMEM;
+    if (w->has_from)
+        from = (struct qv_bytes){key, qv_id_encode(&w->from, key)};
+    qv_arena_init(&scratch, SCAN_ARENA_BYTES);
+    qv_arena_init(&w->inner, SCAN_ARENA_BYTES);
+    int err = walk_memory(w->s, &scratch, qv_slot_table_high(&w->s->slots), id_visit, w, msg);
+    w->ordered = true;
+    if (err == 0)
+        err = walk_store(w->s, &scratch, from, id_visit, w, msg);
+    qv_arena_close(&scratch);
+    qv_arena_close(&w->inner);
+    return err;
+}
+
+/* The picks of ids that are (still) there; picks has room for n. */
+static uint32_t pick_ids(struct qv_shard *s, const struct qv_id *ids, uint32_t n,
+                         struct qv_pick *picks)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        pthread_rwlock_rdlock(&s->lock);
+        qv_slot slot = qv_slot_table_find(&s->slots, &ids[i]);
+        pthread_rwlock_unlock(&s->lock);
+        if (slot == QV_SLOT_NONE)
+            continue;
+        picks[count].slot = slot;
+        picks[count].id = ids[i];
+        picks[count].version = qv_slot_table_version(&s->slots, slot);
+        count++;
+    }
+    return count;
+}
+
+int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                    const struct qv_scroll_req *req, struct qv_scroll_out *out,
+                    struct qv_errmsg *msg)
+{
+    struct id_walk w = {.s = s,
+                        .filter = req->filter,
+                        .from = req->offset,
+                        .has_from = req->has_offset,
+                        .max = (uint32_t)req->limit + 1};
+    memset(out, 0, sizeof *out);
+    QV_ASSERT(req->limit <= QV_LIMIT_MAX);
+    int err = qv_read_begin(s, reader, msg);
+    if (err != 0)
+        return err;
+    err = scroll_ids(&w, arena, msg);
+    struct qv_pick *picks = err == 0 ? QV_ARENA_ARRAY(arena, struct qv_pick, w.max) : NULL;
+    if (err == 0 && picks == NULL)
+        err = QV_ENOMEM;
+    if (err == 0) {
+        uint32_t n = w.n;
+        if (n == w.max) {
+            out->has_next = true;
+            out->next = w.ids[--n];
+        }
+        n = pick_ids(s, w.ids, n, picks);
+        err = qv_read_points(s, arena, picks, n, &req->with_payload, &req->with_vector,
+                             &out->points, msg);
+    }
+    qv_read_end(s, reader);
+    return err;
+}
+
+int qv_shard_get(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                 const struct qv_get_req *req, struct qv_points_out *out, struct qv_errmsg *msg)
+{
+    int err = qv_read_begin(s, reader, msg);
+    if (err != 0)
+        return err;
+    struct qv_pick *picks = QV_ARENA_ARRAY(arena, struct qv_pick, req->id_count);
+    if (picks == NULL) {
+        err = QV_ENOMEM;
+    } else {
+        uint32_t n = pick_ids(s, req->ids, req->id_count, picks);
+        err = qv_read_points(s, arena, picks, n, &req->with_payload, &req->with_vector, out, msg);
+    }
+    qv_read_end(s, reader);
+    return err;
+}
+
+/* ---- answers ---- */
+
+static bool name_wanted(const struct qv_vector_select *sel, struct qv_str name)
+{
+    if (sel->mode != QV_SELECT_INCLUDE)
+        return sel->mode == QV_SELECT_ALL;
+    for (uint32_t i = 0; i < sel->name_count; i++) {
+        if (qv_str_equal(sel->names[i], name))
+            return true;
+    }
+    return false;
+}
+
+static int row_vector(struct qv_shard *s, struct qv_arena *arena, uint32_t v, qv_slot slot,
+                      struct qv_vec *out)
+{
+    const struct qv_vector_config *vc = s->vectors[v].config;
+    float *values = qv_arena_alloc(arena, (size_t)vc->size * sizeof *values);
+    if (values == NULL)
+        return QV_ENOMEM;
+    qv_simd_to_f32(vc->datatype, qv_rows_at(&s->vectors[v].view, slot), values, vc->size);
+    *out = (struct qv_vec){.kind = QV_VEC_DENSE, .dim = vc->size, .rows = 1, .values = values};
+    return 0;
+}
+
+static int answer_vectors(struct qv_shard *s, struct qv_arena *arena, const struct qv_copy *copy,
+                          qv_slot slot, const struct qv_vector_select *sel,
+                          struct qv_point_out *out)
+{
+    const struct qv_collection_config *config = atomic_load(&s->config);
+    struct qv_named_vec *vecs = QV_ARENA_ARRAY(arena, struct qv_named_vec, copy->part_count);
+    int err = vecs == NULL ? QV_ENOMEM : 0;
+    out->has_vecs = true;
+    out->vecs = vecs;
+    out->vecs_unnamed = config->vectors_unnamed;
+    for (uint32_t i = 0; i < copy->part_count && err == 0; i++) {
+        const struct qv_part *part = &copy->parts[i];
+        if (part->kind != QV_PART_VECTOR || part->state == QV_PART_ABSENT)
+            continue;
+        struct qv_str name = qv_config_vector_name(config, part->number);
+        if (name.p == NULL || !name_wanted(sel, name))
+            continue;
+        struct qv_named_vec *nv = &vecs[out->vec_count];
+        nv->name = name;
+        int v = qv_shard_vector_index(s, part->number);
+        if (part->state == QV_PART_IN_ROW && v >= 0)
+            err = row_vector(s, arena, (uint32_t)v, slot, &nv->vec);
+        else
+            err = qv_vec_decode(arena, part->value, &nv->vec);
+        out->vec_count++;
+    }
+    return err;
+}
+
+/* The payload cut down to (or by) paths. */
+static int select_payload(struct qv_arena *arena, struct qv_doc payload,
+                          const struct qv_payload_select *sel, struct qv_doc *out)
+{
+    struct qv_buf buf;
+    qv_buf_init(&buf, 0);
+    *out = payload;
+    int err = sel->mode == QV_SELECT_INCLUDE
+                  ? qv_path_project(payload, sel->paths, sel->path_count, &buf)
+                  : 0;
+    for (uint32_t i = 0; sel->mode == QV_SELECT_EXCLUDE && i < sel->path_count && err == 0; i++) {
+        struct qv_buf next;
+        qv_buf_init(&next, 0);
+        err = qv_path_remove(*out, &sel->paths[i], &next);
+        qv_buf_close(&buf);
+        buf = next;
+        *out = (struct qv_doc){buf.data, buf.len};
+    }
+    if (err == 0 && buf.failed)
+        err = QV_ENOMEM;
+    if (err == 0 && buf.len > 0) {
+        *out = (struct qv_doc){qv_arena_dup(arena, buf.data, buf.len), buf.len};
+        err = out->p == NULL ? QV_ENOMEM : 0;
+    }
+    qv_buf_close(&buf);
+    return err;
+}
+
+static int answer_payload(struct qv_arena *arena, const struct qv_copy *copy,
+                          const struct qv_payload_select *sel, struct qv_doc *out)
+{
+    struct qv_buf buf;
+    qv_buf_init(&buf, 0);
+    qv_copy_payload(copy, &buf);
+    struct qv_doc doc = {qv_arena_dup(arena, buf.data, buf.len), buf.len};
+    bool failed = buf.failed;
+    qv_buf_close(&buf);
+    if (failed || doc.p == NULL)
+        return QV_ENOMEM;
+    return select_payload(arena, doc, sel, out);
+}
+
+int qv_read_points(struct qv_shard *s, struct qv_arena *arena, const struct qv_pick *picks,
+                   uint32_t n, const struct qv_payload_select *with_payload,
+                   const struct qv_vector_select *with_vector, struct qv_points_out *out,
+                   struct qv_errmsg *msg)
+{
+    bool records = with_payload->mode != QV_SELECT_NONE || with_vector->mode != QV_SELECT_NONE;
+    out->count = 0;
+    out->points = QV_ARENA_ARRAY(arena, struct qv_point_out, n);
+    if (out->points == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        struct qv_point_out *p = &out->points[out->count];
+        struct qv_copy copy;
+        qv_slot slot; /* of the record: a newer one than picked when the point moved meanwhile */
+        bool found = true;
+        memset(p, 0, sizeof *p);
+        p->id = picks[i].id;
+        p->version = picks[i].version;
+        p->score = picks[i].score;
+        int err = records ? qv_read_copy(s, arena, &p->id, &slot, &copy, &found, msg) : 0;
+        if (err == 0 && found && with_payload->mode != QV_SELECT_NONE)
+            err = answer_payload(arena, &copy, with_payload, &p->payload);
+        if (err == 0 && found && with_vector->mode != QV_SELECT_NONE)
+            err = answer_vectors(s, arena, &copy, slot, with_vector, p);
+        if (err != 0)
+            return err;
+        out->count += found; /* gone meanwhile: not answered */
+    }
+    return 0;
+}

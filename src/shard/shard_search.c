@@ -1,0 +1,427 @@
+/* Nearest neighbours of one vector, and everything that makes the answer honest: what the graph
+ * does not hold yet is scanned, a point that moves meanwhile is followed, scores are canonical.
+ *
+ * Plan: with a filter, its bitmap and an exact scan of it (recall 1); `exact`, no graph, or an
+ * unfinished backlog: an exact scan of everything live; else the graph and the pending ring.
+ *
+ * Why nothing acknowledged before the search began is missed: `low` is read first. Below it a slot
+ * was in the graph before the walk began. What is at or above it, up to `high` read after the walk,
+ * is scanned; that includes every slot that an update published during the walk, and an update
+ * publishes the new slot before the old one dies. In an exact scan the live bits are copied first,
+ * and the slot of a hit that has died since leads, by its id, to its successor. */
+#include "shard/read.h"
+
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "core/vector.h"
+#include "index/flat.h"
+#include "shard/prepare.h"
+#include "simd/convert.h"
+#include "simd/score.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct search {
+    struct qv_shard *s;
+    struct qv_arena *arena;
+    const struct qv_query *q;
+    struct qv_shard_vector *v;
+    uint32_t vector; /* index of v */
+    const void *row; /* the query in the storage dtype */
+    bool has_self;   /* by id: that point is left out */
+    struct qv_id self;
+    uint32_t k;
+    qv_slot *slots; /* candidates, distinct */
+    uint32_t count;
+    struct qv_errmsg *msg;
+};
+
+/* ---- the query vector ---- */
+
+static int query_row(struct search *x, const float *values)
+{
+    const struct qv_vector_config *vc = x->v->config;
+    float *unit = qv_arena_dup(x->arena, values, (size_t)vc->size * 4);
+    void *row = qv_arena_alloc(x->arena, x->v->row_bytes);
+    if (unit == NULL || row == NULL)
+        return QV_ENOMEM;
+    if (x->v->normalise)
+        qv_simd_normalise_f32(unit, vc->size);
+    qv_simd_from_f32(vc->datatype, unit, row, vc->size);
+    x->row = row;
+    return 0;
+}
+
+static int given_vector(struct search *x)
+{
+    const struct qv_vec *v = &x->q->vec;
+    const struct qv_vector_config *vc = x->v->config;
+    if (v->kind == QV_VEC_SPARSE)
+        return qv_fail(x->msg, QV_EINVAL, "Conversion between sparse and regular vectors failed");
+    if (v->kind == QV_VEC_MULTI)
+        return qv_fail(x->msg, QV_ENOTIMPL, "multi vector search");
+    if (v->dim != vc->size)
+        return qv_fail(x->msg, QV_EINVAL, "Vector dimension error: expected dim: %u, got %u",
+                       vc->size, v->dim);
+    for (uint32_t i = 0; i < v->dim; i++) {
+        if (!isfinite(v->values[i]))
+            return qv_fail(x->msg, QV_EINVAL, "Vector element %u is not a finite number", i);
+    }
+    return query_row(x, v->values);
+}
+
+static int vector_of_point(struct search *x)
+{
+    char text[QV_ID_TEXT_MAX];
+    qv_id_format(&x->q->id, text);
+    pthread_rwlock_rdlock(&x->s->lock);
+    qv_slot slot = qv_slot_table_find(&x->s->slots, &x->q->id);
+    bool has = slot != QV_SLOT_NONE && qv_slot_table_is_live(&x->s->slots, x->vector, slot);
+    pthread_rwlock_unlock(&x->s->lock);
+    if (slot == QV_SLOT_NONE)
+        return qv_fail(x->msg, QV_ENOTFOUND, "No point with id %s found", text);
+    if (!has)
+        return qv_fail(x->msg, QV_EINVAL, "Point %s does not have the required vector", text);
+    x->row = qv_arena_dup(x->arena, qv_rows_at(&x->v->view, slot), x->v->row_bytes);
+    x->has_self = true;
+    x->self = x->q->id;
+    return x->row == NULL ? QV_ENOMEM : 0;
+}
+
+static int choose_vector(struct search *x)
+{
+    const struct qv_collection_config *config = atomic_load(&x->s->config);
+    struct qv_str name = x->q->using_;
+    const struct qv_vector_config *vc = qv_config_vector(config, name);
+    if (vc == NULL) {
+        if (qv_config_sparse(config, name) != NULL)
+            return qv_fail(x->msg, QV_ENOTIMPL, "sparse vector search");
+        return qv_fail(x->msg, QV_EINVAL, "Not existing vector name error: %.*s",
+                       (int)(name.n < 200 ? name.n : 200), name.n == 0 ? "" : name.p);
+    }
+    if (vc->multivector)
+        return qv_fail(x->msg, QV_ENOTIMPL, "multi vector search");
+    int index = qv_shard_vector_index(x->s, vc->number);
+    QV_ASSERT(index >= 0);
+    x->vector = (uint32_t)index;
+    x->v = &x->s->vectors[index];
+    return x->q->kind == QV_QUERY_ID ? vector_of_point(x) : given_vector(x);
+}
+
+/* ---- candidates ---- */
+
+static int scan_bits(struct search *x, uint32_t n, const uint64_t *bits)
+{
+    struct qv_flat flat = {.rows = x->v->view,
+                           .metric = x->v->metric,
+                           .dtype = x->v->config->datatype,
+                           .dim = x->v->config->size,
+                           .begin = 0,
+                           .end = n,
+                           .bits = bits};
+    struct qv_topk_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_topk_hit, x->k);
+    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->k);
+    if (hits == NULL || x->slots == NULL)
+        return QV_ENOMEM;
+    int err = qv_flat_search(&flat, x->row, x->k, hits, &x->count);
+    for (uint32_t i = 0; err == 0 && i < x->count; i++)
+        x->slots[i] = hits[i].slot;
+    return err;
+}
+
+static int scan_all(struct search *x)
+{
+    uint32_t n = qv_slot_table_high(&x->s->slots);
+    uint64_t *live = QV_ARENA_ARRAY(x->arena, uint64_t, n / 64 + 1);
+    if (live == NULL)
+        return QV_ENOMEM;
+    qv_slot_table_copy_live(&x->s->slots, x->vector, n, live);
+    return scan_bits(x, n, live);
+}
+
+static int scan_filtered(struct search *x)
+{
+    uint32_t n = qv_slot_table_high(&x->s->slots);
+    uint64_t *live = QV_ARENA_ARRAY(x->arena, uint64_t, n / 64 + 1);
+    uint64_t *match;
+    if (live == NULL)
+        return QV_ENOMEM;
+    qv_slot_table_copy_live(&x->s->slots, x->vector, n, live);
+    int err = qv_read_bitmap(x->s, x->arena, x->q->filter, n, &match, x->msg);
+    if (err != 0)
+        return err;
+    for (uint32_t w = 0; w < (n + 63) / 64; w++)
+        live[w] &= match[w];
+    return scan_bits(x, n, live);
+}
+
+static int slot_compare(const void *a, const void *b)
+{
+    qv_slot x = *(const qv_slot *)a;
+    qv_slot y = *(const qv_slot *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Adds the ring's positions [low, high) to the candidates, each slot once. */
+static int add_pending(struct search *x, uint64_t low)
+{
+    const struct qv_pending *p = &x->s->pending;
+    uint64_t high = atomic_load_explicit(&x->s->pending.high, memory_order_acquire);
+    if (high - low >= QV_PENDING_RING / 2)
+        return scan_all(x); /* so many writes during one walk that the ring may have turned */
+    if (high == low)
+        return 0;
+    qv_slot *all = QV_ARENA_ARRAY(x->arena, qv_slot, x->count + (high - low));
+    if (all == NULL)
+        return QV_ENOMEM;
+    uint32_t n = x->count;
+    memcpy(all, x->slots, n * sizeof *all);
+    for (uint64_t at = low; at < high; at++) {
+        qv_slot slot = atomic_load_explicit(&p->ring[at % QV_PENDING_RING], memory_order_relaxed);
+        if (qv_slot_table_is_live(&x->s->slots, x->vector, slot))
+            all[n++] = slot;
+    }
+    qsort(all, n, sizeof *all, slot_compare);
+    x->count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 || all[i] != all[i - 1])
+            all[x->count++] = all[i];
+    }
+    x->slots = all;
+    return 0;
+}
+
+static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
+{
+    uint32_t m;
+    uint32_t ef;
+    qv_config_hnsw(atomic_load(&x->s->config), x->v->config, &m, &ef);
+    if (x->q->hnsw_ef.has)
+        ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
+    if (ef < x->k)
+        ef = x->k;
+    struct qv_hnsw_query query = {.row = x->row, .k = x->k, .ef = ef};
+    struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, x->k);
+    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->k);
+    if (hits == NULL || x->slots == NULL)
+        return QV_ENOMEM;
+    int err = qv_hnsw_search(x->v->graph, ctx, &query, hits, &x->count);
+    if (err != 0)
+        return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
+    for (uint32_t i = 0; i < x->count; i++)
+        x->slots[i] = hits[i].slot;
+    return x->q->indexed_only ? 0 : add_pending(x, low);
+}
+
+static int candidates(struct search *x, unsigned reader)
+{
+    struct qv_shard *s = x->s;
+    uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
+    if (x->q->filter != NULL)
+        return scan_filtered(x);
+    if (x->q->exact || x->v->graph == NULL || x->k > QV_HNSW_EF_MAX ||
+        atomic_load_explicit(&s->backlog, memory_order_acquire) > 0)
+        return scan_all(x);
+    struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
+    if (*ctx == NULL)
+        *ctx = qv_hnsw_ctx_create();
+    return walk_graph(x, *ctx, low);
+}
+
+/* ---- from slots to hits ---- */
+
+/* A candidate that died since: its id's present slot, if that point still belongs here. */
+static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
+{
+    struct qv_shard *s = x->s;
+    struct qv_id id = qv_slot_table_id(&s->slots, slot);
+    struct qv_copy copy;
+    bool found;
+    *out = QV_SLOT_NONE;
+    pthread_rwlock_rdlock(&s->lock);
+    qv_slot now = qv_slot_table_find(&s->slots, &id);
+    pthread_rwlock_unlock(&s->lock);
+    if (now == QV_SLOT_NONE || !qv_slot_table_is_live(&s->slots, x->vector, now))
+        return 0;
+    if (x->q->filter != NULL) {
+        bool match = false;
+        int err = qv_read_copy(s, x->arena, &id, &now, &copy, &found, x->msg);
+        if (err == 0 && found)
+            err = qv_read_match(s, x->arena, x->q->filter, &id, &copy, &match);
+        if (err != 0 || !found || !match)
+            return err;
+    }
+    *out = now;
+    return 0;
+}
+
+static float score_of(const struct search *x, float dist)
+{
+    switch (x->v->config->distance) {
+    case QV_DISTANCE_COSINE:
+        return x->v->normalise ? -dist : 1.0f - dist;
+    case QV_DISTANCE_DOT:
+        return -dist;
+    case QV_DISTANCE_EUCLID:
+        return sqrtf(dist);
+    case QV_DISTANCE_MANHATTAN:
+        break;
+    }
+    return dist;
+}
+
+static bool larger_is_better(const struct search *x)
+{
+    return x->v->config->distance == QV_DISTANCE_COSINE ||
+           x->v->config->distance == QV_DISTANCE_DOT;
+}
+
+struct ranked {
+    float dist;
+    struct qv_id id;
+    qv_slot slot;
+};
+
+static int ranked_compare(const void *pa, const void *pb)
+{
+    const struct ranked *a = pa;
+    const struct ranked *b = pb;
+    if (a->dist < b->dist || a->dist > b->dist)
+        return a->dist < b->dist ? -1 : 1;
+    return qv_id_compare(&a->id, &b->id);
+}
+
+/* Live slots of the candidates with their canonical distances, in the order of an answer, each id
+ * once. */
+static int rank(struct search *x, struct ranked **out, uint32_t *count)
+{
+    struct qv_scorer scorer;
+    struct ranked *r = QV_ARENA_ARRAY(x->arena, struct ranked, x->count);
+    float *dist = QV_ARENA_ARRAY(x->arena, float, x->count);
+    if (r == NULL || dist == NULL)
+        return QV_ENOMEM;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->count; i++) {
+        qv_slot slot = x->slots[i];
+        if (!qv_slot_table_is_live(&x->s->slots, x->vector, slot)) {
+            int err = follow_moved(x, slot, &slot);
+            if (err != 0)
+                return err;
+        }
+        if (slot != QV_SLOT_NONE)
+            x->slots[n++] = slot;
+    }
+    qv_score_init(&scorer, x->v->metric, x->v->config->datatype, x->v->config->size);
+    struct qv_gather gather = {.base = x->v->view.base,
+                               .stride_bytes = x->v->view.stride_bytes,
+                               .slots = x->slots,
+                               .n = n};
+    qv_score_batch(&scorer, x->row, &gather, dist);
+    for (uint32_t i = 0; i < n; i++) {
+        r[i].dist = dist[i];
+        r[i].slot = x->slots[i];
+        r[i].id = qv_slot_table_id(&x->s->slots, x->slots[i]);
+    }
+    qsort(r, n, sizeof *r, ranked_compare);
+    *out = r;
+    *count = n;
+    return 0;
+}
+
+/* Seen before? An update under way can leave both slots of one id among the candidates; the nearer
+ * copy is answered. set: a power of two, at least twice what is asked, of index + 1. */
+static bool seen_id(const struct ranked *r, uint32_t i, uint32_t *set, uint32_t mask)
+{
+    uint32_t at = (uint32_t)qv_id_key_hash(&r[i].id) & mask;
+    while (set[at] != 0 && !qv_id_equal(&r[set[at] - 1].id, &r[i].id))
+        at = (at + 1) & mask;
+    bool seen = set[at] != 0;
+    set[at] = i + 1;
+    return seen;
+}
+
+static uint32_t pick(const struct search *x, const struct ranked *r, uint32_t n,
+                     struct qv_pick *picks, uint32_t *set, uint32_t mask)
+{
+    uint32_t count = 0;
+    uint64_t skip = x->q->offset;
+    for (uint32_t i = 0; i < n && count < x->q->limit; i++) {
+        if (seen_id(r, i, set, mask) || (x->has_self && qv_id_equal(&r[i].id, &x->self)))
+            continue;
+        float score = score_of(x, r[i].dist);
+        if (x->q->has_threshold &&
+            (larger_is_better(x) ? score < x->q->threshold : score > x->q->threshold))
+            break;
+        if (skip > 0) {
+            skip--;
+            continue;
+        }
+        picks[count++] = (struct qv_pick){.slot = r[i].slot,
+                                          .id = r[i].id,
+                                          .version = qv_slot_table_version(&x->s->slots, r[i].slot),
+                                          .score = score};
+    }
+    return count;
+}
+
+static int search(struct search *x, unsigned reader, struct qv_points_out *out)
+{
+    struct ranked *ranked;
+    uint32_t n;
+    x->k = (uint32_t)(x->q->limit + x->q->offset) + (x->q->kind == QV_QUERY_ID);
+    int err = choose_vector(x);
+    if (err != 0 || x->q->limit == 0)
+        return err;
+    struct qv_pick *picks = QV_ARENA_ARRAY(x->arena, struct qv_pick, x->q->limit);
+    if (picks == NULL)
+        return QV_ENOMEM;
+    err = candidates(x, reader);
+    if (err == 0)
+        err = rank(x, &ranked, &n);
+    if (err != 0)
+        return err;
+    uint32_t size = 16;
+    while (size < n * 2)
+        size *= 2;
+    uint32_t *set = QV_ARENA_ARRAY(x->arena, uint32_t, size);
+    if (set == NULL)
+        return QV_ENOMEM;
+    n = pick(x, ranked, n, picks, set, size - 1);
+    return qv_read_points(x->s, x->arena, picks, n, &x->q->with_payload, &x->q->with_vector, out,
+                          x->msg);
+}
+
+static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                 const struct qv_query *q, struct qv_points_out *out, struct qv_errmsg *msg)
+{
+    struct qv_scroll_out scroll;
+    struct qv_scroll_req req = {.filter = q->filter,
+                                .limit = q->limit + q->offset,
+                                .with_payload = q->with_payload,
+                                .with_vector = q->with_vector};
+    int err = qv_shard_scroll(s, reader, arena, &req, &scroll, msg);
+    if (err != 0)
+        return err;
+    uint32_t skip = scroll.points.count < q->offset ? scroll.points.count : (uint32_t)q->offset;
+    out->points = scroll.points.points + skip;
+    out->count = scroll.points.count - skip;
+    return 0;
+}
+
+int qv_shard_query(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                   const struct qv_query *q, struct qv_points_out *out, struct qv_errmsg *msg)
+{
+    struct search x = {.s = s, .arena = arena, .q = q, .msg = msg};
+    memset(out, 0, sizeof *out);
+    QV_ASSERT(q->limit <= QV_LIMIT_MAX && q->offset <= QV_LIMIT_MAX);
+    if (q->kind == QV_QUERY_SCROLL)
+        return by_id(s, reader, arena, q, out, msg);
+    int err = qv_read_begin(s, reader, msg);
+    if (err != 0)
+        return err;
+    err = search(&x, reader, out);
+    qv_read_end(s, reader);
+    return err;
+}

@@ -1,0 +1,337 @@
+/* The owner's side of a write: in arrival order, stamped, logged, applied, answered.
+ *
+ * Writes of a shard wait in one queue. The first one's ops are stamped and appended as fast as the
+ * log takes them; an op that depends on the present state waits until everything before it is
+ * applied (and then a filter is resolved by a job while the queue stands still, so that what it
+ * finds is what it changes). Groups are applied in log order. */
+#include "shard/prepare.h"
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/qv_assert.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct qv_scan { /* a filter being resolved for the first waiting write */
+    struct qv_job job;
+    struct qv_shard *shard;
+    struct qv_write *write;
+    struct qv_id *ids;
+    uint32_t count;
+    int err;
+};
+
+void qv_shard_finish_write(struct qv_write *w)
+{
+    struct qv_shard *s = w->shard;
+    struct qv_store *st = s->store;
+    QV_ASSERT(st->waiting_bytes >= w->bytes);
+    st->waiting_bytes -= w->bytes;
+    w->done(w, w->err);
+}
+
+/* All groups applied (or failed): answer now, or when the graph has it. */
+static void settle(struct qv_write *w)
+{
+    struct qv_shard *s = w->shard;
+    if (w->err == 0 && w->req->wait) {
+        uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_relaxed);
+        w->wait_pos = atomic_load_explicit(&s->pending.high, memory_order_relaxed);
+        for (uint32_t i = 0; i < w->req->op_count; i++)
+            w->results[i].completed = true;
+        if (low < w->wait_pos) {
+            w->next = NULL;
+            *s->wait_index_tail = w;
+            s->wait_index_tail = &w->next;
+            return;
+        }
+    }
+    qv_shard_finish_write(w);
+}
+
+void qv_shard_indexed(struct qv_shard *s)
+{
+    uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_relaxed);
+    while (s->wait_index != NULL && s->wait_index->wait_pos <= low) {
+        struct qv_write *w = s->wait_index;
+        s->wait_index = w->next;
+        if (s->wait_index == NULL)
+            s->wait_index_tail = &s->wait_index;
+        qv_shard_finish_write(w);
+    }
+    qv_shard_pump(s);
+}
+
+static void pop_waiting(struct qv_shard *s)
+{
+    struct qv_write *w = s->waiting;
+    s->waiting = w->next;
+    if (s->waiting == NULL)
+        s->waiting_tail = &s->waiting;
+    w->next = NULL;
+    w->stamped = true;
+    if (w->groups_open == 0)
+        settle(w);
+}
+
+static void fail_first(struct qv_shard *s, int err)
+{
+    struct qv_write *w = s->waiting;
+    w->err = err;
+    w->failed_op = w->next_op;
+    pop_waiting(s);
+}
+
+void qv_shard_fail_waiting(struct qv_shard *s, int err, const char *why)
+{
+    while (s->waiting != NULL) {
+        if (s->scan != NULL && s->scan->write == s->waiting)
+            return; /* its job still uses it; the rest follows when it is done */
+        snprintf(s->waiting->msg.text, sizeof s->waiting->msg.text, "%s", why);
+        fail_first(s, err);
+    }
+}
+
+/* ---- the log ---- */
+
+static void group_done(struct qv_log_waiter *waiter, int err)
+{
+    struct qv_group *g = waiter->arg;
+    struct qv_write *w = g->write;
+    struct qv_shard *s = g->shard;
+    s->inflight--;
+    s->inflight_rows -= g->count;
+    w->groups_open--;
+    if (err == 0 && atomic_load(&s->err) == 0)
+        err = qv_shard_apply(s, g);
+    else if (err == 0)
+        err = QV_EIO;
+    if (err == 0) {
+        s->applied_lsn = g->end;
+        w->results[g->op].operation_id = g->end;
+    } else if (w->err == 0) {
+        w->failed_op = g->op;
+        w->err = qv_fail(&w->msg, QV_EUNKNOWN, "the log could not be written (%s): outcome unknown",
+                         qv_err_text(err));
+    }
+    if (w->stamped && w->groups_open == 0)
+        settle(w);
+    qv_shard_index_step(s);
+    qv_shard_pump(s);
+    qv_store_shard_step(s->store);
+}
+
+#define CLOCK_AHEAD ((uint64_t)1000 << QV_CLOCK_COUNTER_BITS)
+
+static void stamp(struct qv_shard *s, struct qv_group *g)
+{
+    struct qv_store *st = s->store;
+    g->version = qv_clock_tick(&st->clock, qv_env_wall_ns(s->env) / QV_NS_PER_MS);
+    if (g->version.clock + CLOCK_AHEAD / 2 > st->clock_reserved) {
+        st->clock_reserved = g->version.clock + CLOCK_AHEAD;
+        qv_log_reserve_clock(st->log, st->clock_reserved);
+    }
+}
+
+static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg)
+{
+    int err = qv_shard_reserve(s, g->count, msg);
+    if (err != 0)
+        return err;
+    stamp(s, g);
+    struct qv_log_record rec = {.shard = s->number,
+                                .generation = s->generation,
+                                .version = g->version,
+                                .prev_clock = s->prev_clock,
+                                .type = QV_RECORD_TYPE_CHANGES};
+    uint32_t count = g->count;
+    struct qv_bytes parts[2] = {{(const uint8_t *)&count, sizeof count}, g->bytes};
+    err = qv_log_append(s->store->log, &rec, parts, 2, &g->end);
+    if (err != 0)
+        return err == QV_EBUSY ? err
+                               : qv_fail(msg, err, "the log takes no writes: %s", qv_err_text(err));
+    s->prev_clock = g->version.clock;
+    s->inflight++;
+    s->inflight_rows += g->count;
+    g->write->groups_open++;
+    g->waiter.done = group_done;
+    g->waiter.arg = g;
+    qv_log_commit(s->store->log, &g->waiter);
+    return 0;
+}
+
+/* ---- conditional ops ---- */
+
+static void scan_run(struct qv_job *job, unsigned worker)
+{
+    struct qv_scan *scan = job->arg;
+    struct qv_write *w = scan->write;
+    scan->err =
+        qv_shard_matching(scan->shard, worker, w->arena, w->req->ops[w->next_op].select.filter,
+                          UINT32_MAX, &scan->ids, &scan->count, &w->msg);
+}
+
+static void scan_done(struct qv_job *job)
+{
+    struct qv_scan *scan = job->arg;
+    struct qv_shard *s = scan->shard;
+    struct qv_write *w = scan->write;
+    struct qv_prepared *p = &w->prepared[w->next_op];
+    QV_ASSERT(s->waiting == w && s->scan == scan);
+    s->scan = NULL;
+    p->ids = scan->ids;
+    p->id_count = scan->count;
+    p->has_ids = true;
+    if (scan->err != 0)
+        fail_first(s, scan->err);
+    qv_mem_free(scan);
+    qv_shard_pump(s);
+    qv_store_shard_step(s->store);
+}
+
+static int start_scan(struct qv_shard *s, struct qv_write *w)
+{
+    struct qv_scan *scan = qv_mem_calloc(1, sizeof *scan);
+    scan->job = (struct qv_job){.run = scan_run, .done = scan_done, .arg = scan};
+    scan->shard = s;
+    scan->write = w;
+    int err = qv_env_submit(s->env, QV_JOB_INTERACTIVE, &scan->job);
+    if (err != 0) {
+        qv_mem_free(scan);
+        return qv_fail(&w->msg, QV_EBUSY, "too many requests are waiting");
+    }
+    s->scan = scan;
+    return 0;
+}
+
+enum step { STEP_ON, STEP_WAIT, STEP_FAILED };
+
+static enum step resolve(struct qv_shard *s, struct qv_write *w, int *err)
+{
+    struct qv_prepared *p = &w->prepared[w->next_op];
+    if (s->inflight > 0)
+        return STEP_WAIT;
+    if (!p->has_ids && p->changes == NULL) {
+        *err = start_scan(s, w);
+        return *err == 0 ? STEP_WAIT : STEP_FAILED;
+    }
+    size_t before = w->bytes;
+    *err = qv_prepare_resolve(s, w, w->next_op);
+    s->store->waiting_bytes += w->bytes - before;
+    p->conditional = false;
+    return *err == 0 ? STEP_ON : STEP_FAILED;
+}
+
+static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
+{
+    struct qv_prepared *p = &w->prepared[w->next_op];
+    if (p->conditional) {
+        enum step step = resolve(s, w, err);
+        if (step != STEP_ON)
+            return step;
+    }
+    while (p->groups != NULL) {
+        if (qv_shard_pending(s) + s->inflight_rows >= s->store->config.unindexed_max &&
+            qv_shard_pending(s) > 0)
+            return STEP_WAIT; /* slows to the pace of the graph */
+        if (s->inflight_rows >= QV_PENDING_RING / 4)
+            return STEP_WAIT;
+        *err = log_group(s, p->groups, &w->msg);
+        if (*err == QV_EBUSY) {
+            s->store->log_full = true;
+            return STEP_WAIT;
+        }
+        if (*err != 0)
+            return STEP_FAILED;
+        p->groups = p->groups->next;
+    }
+    w->next_op++;
+    return STEP_ON;
+}
+
+void qv_shard_pump(struct qv_shard *s)
+{
+    while (s->waiting != NULL && s->scan == NULL) {
+        struct qv_write *w = s->waiting;
+        int err = atomic_load(&s->err);
+        if (err != 0 || w->err != 0) {
+            if (w->err == 0)
+                qv_fail(&w->msg, err, "the shard takes no writes: %s", s->reason);
+            fail_first(s, w->err != 0 ? w->err : err);
+            continue;
+        }
+        if (w->next_op == w->req->op_count) {
+            pop_waiting(s);
+            continue;
+        }
+        enum step step = advance(s, w, &err);
+        if (step == STEP_WAIT)
+            return;
+        if (step == STEP_FAILED)
+            fail_first(s, err);
+    }
+}
+
+static void submit_run(struct qv_task *task)
+{
+    struct qv_write *w = task->arg;
+    struct qv_shard *s = w->shard;
+    struct qv_store *st = s->store;
+    int err = st->closing ? QV_EUNAVAILABLE : atomic_load(&s->err);
+    st->waiting_bytes += w->bytes;
+    if (err != 0)
+        qv_fail(&w->msg, err,
+                st->closing ? "the node is shutting down" : "the shard takes no writes: %s",
+                s->reason);
+    else if (atomic_load(&s->state) == QV_SHARD_DROPPING)
+        err = qv_fail(&w->msg, QV_ENOTFOUND, "the collection was deleted");
+    else if (st->waiting_bytes > st->config.pending_bytes_max)
+        err = qv_fail(&w->msg, QV_EBUSY, "too many writes are waiting");
+    if (err != 0) {
+        w->err = err;
+        qv_shard_finish_write(w);
+        return;
+    }
+    *s->waiting_tail = w;
+    s->waiting_tail = &w->next;
+    qv_shard_pump(s);
+}
+
+void qv_write_submit(struct qv_write *w)
+{
+    w->task = (struct qv_task){.run = submit_run, .arg = w};
+    qv_env_post(w->shard->env, &w->task);
+}
+
+/* ---- replay ---- */
+
+int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, struct qv_bytes bytes,
+                          struct qv_group *g, struct qv_errmsg *msg)
+{
+    struct qv_rd rd;
+    qv_rd_init(&rd, bytes.p, bytes.n);
+    g->shard = s;
+    g->bytes = bytes;
+    g->count = qv_rd_u32(&rd);
+    if (rd.failed || g->count == 0 || g->count > QV_CHANGE_IDS_MAX)
+        return QV_CORRUPT(msg, "log record with %u changes", g->count);
+    g->changes = QV_ARENA_ARRAY(arena, struct qv_change, g->count);
+    if (g->changes == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < g->count; i++) {
+        int err = qv_change_decode(&rd, arena, &g->changes[i], msg);
+        if (err != 0)
+            return err;
+        for (uint32_t k = 0; k < g->changes[i].part_count; k++) {
+            const struct qv_part *part = &g->changes[i].parts[k];
+            int v = part->kind == QV_PART_VECTOR ? qv_shard_vector_index(s, part->number) : -1;
+            if (v >= 0 && part->state == QV_PART_INLINE &&
+                part->value.n != 6 + (size_t)s->vectors[v].row_bytes)
+                return QV_CORRUPT(msg, "log record: a vector of %zu bytes", part->value.n);
+        }
+    }
+    if (qv_rd_left(&rd) != 0)
+        return QV_CORRUPT(msg, "log record with %zu bytes too many", qv_rd_left(&rd));
+    return 0;
+}

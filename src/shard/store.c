@@ -1,0 +1,456 @@
+/* The node's store: opens shards and log together, and keeps them going.
+ *
+ * <dir>/store := { magic u32, format u32, released lsn u64, CRC32C u32 }: no shard needs the log
+ * below `released`. It is durable before the log is freed there, so that a shard which is clean and
+ * whose checkpoint is old does not ask for records that are gone. */
+#include "shard/store_private.h"
+
+#include "base/hash.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/qv_assert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORE_MAGIC 0x52545351u /* "QSTR" */
+#define STORE_FORMAT 1
+#define STORE_FILE_BYTES 20
+#define TICK_NS (100 * QV_NS_PER_MS)
+#define PATH_MAX_BYTES 4096
+
+/* ---- the store's file ---- */
+
+static void store_path(const char *dir, char *out, size_t n)
+{
+    snprintf(out, n, "%s/store", dir);
+}
+
+static int write_store_file(struct qv_disk *disk, const char *dir, qv_lsn released,
+                            struct qv_errmsg *msg)
+{
+    struct qv_buf b;
+    char path[PATH_MAX_BYTES];
+    qv_buf_init(&b, 0);
+    qv_buf_u32(&b, STORE_MAGIC);
+    qv_buf_u32(&b, STORE_FORMAT);
+    qv_buf_u64(&b, released);
+    qv_buf_u32(&b, qv_hash_crc32c(0, b.data, b.len));
+    QV_ASSERT(b.len == STORE_FILE_BYTES);
+    store_path(dir, path, sizeof path);
+    int err = qv_disk_replace_file(disk, path, b.data, b.len, msg);
+    qv_buf_close(&b);
+    return err;
+}
+
+int qv_store_read_file(struct qv_disk *disk, const char *dir, qv_lsn *released,
+                       struct qv_errmsg *msg)
+{
+    struct qv_buf b;
+    struct qv_rd rd;
+    char path[PATH_MAX_BYTES];
+    *released = 0;
+    qv_buf_init(&b, 0);
+    store_path(dir, path, sizeof path);
+    int err = qv_disk_read_file(disk, path, 4096, &b, msg);
+    if (err == 0) {
+        qv_rd_init(&rd, b.data, b.len);
+        uint32_t magic = qv_rd_u32(&rd);
+        uint32_t format = qv_rd_u32(&rd);
+        *released = qv_rd_u64(&rd);
+        uint32_t crc = qv_rd_u32(&rd);
+        if (rd.failed || b.len != STORE_FILE_BYTES || magic != STORE_MAGIC ||
+            crc != qv_hash_crc32c(0, b.data, STORE_FILE_BYTES - 4))
+            err = QV_CORRUPT(msg, "%s is damaged", path);
+        else if (format > STORE_FORMAT)
+            err = qv_fail(msg, QV_ENOTIMPL, "%s: format %u of a newer version", path, format);
+    }
+    qv_buf_close(&b);
+    return err == QV_ENOTFOUND ? 0 : err;
+}
+
+/* ---- shards ---- */
+
+struct qv_shard *qv_store_shard(struct qv_store *st, uint32_t number)
+{
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        if (st->shards[i]->number == number)
+            return st->shards[i];
+    }
+    return NULL;
+}
+
+static void keep_shard(struct qv_store *st, struct qv_shard *s)
+{
+    if (st->shard_count == st->shard_cap) {
+        st->shard_cap = st->shard_cap ? st->shard_cap * 2 : 16;
+        st->shards = qv_mem_realloc(st->shards, st->shard_cap * sizeof(struct qv_shard *));
+    }
+    st->shards[st->shard_count++] = s;
+}
+
+int qv_store_add_shard(struct qv_store *st, const struct qv_shard_spec *spec, struct qv_shard **out,
+                       struct qv_errmsg *msg)
+{
+    QV_ASSERT(qv_store_shard(st, spec->number) == NULL);
+    if (st->closing)
+        return qv_fail(msg, QV_EUNAVAILABLE, "the node is shutting down");
+    int err = qv_shard_create(st, spec, out, msg);
+    if (err == 0)
+        keep_shard(st, *out);
+    return err;
+}
+
+void qv_store_set_config(struct qv_store *st, uint32_t number,
+                         const struct qv_collection_config *config, uint32_t generation)
+{
+    struct qv_shard *s = qv_store_shard(st, number);
+    QV_ASSERT(s != NULL);
+    atomic_store(&s->config, config);
+    s->generation = generation;
+}
+
+struct removal {
+    struct qv_disk *disk;
+    const char *dir;
+};
+
+static bool remove_entry(void *arg, const char *name, bool is_dir)
+{
+    const struct removal *r = arg;
+    char path[PATH_MAX_BYTES];
+    if (is_dir)
+        return true; /* kv: removed by its driver */
+    snprintf(path, sizeof path, "%s/%s", r->dir, name);
+    int err = qv_disk_unlink(r->disk, path, NULL);
+    if (err != 0)
+        QV_WARN("store", "%s stays behind: %s", path, qv_err_text(err));
+    return true;
+}
+
+void qv_store_remove_shard_dir(struct qv_store *st, const char *dir)
+{
+    struct removal r = {.disk = st->env->disk, .dir = dir};
+    char kv[PATH_MAX_BYTES];
+    snprintf(kv, sizeof kv, "%s/kv", dir);
+    int err = qv_kv_destroy(st->config.kv, kv, NULL);
+    if (err == 0)
+        err = qv_disk_list(st->env->disk, dir, remove_entry, &r, NULL);
+    if (err == 0)
+        err = qv_disk_rmdir(st->env->disk, dir, NULL);
+    if (err != 0 && err != QV_ENOTFOUND)
+        QV_WARN("store", "%s stays behind: %s", dir, qv_err_text(err));
+}
+
+void qv_store_drop_shard(struct qv_store *st, uint32_t number)
+{
+    struct qv_shard *s = qv_store_shard(st, number);
+    if (s == NULL)
+        return;
+    atomic_store(&s->state, QV_SHARD_DROPPING);
+    qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
+    qv_store_shard_step(st);
+}
+
+static bool shard_at_rest(const struct qv_shard *s)
+{
+    return s->waiting == NULL && s->inflight == 0 && s->scan == NULL && s->checkpoint == NULL &&
+           qv_shard_index_idle(s);
+}
+
+/* Writes that wait for a graph that will not come are answered: their changes are durable. */
+static void end_index_waits(struct qv_shard *s)
+{
+    while (s->wait_index != NULL) {
+        struct qv_write *w = s->wait_index;
+        s->wait_index = w->next;
+        if (s->wait_index == NULL)
+            s->wait_index_tail = &s->wait_index;
+        for (uint32_t i = 0; i < w->req->op_count; i++)
+            w->results[i].completed = false;
+        qv_shard_finish_write(w);
+    }
+}
+
+static void step_drops(struct qv_store *st)
+{
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        struct qv_shard *s = st->shards[i];
+        if (atomic_load(&s->state) != QV_SHARD_DROPPING)
+            continue;
+        qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
+        end_index_waits(s);
+        if (!shard_at_rest(s) || atomic_load(&s->refs) != 1)
+            continue;
+        char *dir = qv_mem_strdup(s->dir);
+        qv_shard_destroy(s);
+        qv_store_remove_shard_dir(st, dir);
+        qv_mem_free(dir);
+        st->shards[i--] = st->shards[--st->shard_count];
+    }
+}
+
+/* ---- releasing the log ---- */
+
+/* Nothing below it is needed by any shard. */
+static qv_lsn needed_from(const struct qv_store *st)
+{
+    qv_lsn from = qv_log_durable(st->log);
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        const struct qv_shard *s = st->shards[i];
+        bool clean = qv_dirty_empty(&s->dirty) && s->checkpoint == NULL && s->inflight == 0 &&
+                     atomic_load(&((struct qv_shard *)(uintptr_t)s)->err) == 0;
+        if (!clean && s->checkpoint_lsn < from)
+            from = s->checkpoint_lsn;
+    }
+    return from;
+}
+
+static void release_run(struct qv_job *job, unsigned worker)
+{
+    struct qv_store *st = job->arg;
+    (void)worker;
+    st->release_err = write_store_file(st->env->disk, st->dir, st->releasing, NULL);
+}
+
+static void release_done(struct qv_job *job)
+{
+    struct qv_store *st = job->arg;
+    st->release_running = false;
+    if (st->release_err == 0) {
+        st->released = st->releasing;
+        qv_log_release(st->log, st->released);
+    }
+    qv_store_shard_step(st);
+}
+
+#define RELEASE_STEP_BYTES ((qv_lsn)4 << 20)
+
+static void step_release(struct qv_store *st, bool all)
+{
+    if (st->release_running || st->log_closing)
+        return;
+    qv_lsn from = needed_from(st);
+    if (from <= st->released || (!all && from - st->released < RELEASE_STEP_BYTES))
+        return;
+    st->releasing = from;
+    st->release_running = true;
+    st->release_job = (struct qv_job){.run = release_run, .done = release_done, .arg = st};
+    if (qv_env_submit(st->env, QV_JOB_IO, &st->release_job) != 0)
+        st->release_running = false;
+}
+
+/* ---- going on ---- */
+
+static bool log_is_long(struct qv_store *st)
+{
+    return qv_log_durable(st->log) - needed_from(st) > st->config.log_bytes_max;
+}
+
+static void step_checkpoints(struct qv_store *st)
+{
+    bool force = st->closing || st->checkpoint_all || log_is_long(st);
+    bool running = false;
+    bool failing = false;
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        struct qv_shard *s = st->shards[i];
+        bool ready = !st->closing || s->inflight == 0;
+        if (ready && qv_shard_needs_checkpoint(s, force))
+            qv_shard_checkpoint_start(s);
+        running = running || s->checkpoint != NULL;
+        failing = failing || s->checkpoint_failed_ns != 0;
+    }
+    if (st->checkpoint_all && !running) {
+        st->checkpoint_all = false;
+        void (*done)(void *arg, int err) = st->checkpointed;
+        st->checkpointed = NULL;
+        if (done != NULL)
+            done(st->checkpointed_arg, failing ? QV_EIO : 0);
+    }
+}
+
+static void log_closed(void *arg, int err)
+{
+    struct qv_store *st = arg;
+    void (*closed)(void *arg, int err) = st->closed;
+    void *closed_arg = st->closed_arg;
+    if (st->close_err == 0)
+        st->close_err = err;
+    int result = st->close_err;
+    st->log = NULL;
+    qv_store_free(st);
+    closed(closed_arg, result);
+}
+
+static void step_close(struct qv_store *st)
+{
+    bool rest = true;
+    if (!st->closing || st->log_closing)
+        return;
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        struct qv_shard *s = st->shards[i];
+        qv_shard_fail_waiting(s, QV_EUNAVAILABLE, "the node is shutting down");
+        if (shard_at_rest(s))
+            end_index_waits(s);
+        rest = rest && shard_at_rest(s) && s->wait_index == NULL;
+        if (rest && !qv_dirty_empty(&s->dirty) && atomic_load(&s->err) == 0) {
+            if (s->checkpoint_failed_ns == 0)
+                return;             /* its checkpoint starts at the next step */
+            st->close_err = QV_EIO; /* the log has it */
+        }
+    }
+    if (!rest)
+        return;
+    if (st->release_running)
+        return;
+    step_release(st, true);
+    if (st->release_running)
+        return;
+    st->log_closing = true;
+    qv_env_timer_stop(st->env, &st->timer);
+    qv_log_close(st->log, log_closed, st);
+}
+
+void qv_store_shard_step(struct qv_store *st)
+{
+    if (st->log_closing)
+        return;
+    step_drops(st);
+    step_checkpoints(st);
+    step_release(st, false);
+    step_close(st);
+}
+
+static void pump_all(struct qv_store *st)
+{
+    for (uint32_t i = 0; i < st->shard_count; i++)
+        qv_shard_pump(st->shards[i]);
+}
+
+static void log_has_room(void *arg)
+{
+    struct qv_store *st = arg;
+    if (!st->log_full)
+        return;
+    st->log_full = false;
+    pump_all(st);
+}
+
+static void tick(struct qv_timer *timer)
+{
+    struct qv_store *st = timer->arg;
+    qv_env_timer_start(st->env, timer, TICK_NS);
+    if (qv_log_error(st->log) != 0 && !st->closing) {
+        if (qv_log_resume(st->log) == 0)
+            QV_INFO("store", "the log takes writes again");
+    }
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        qv_shard_reclaim(st->shards[i]);
+        if (!st->closing)
+            qv_shard_index_step(st->shards[i]);
+    }
+    pump_all(st);
+    qv_store_shard_step(st);
+}
+
+void qv_store_start(struct qv_store *st)
+{
+    qv_log_on_room(st->log, log_has_room, st);
+    st->timer = (struct qv_timer){.run = tick, .arg = st};
+    qv_env_timer_start(st->env, &st->timer, TICK_NS);
+    for (uint32_t i = 0; i < st->shard_count; i++)
+        qv_shard_queue_unindexed(st->shards[i]);
+}
+
+void qv_store_checkpoint(struct qv_store *st, void (*done)(void *arg, int err), void *arg)
+{
+    QV_ASSERT(st->checkpointed == NULL);
+    st->checkpointed = done;
+    st->checkpointed_arg = arg;
+    st->checkpoint_all = true;
+    qv_store_shard_step(st);
+}
+
+void qv_store_close(struct qv_store *st, void (*done)(void *arg, int err), void *arg)
+{
+    QV_ASSERT(!st->closing);
+    st->closing = true;
+    st->closed = done;
+    st->closed_arg = arg;
+    for (uint32_t i = 0; i < st->shard_count; i++)
+        qv_shard_fail_waiting(st->shards[i], QV_EUNAVAILABLE, "the node is shutting down");
+    qv_store_shard_step(st);
+}
+
+void qv_store_free(struct qv_store *st)
+{
+    for (uint32_t i = 0; i < st->shard_count; i++)
+        qv_shard_discard(st->shards[i]);
+    for (unsigned i = 0; st->ctx != NULL && i < QV_EPOCH_READERS_MAX; i++)
+        qv_hnsw_ctx_destroy(&st->ctx[i]);
+    qv_mem_free(st->ctx);
+    qv_mem_free(st->shards);
+    qv_mem_free(st->dir);
+    qv_mem_free(st);
+}
+
+void qv_store_abandon(struct qv_store *st)
+{
+    if (st->log != NULL)
+        qv_log_abandon(st->log);
+    qv_store_free(st);
+}
+
+/* ---- telling ---- */
+
+void qv_store_get_stats(struct qv_store *st, struct qv_store_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    qv_log_get_stats(st->log, &out->log);
+    out->shards = st->shard_count;
+    out->checkpoints = st->checkpoints;
+    out->checkpoint_failures = st->checkpoint_failures;
+    out->writes_waiting_bytes = st->waiting_bytes;
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        out->points += st->shards[i]->slots.live_count;
+        out->quarantined += atomic_load(&st->shards[i]->state) == QV_SHARD_QUARANTINED;
+    }
+}
+
+void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
+{
+    memset(out, 0, sizeof *out);
+    out->points = atomic_load_explicit(&s->slots.live_shared, memory_order_relaxed);
+    out->pending = qv_shard_pending(s) + atomic_load_explicit(&s->backlog, memory_order_relaxed);
+    out->dirty_bytes = atomic_load_explicit(&s->dirty_bytes_shared, memory_order_relaxed);
+    out->checkpoints = atomic_load_explicit(&s->checkpoints_shared, memory_order_relaxed);
+    out->err = atomic_load(&s->err);
+    pthread_mutex_lock(&s->reason_lock);
+    snprintf(out->reason, sizeof out->reason, "%s", s->reason);
+    pthread_mutex_unlock(&s->reason_lock);
+    if (atomic_load(&s->state) != QV_SHARD_OPEN)
+        return;
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        if (s->vectors[v].graph != NULL)
+            out->indexed_vectors += qv_hnsw_stats(s->vectors[v].graph).live;
+        out->disk_bytes += qv_rowfile_disk_bytes(s->vectors[v].rows);
+    }
+    out->disk_bytes += qv_kv_disk_bytes(s->kv);
+}
+
+uint32_t qv_shard_number(const struct qv_shard *s)
+{
+    return s->number;
+}
+
+void qv_shard_ref(struct qv_shard *s)
+{
+    atomic_fetch_add(&s->refs, 1);
+}
+
+void qv_shard_unref(struct qv_shard *s)
+{
+    unsigned before = atomic_fetch_sub(&s->refs, 1);
+    QV_ASSERT(before > 1); /* the store holds the first */
+}

@@ -1,0 +1,83 @@
+/* The node's store: one log, its shards, and what they share (workers' scratch, clock,
+ * checkpoints).
+ *
+ * Directory:  log/  shards/<number>/{kv/ rows-<vector> slots-<n> graph-<vector>-<n>}
+ *
+ * Everything here runs on the env's owner unless a declaration says otherwise. */
+#ifndef QV_SHARD_STORE_H
+#define QV_SHARD_STORE_H
+
+#include "core/kv.h"
+#include "shard/shard.h"
+
+struct qv_store_config {
+    struct qv_env *env; /* borrowed, as all below */
+    struct qv_kv_driver *kv;
+    const char *dir;            /* copied */
+    uint32_t writer;            /* this data directory's writer id */
+    uint64_t segment_bytes;     /* of the log; 0: its default */
+    uint64_t checkpoint_bytes;  /* dirty records of a shard that start a checkpoint; 0: 64 MiB */
+    uint64_t log_bytes_max;     /* log kept for replay before shards checkpoint; 0: 1 GiB */
+    uint64_t checkpoint_ms;     /* longest time a change waits for a checkpoint; 0: 60,000 */
+    uint32_t slots_max;         /* of one shard: address space; 0: 2^26 */
+    uint64_t pending_bytes_max; /* writes waiting; beyond it QV_EBUSY; 0: 256 MiB */
+    uint32_t unindexed_max;     /* 0: QV_UNINDEXED_ROWS_MAX */
+};
+
+/* Opens the shards named by specs (each from its last checkpoint), replays the log, starts
+ * background work. A shard whose files are corrupt is quarantined, not an error. Blocks. Gives. */
+QV_MUST_USE int qv_store_open(const struct qv_store_config *config,
+                              const struct qv_shard_spec *specs, uint32_t spec_count,
+                              struct qv_store **out, struct qv_errmsg *msg);
+
+/* The shard of that number, borrowed; NULL when there is none. */
+struct qv_shard *qv_store_shard(struct qv_store *s, uint32_t number);
+
+/* Creates the shard's directory and files, durable on return. Blocks. */
+QV_MUST_USE int qv_store_add_shard(struct qv_store *s, const struct qv_shard_spec *spec,
+                                   struct qv_shard **out, struct qv_errmsg *msg);
+/* Takes the shard out of service: its waiting writes fail with QV_ENOTFOUND, its files are removed
+ * once its last job and reader are done. The metadata must have forgotten it already. */
+void qv_store_drop_shard(struct qv_store *s, uint32_t number);
+/* The shard's configuration has changed (payload indexes): from the next change on. */
+void qv_store_set_config(struct qv_store *s, uint32_t number,
+                         const struct qv_collection_config *config, uint32_t generation);
+
+struct qv_store_stats {
+    struct qv_log_stats log;
+    uint64_t shards;
+    uint64_t quarantined;
+    uint64_t checkpoints;
+    uint64_t checkpoint_failures;
+    uint64_t writes_waiting_bytes;
+    uint64_t points;
+};
+void qv_store_get_stats(struct qv_store *s, struct qv_store_stats *out);
+
+/* Checkpoints every shard that needs it now, then calls done (NULL: nobody waits). */
+void qv_store_checkpoint(struct qv_store *s, void (*done)(void *arg, int err), void *arg);
+
+/* Refuses new writes (QV_EUNAVAILABLE), waits for jobs, checkpoints, closes the log, frees, calls
+ * done. Readers must be gone. Takes s. */
+void qv_store_close(struct qv_store *s, void (*done)(void *arg, int err), void *arg);
+/* Frees without writing, as a crash would; only when no job can run any more (simulator). */
+void qv_store_abandon(struct qv_store *s);
+
+/* `quiver check`: verifies a stopped store in dir, shard by shard; calls report for everything that
+ * is wrong (file, what it affects) and returns how many. Any thread. */
+struct qv_store_finding {
+    uint32_t shard;
+    const char *file;
+    const char *what;
+};
+struct qv_store_check_summary {
+    uint64_t shards, points, findings;
+    uint64_t log_records;
+};
+QV_MUST_USE int qv_store_check(const struct qv_store_config *config,
+                               const struct qv_shard_spec *specs, uint32_t spec_count,
+                               void (*report)(void *arg, const struct qv_store_finding *f),
+                               void *arg, struct qv_store_check_summary *out,
+                               struct qv_errmsg *msg);
+
+#endif
