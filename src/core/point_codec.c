@@ -55,7 +55,7 @@ static size_t parts_bytes_max(const struct qv_part *parts, uint32_t count)
 static uint8_t *put_part(uint8_t *p, const struct qv_part *part, const struct qv_version *base)
 {
     const bool own = base != NULL && qv_version_compare(part->version, *base) != 0;
-    *p++ = (uint8_t)(part->kind | part->state << 4 | (own ? HEAD_VERSION : 0));
+    *p++ = (uint8_t)((unsigned)part->kind | (unsigned)part->state << 4 | (own ? HEAD_VERSION : 0u));
     if (own)
         p = put_version(p, part->version);
     p = part->kind == QV_PART_VECTOR ? put_varint(p, part->number)

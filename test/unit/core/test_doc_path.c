@@ -30,6 +30,8 @@ static void test_parse(void **state)
     assert_true(qv_str_equal(p.steps[6].key, qv_str_of("größe_9")));
     p = parse(&a, "\"\"");
     assert_true(p.count == 1 && p.steps[0].kind == QV_STEP_KEY && p.steps[0].key.n == 0);
+    p = parse(&a, "a[4294967296]"); /* past every array, and not element 0 */
+    assert_true(p.steps[1].index == UINT32_MAX);
     p = parse(&a, "a[18446744073709551615]");
     assert_true(p.steps[1].index == UINT32_MAX);
     qv_arena_close(&a);
