@@ -116,8 +116,8 @@ struct qv_path {
     const struct qv_path_step *steps;
     uint32_t count; /* >= 1, <= QV_DOC_DEPTH_MAX; the first is a KEY */
 };
-/* Steps live in the arena, keys borrow text. QV_EINVAL with a reason on a malformed path,
- * QV_ENOMEM. */
+/* Steps live in the arena, keys borrow text. QV_EINVAL with a reason on a malformed path (text that
+ * is not UTF-8, too), QV_ENOMEM. */
 QV_MUST_USE int qv_path_parse(struct qv_arena *a, struct qv_str text, struct qv_path *out,
                               struct qv_errmsg *msg);
 
@@ -138,5 +138,8 @@ QV_MUST_USE int qv_path_set(struct qv_doc root, const struct qv_path *path, stru
 /* Appends root without what path reaches. A path that ends in "[]" leaves an empty array; one that
  * ends in an index removes nothing (it would not be idempotent). QV_ENOMEM. */
 QV_MUST_USE int qv_path_remove(struct qv_doc root, const struct qv_path *path, struct qv_buf *out);
+/* What of root the paths reach: an object with just those branches; appends it to out. */
+QV_MUST_USE int qv_path_project(struct qv_doc root, const struct qv_path *paths, uint32_t count,
+                                struct qv_buf *out);
 
 #endif

@@ -3,6 +3,7 @@
 #include "core/doc_index.h"
 
 #include "base/qv_assert.h"
+#include "base/utf8.h"
 
 #define MERGE_LINEAR_MAX 16u
 
@@ -93,6 +94,8 @@ int qv_path_parse(struct qv_arena *a, struct qv_str text, struct qv_path *out,
 
     if (text.n == 0)
         return qv_fail(msg, QV_EINVAL, "Invalid json path: it is empty");
+    if (!qv_utf8_valid(text.p, text.n))
+        return qv_fail(msg, QV_EINVAL, "Invalid json path: it is not UTF-8");
     int err = parse_key(&x, &steps[n++]);
     while (err == 0 && x.p < x.end) {
         if (n == QV_DOC_DEPTH_MAX)

@@ -44,7 +44,7 @@ static void test_parse_refuses(void **state)
                            "[]",    "[0]",    "a b",        "a[",    "a[0",
                            "a[0]b", "a[-1]",  "a[x]",       "a]",    "\"a",
                            "a.\"",  "a\"b\"", "\"a\\\"b\"", "a[ 0]", "a[18446744073709551616]",
-                           "a.[0]", "a[]]",   "a$b"};
+                           "a.[0]", "a\xE1",  "a[]]",       "a$b"};
     struct qv_arena a;
     struct qv_path path;
     struct qv_errmsg msg;
