@@ -193,6 +193,12 @@ static void rows_without_direction_stay(void **state)
         qv_simd_normalise_f32(row, 3);
         assert_memory_equal(row, cases[i], sizeof row);
     }
+    float near_unit[2] = {1.0f + 0x1p-22f, 0}; /* squared length 1 + 4.8e-7: is one already */
+    qv_simd_normalise_f32(near_unit, 2);
+    assert_true(near_unit[0] == 1.0f + 0x1p-22f);
+    float not_unit[2] = {1.0f + 0x1p-19f, 0};
+    qv_simd_normalise_f32(not_unit, 2);
+    assert_true(not_unit[0] == 1.0f);
     float huge[2] = {3e38f, 3e38f};
     qv_simd_normalise_f32(huge, 2);
     assert_true(fabsf(huge[0] - 0.70710678f) < 1e-7f && huge[0] == huge[1]);
