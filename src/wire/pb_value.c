@@ -195,12 +195,10 @@ int qv_pb_object_scan(struct qv_pb_ctx *c, struct qv_pb_entry *e, size_t n, unsi
 {
     uint32_t kept;
     int err = qv_pb_entries_distinct(c, e, n, &kept);
-    if (err != 0)
-        return err;
+    if (err != 0 || kept != n)
+        return err != 0 ? err : UNUSUAL; /* equal keys: what is dropped must be looked at too */
     size_t mark = qv_doc_begin_object(&c->scratch);
     for (size_t i = 0; i < n; i++) {
-        if (e[i].dropped)
-            continue;
         qv_doc_put_key(&c->scratch, e[i].key.p, e[i].key.n);
         err = qv_pb_value_scan(c, e[i].raw, depth);
         if (err != 0)
