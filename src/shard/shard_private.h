@@ -128,6 +128,8 @@ struct qv_shard {
     atomic_uint_fast64_t backlog; /* unindexed points that found no place in the ring yet */
     qv_slot *backlog_slots;
     bool replaying;
+    void (*gone)(void *arg); /* dropped: told once it is freed */
+    void *gone_arg;
     uint32_t restored_high; /* slots of the checkpoint that was opened */
     struct qv_scan *scan;   /* a filter of the first waiting write is being resolved */
     uint64_t inflight_rows;

@@ -143,11 +143,13 @@ void qv_store_remove_shard_dir(struct qv_store *st, const char *dir)
         QV_WARN("store", "%s stays behind: %s", dir, qv_err_text(err));
 }
 
-void qv_store_drop_shard(struct qv_store *st, uint32_t number)
+void qv_store_drop_shard(struct qv_store *st, uint32_t number, void (*gone)(void *arg), void *arg)
 {
     struct qv_shard *s = qv_store_shard(st, number);
     if (s == NULL)
         return;
+    s->gone = gone;
+    s->gone_arg = arg;
     atomic_store(&s->state, QV_SHARD_DROPPING);
     qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
     qv_store_shard_step(st);
@@ -184,7 +186,11 @@ static void step_drops(struct qv_store *st)
         if (!shard_at_rest(s) || atomic_load(&s->refs) != 1)
             continue;
         char *dir = qv_mem_strdup(s->dir);
+        void (*gone)(void *arg) = s->gone;
+        void *arg = s->gone_arg;
         qv_shard_destroy(s);
+        if (gone != NULL)
+            gone(arg);
         qv_store_remove_shard_dir(st, dir);
         qv_mem_free(dir);
         st->shards[i--] = st->shards[--st->shard_count];
@@ -385,8 +391,14 @@ void qv_store_close(struct qv_store *st, void (*done)(void *arg, int err), void 
 
 void qv_store_free(struct qv_store *st)
 {
-    for (uint32_t i = 0; i < st->shard_count; i++)
-        qv_shard_discard(st->shards[i]);
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        struct qv_shard *s = st->shards[i];
+        void (*gone)(void *arg) = s->gone;
+        void *arg = s->gone_arg;
+        qv_shard_discard(s);
+        if (gone != NULL)
+            gone(arg);
+    }
     for (unsigned i = 0; st->ctx != NULL && i < QV_EPOCH_READERS_MAX; i++)
         qv_hnsw_ctx_destroy(&st->ctx[i]);
     qv_mem_free(st->ctx);

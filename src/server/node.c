@@ -1,0 +1,596 @@
+/* Metadata keys of a node that is alone:
+ *   writer                 u32: this data directory's writer id
+ *   next_shard             u32: the next shard number
+ *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers u32,
+ *                          then the configuration as JSON (wire/json_answer.h) */
+#include "server/node.h"
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "meta/meta_file.h"
+#include "wire/json_answer.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COLLECTION_FORMAT 1
+#define KEY_BYTES 80
+#define RECORD_ARENA_BYTES ((size_t)64 << 20)
+
+struct qv_node {
+    struct qv_env *env;
+    struct qv_meta *meta;
+    struct qv_store *store;
+    char *dir;
+    pthread_mutex_t lock; /* guards topology, shards, stats */
+    const struct qv_topology *topology;
+    struct {
+        uint32_t number;
+        struct qv_shard *shard;
+    } *shards; /* those that requests may reach; owner writes under the lock */
+    uint32_t shard_count, shard_cap;
+    struct qv_store_stats stats;
+    struct qv_timer timer;
+    uint32_t next_shard;
+    uint32_t writer;
+    void (*closed)(void *arg, int err);
+    void *closed_arg;
+};
+
+struct qv_env *qv_node_env(struct qv_node *n)
+{
+    return n->env;
+}
+
+const struct qv_topology *qv_node_topology(struct qv_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    const struct qv_topology *t = n->topology;
+    qv_topology_ref(t);
+    pthread_mutex_unlock(&n->lock);
+    return t;
+}
+
+static int missing_collection(struct qv_str name, struct qv_errmsg *msg)
+{
+    return qv_fail(msg, QV_ENOTFOUND, "Collection `%.*s` doesn't exist!",
+                   (int)(name.n < 300 ? name.n : 300), name.p);
+}
+
+int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard **out,
+                  struct qv_errmsg *msg)
+{
+    *out = NULL;
+    pthread_mutex_lock(&n->lock);
+    const struct qv_collection *c = qv_topology_find(n->topology, collection);
+    for (uint32_t i = 0; c != NULL && i < n->shard_count; i++) {
+        if (n->shards[i].number == c->shards[0]) {
+            *out = n->shards[i].shard;
+            qv_shard_ref(*out);
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+    return *out != NULL ? 0 : missing_collection(collection, msg);
+}
+
+/* ---- records ---- */
+
+static void uuid_text(const uint8_t uuid[QV_UUID_BYTES], char out[2 * QV_UUID_BYTES + 1])
+{
+    for (int i = 0; i < QV_UUID_BYTES; i++)
+        snprintf(out + (size_t)2 * (size_t)i, 3, "%02x", uuid[i]);
+}
+
+static void collection_key(const struct qv_collection *c, char out[KEY_BYTES])
+{
+    char uuid[2 * QV_UUID_BYTES + 1];
+    uuid_text(c->uuid, uuid);
+    snprintf(out, KEY_BYTES, "collections/%s", uuid);
+}
+
+static void encode_collection(const struct qv_collection *c, struct qv_buf *b)
+{
+    qv_buf_u32(b, COLLECTION_FORMAT);
+    qv_buf_u32(b, (uint32_t)c->name.n);
+    qv_buf_append(b, c->name.p, c->name.n);
+    qv_buf_u32(b, c->shard_count);
+    for (uint32_t i = 0; i < c->shard_count; i++)
+        qv_buf_u32(b, c->shards[i]);
+    qv_json_config_write(b, c->config, c->generation);
+}
+
+static int parse_uuid(const char *text, uint8_t out[QV_UUID_BYTES])
+{
+    for (int i = 0; i < QV_UUID_BYTES; i++) {
+        unsigned byte;
+        if (sscanf(text + (size_t)2 * (size_t)i, "%2x", &byte) != 1)
+            return QV_ECORRUPT;
+        out[i] = (uint8_t)byte;
+    }
+    return text[2 * QV_UUID_BYTES] == '\0' ? 0 : QV_ECORRUPT;
+}
+
+static int decode_collection(const char *key, struct qv_bytes value,
+                             const struct qv_collection **out, struct qv_errmsg *msg)
+{
+    struct qv_collection_spec spec = {0};
+    struct qv_collection_config config;
+    struct qv_arena arena;
+    struct qv_rd rd;
+    qv_rd_init(&rd, value.p, value.n);
+    uint32_t format = qv_rd_u32(&rd);
+    spec.name.n = qv_rd_u32(&rd);
+    spec.name.p = (const char *)qv_rd_take(&rd, spec.name.n);
+    spec.shard_count = qv_rd_u32(&rd);
+    if (rd.failed || format != COLLECTION_FORMAT || spec.name.n == 0 || spec.shard_count != 1 ||
+        parse_uuid(key + strlen("collections/"), spec.uuid) != 0)
+        return QV_CORRUPT(msg, "metadata record %s", key);
+    uint32_t shard = qv_rd_u32(&rd);
+    spec.shards = &shard;
+    spec.config = &config;
+    qv_arena_init(&arena, RECORD_ARENA_BYTES);
+    int err = qv_json_config_read((struct qv_bytes){rd.p, qv_rd_left(&rd)}, &arena, &config,
+                                  &spec.generation, msg);
+    if (err == QV_EFORMAT || err == QV_EVALIDATION)
+        err = QV_CORRUPT(msg, "metadata record %s: the configuration can't be read", key);
+    if (err == 0)
+        err = qv_collection_create(&spec, out);
+    qv_arena_close(&arena);
+    return err;
+}
+
+/* ---- open ---- */
+
+struct loading {
+    struct qv_node *n;
+    struct qv_errmsg *msg;
+};
+
+static int load_entry(void *arg, const char *key, struct qv_bytes value)
+{
+    struct loading *l = arg;
+    const struct qv_collection *c;
+    struct qv_node *n = l->n;
+    if (strcmp(key, "writer") == 0 && value.n == 4)
+        memcpy(&n->writer, value.p, 4);
+    if (strcmp(key, "next_shard") == 0 && value.n == 4)
+        memcpy(&n->next_shard, value.p, 4);
+    if (strncmp(key, "collections/", strlen("collections/")) != 0)
+        return 0;
+    int err = decode_collection(key, value, &c, l->msg);
+    if (err != 0)
+        return err;
+    const struct qv_topology *next = qv_topology_with(n->topology, n->meta->epoch, c);
+    qv_topology_unref(n->topology);
+    n->topology = next;
+    return 0;
+}
+
+static struct qv_shard_spec spec_of(const struct qv_collection *c)
+{
+    struct qv_shard_spec spec = {.number = c->shards[0],
+                                 .generation = (uint32_t)c->generation,
+                                 .config = c->config};
+    memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
+    return spec;
+}
+
+static struct qv_shard_spec *all_specs(const struct qv_topology *t)
+{
+    struct qv_shard_spec *specs = qv_mem_calloc(t->count, sizeof *specs);
+    for (uint32_t i = 0; i < t->count; i++)
+        specs[i] = spec_of(t->collections[i]);
+    return specs;
+}
+
+static void reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
+{
+    if (n->shard_count == n->shard_cap) {
+        n->shard_cap = n->shard_cap ? n->shard_cap * 2 : 16;
+        n->shards = qv_mem_realloc(n->shards, n->shard_cap * sizeof *n->shards);
+    }
+    n->shards[n->shard_count].number = number;
+    n->shards[n->shard_count].shard = s;
+    n->shard_count++;
+}
+
+static void tick(struct qv_timer *timer)
+{
+    struct qv_node *n = timer->arg;
+    struct qv_store_stats stats;
+    qv_store_get_stats(n->store, &stats);
+    pthread_mutex_lock(&n->lock);
+    n->stats = stats;
+    pthread_mutex_unlock(&n->lock);
+    qv_env_timer_start(n->env, timer, 100 * QV_NS_PER_MS);
+}
+
+static int first_start(struct qv_node *n, struct qv_errmsg *msg)
+{
+    const struct qv_meta_change changes[] = {
+        {"writer", {(const uint8_t *)&n->writer, sizeof n->writer}},
+        {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
+    };
+    return qv_meta_txn(n->meta, n->meta->epoch, changes, 2, msg);
+}
+
+static struct qv_node *node_alloc(const struct qv_node_config *config)
+{
+    struct qv_node *n = qv_mem_calloc(1, sizeof *n);
+    n->env = config->env;
+    n->dir = qv_mem_strdup(config->dir);
+    n->writer = 1;
+    n->next_shard = 1;
+    n->topology = qv_topology_create(0);
+    pthread_mutex_init(&n->lock, NULL);
+    return n;
+}
+
+static void node_free(struct qv_node *n)
+{
+    qv_topology_unref(n->topology);
+    qv_meta_close(n->meta);
+    pthread_mutex_destroy(&n->lock);
+    qv_mem_free(n->shards);
+    qv_mem_free(n->dir);
+    qv_mem_free(n);
+}
+
+static int load_metadata(struct qv_node *n, struct qv_errmsg *msg)
+{
+    struct loading l = {.n = n, .msg = msg};
+    char path[4096];
+    snprintf(path, sizeof path, "%s/meta", n->dir);
+    int err = qv_meta_file_open(n->env->disk, path, &n->meta, msg);
+    return err == 0 ? qv_meta_list(n->meta, "", load_entry, &l) : err;
+}
+
+static struct qv_store_config store_config(const struct qv_node *n,
+                                           const struct qv_node_config *config)
+{
+    return (struct qv_store_config){.env = n->env,
+                                    .kv = config->kv,
+                                    .dir = n->dir,
+                                    .writer = n->writer,
+                                    .segment_bytes = config->segment_bytes,
+                                    .checkpoint_bytes = config->checkpoint_bytes,
+                                    .checkpoint_ms = config->checkpoint_ms};
+}
+
+int qv_node_open(const struct qv_node_config *config, struct qv_node **out, struct qv_errmsg *msg)
+{
+    struct qv_node *n = node_alloc(config);
+    int err = qv_disk_mkdir_all(n->env->disk, n->dir, msg);
+    if (err == 0)
+        err = load_metadata(n, msg);
+    if (err == 0 && n->meta->epoch == 0)
+        err = first_start(n, msg);
+    if (err == 0) {
+        struct qv_store_config store = store_config(n, config);
+        struct qv_shard_spec *specs = all_specs(n->topology);
+        err = qv_store_open(&store, specs, n->topology->count, &n->store, msg);
+        qv_mem_free(specs);
+    }
+    if (err != 0) {
+        node_free(n);
+        return err;
+    }
+    for (uint32_t i = 0; i < n->topology->count; i++) {
+        uint32_t number = n->topology->collections[i]->shards[0];
+        reach_shard(n, number, qv_store_shard(n->store, number));
+    }
+    n->timer = (struct qv_timer){.run = tick, .arg = n};
+    tick(&n->timer);
+    *out = n;
+    return 0;
+}
+
+static void store_closed(void *arg, int err)
+{
+    struct qv_node *n = arg;
+    void (*closed)(void *arg, int err) = n->closed;
+    void *closed_arg = n->closed_arg;
+    node_free(n);
+    closed(closed_arg, err);
+}
+
+void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
+{
+    n->closed = done;
+    n->closed_arg = arg;
+    qv_env_timer_stop(n->env, &n->timer);
+    qv_store_close(n->store, store_closed, n);
+}
+
+/* ---- collections ---- */
+
+int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
+{
+    if (name.n == 0)
+        return qv_fail(msg, QV_EVALIDATION, "collection_name: must not be empty");
+    if (name.n > QV_NAME_BYTES_MAX)
+        return qv_fail(msg, QV_EVALIDATION,
+                       "collection_name: is %zu bytes long, must be %u at most", name.n,
+                       QV_NAME_BYTES_MAX);
+    for (size_t i = 0; i < name.n; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        if (c < 0x20 || c == 0x7F || strchr("<>:\"/\\|?*", c) != NULL)
+            return qv_fail(msg, QV_EVALIDATION,
+                           "collection_name: character 0x%02x is not allowed", c);
+    }
+    return 0;
+}
+
+/* Swaps the tree that requests see. */
+static void set_topology(struct qv_node *n, const struct qv_topology *next)
+{
+    pthread_mutex_lock(&n->lock);
+    const struct qv_topology *before = n->topology;
+    n->topology = next;
+    pthread_mutex_unlock(&n->lock);
+    qv_topology_unref(before);
+}
+
+static int save_collection(struct qv_node *n, const struct qv_collection *c,
+                           struct qv_errmsg *msg)
+{
+    struct qv_buf b;
+    char key[KEY_BYTES];
+    qv_buf_init(&b, QV_META_VALUE_BYTES_MAX);
+    encode_collection(c, &b);
+    collection_key(c, key);
+    const struct qv_meta_change changes[] = {
+        {key, {b.data, b.len}},
+        {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
+    };
+    int err = b.failed ? qv_fail(msg, QV_ETOOBIG, "the configuration is too large")
+                       : qv_meta_txn(n->meta, n->meta->epoch, changes, 2, msg);
+    qv_buf_close(&b);
+    return err;
+}
+
+static void new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES])
+{
+    uint64_t words[2] = {qv_env_random_u64(n->env), qv_env_random_u64(n->env)};
+    memcpy(out, words, QV_UUID_BYTES);
+    out[6] = (uint8_t)((out[6] & 0x0F) | 0x40); /* RFC 4122, version 4 */
+    out[8] = (uint8_t)((out[8] & 0x3F) | 0x80);
+}
+
+static int check_new(struct qv_node *n, struct qv_str name,
+                     const struct qv_collection_config *config, struct qv_errmsg *msg)
+{
+    int err = qv_node_check_name(name, msg);
+    if (err == 0)
+        err = qv_config_check(config, msg);
+    if (err != 0)
+        return err;
+    if (qv_topology_find(n->topology, name) != NULL)
+        return qv_fail(msg, QV_EEXISTS, "Collection `%.*s` already exists!", (int)name.n, name.p);
+    if (n->topology->count >= QV_COLLECTIONS_MAX)
+        return qv_fail(msg, QV_ELIMIT, "%u collections exist: more are not allowed",
+                       QV_COLLECTIONS_MAX);
+    if (config->shard_number > 1)
+        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: shard_number > 1");
+    if (config->replication_factor > 1)
+        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: replication_factor > 1");
+    return 0;
+}
+
+static void collection_gone(void *arg)
+{
+    qv_collection_unref(arg);
+}
+
+int qv_node_create_collection(struct qv_node *n, struct qv_str name,
+                              const struct qv_collection_config *config, struct qv_errmsg *msg)
+{
+    const struct qv_collection *c;
+    struct qv_shard *shard;
+    uint32_t number = n->next_shard;
+    struct qv_collection_spec spec = {.name = name,
+                                      .generation = 1,
+                                      .config = config,
+                                      .shard_count = 1,
+                                      .shards = &number};
+    int err = check_new(n, name, config, msg);
+    if (err != 0)
+        return err;
+    new_uuid(n, spec.uuid);
+    err = qv_collection_create(&spec, &c);
+    if (err != 0)
+        return err;
+    n->next_shard++;
+    struct qv_shard_spec shard_spec = spec_of(c);
+    err = qv_store_add_shard(n->store, &shard_spec, &shard, msg);
+    if (err != 0) {
+        qv_collection_unref(c);
+        return err;
+    }
+    err = save_collection(n, c, msg);
+    if (err != 0) { /* the shard goes, and the collection's value with it */
+        qv_store_drop_shard(n->store, number, collection_gone, (void *)(uintptr_t)c);
+        return err;
+    }
+    const struct qv_topology *next = qv_topology_with(n->topology, n->meta->epoch, c);
+    pthread_mutex_lock(&n->lock);
+    reach_shard(n, number, shard);
+    pthread_mutex_unlock(&n->lock);
+    set_topology(n, next);
+    return 0;
+}
+
+int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *existed,
+                              struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    char key[KEY_BYTES];
+    *existed = c != NULL;
+    if (c == NULL)
+        return 0;
+    uint32_t number = c->shards[0];
+    collection_key(c, key);
+    const struct qv_meta_change change = {key, {NULL, 0}};
+    int err = qv_meta_txn(n->meta, n->meta->epoch, &change, 1, msg);
+    if (err != 0)
+        return err;
+    pthread_mutex_lock(&n->lock);
+    for (uint32_t i = 0; i < n->shard_count; i++) {
+        if (n->shards[i].number == number)
+            n->shards[i--] = n->shards[--n->shard_count];
+    }
+    pthread_mutex_unlock(&n->lock);
+    /* The shard may still be read by requests under way, and reads the configuration: the
+     * collection's value stays until the shard is gone. */
+    qv_collection_ref(c);
+    set_topology(n, qv_topology_without(n->topology, n->meta->epoch, name));
+    qv_store_drop_shard(n->store, number, collection_gone, (void *)(uintptr_t)c);
+    return 0;
+}
+
+static int changed_indexes(const struct qv_collection_config *config, struct qv_str field,
+                           const struct qv_payload_index *index, struct qv_arena *arena,
+                           struct qv_collection_config *out, bool *changed)
+{
+    struct qv_payload_index *list =
+        QV_ARENA_ARRAY(arena, struct qv_payload_index, config->payload_index_count + 1);
+    if (list == NULL)
+        return QV_ENOMEM;
+    uint32_t n = 0;
+    *out = *config;
+    *changed = index != NULL;
+    for (uint32_t i = 0; i < config->payload_index_count; i++) {
+        if (qv_str_equal(config->payload_indexes[i].field, field))
+            *changed = true;
+        else
+            list[n++] = config->payload_indexes[i];
+    }
+    if (index != NULL) {
+        list[n] = *index;
+        list[n].field = field;
+        list[n].number = out->next_number++;
+        n++;
+    }
+    out->payload_indexes = list;
+    out->payload_index_count = n;
+    return 0;
+}
+
+int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_str field,
+                              const struct qv_payload_index *index, struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    const struct qv_collection *next = NULL;
+    struct qv_collection_config config;
+    struct qv_arena arena;
+    bool changed = false;
+    if (c == NULL)
+        return missing_collection(name, msg);
+    qv_arena_init(&arena, RECORD_ARENA_BYTES);
+    int err = changed_indexes(c->config, field, index, &arena, &config, &changed);
+    if (err == 0 && changed) {
+        struct qv_collection_spec spec = {.name = c->name,
+                                          .generation = c->generation + 1,
+                                          .config = &config,
+                                          .shard_count = c->shard_count,
+                                          .shards = c->shards,
+                                          .before = c};
+        memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
+        err = qv_collection_create(&spec, &next);
+    }
+    qv_arena_close(&arena);
+    if (err != 0 || !changed)
+        return err;
+    err = save_collection(n, next, msg);
+    if (err != 0) {
+        qv_collection_unref(next);
+        return err;
+    }
+    qv_store_set_config(n->store, next->shards[0], next->config, (uint32_t)next->generation);
+    set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
+    return 0;
+}
+
+/* ---- telling ---- */
+
+/* How many points hold a value at each indexed field: counted, while the indexes themselves are
+ * declarations only. */
+static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                        struct qv_collection_info *out, struct qv_errmsg *msg)
+{
+    const struct qv_collection_config *config = out->config;
+    struct qv_payload_schema_entry *list =
+        QV_ARENA_ARRAY(arena, struct qv_payload_schema_entry, config->payload_index_count);
+    if (list == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < config->payload_index_count; i++) {
+        struct qv_cond cond = {.type = QV_COND_IS_EMPTY, .key = config->payload_indexes[i].field};
+        struct qv_filter filter = {.must_not = &cond, .must_not_count = 1};
+        list[i].index = &config->payload_indexes[i];
+        int err = qv_path_parse(arena, cond.key, &cond.path, msg);
+        if (err == 0)
+            err = qv_filter_seal(&filter, arena, msg);
+        if (err == 0)
+            err = qv_shard_count(s, reader, arena, &filter, &list[i].points, msg);
+        if (err != 0)
+            return err;
+    }
+    out->schema = list;
+    out->schema_count = config->payload_index_count;
+    return 0;
+}
+
+int qv_node_collection_info(struct qv_node *n, const struct qv_topology *t, struct qv_str name,
+                            unsigned reader, struct qv_arena *arena,
+                            struct qv_collection_info *out, struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(t, name);
+    struct qv_shard_info info;
+    struct qv_shard *s;
+    if (c == NULL)
+        return missing_collection(name, msg);
+    int err = qv_node_shard(n, name, &s, msg);
+    if (err != 0)
+        return err;
+    qv_shard_info(s, &info);
+    memset(out, 0, sizeof *out);
+    out->config = c->config;
+    out->points_count = info.points;
+    out->indexed_vectors_count = info.indexed_vectors;
+    out->segments_count = 1;
+    out->status = info.err != 0       ? QV_COLLECTION_RED
+                  : info.pending != 0 ? QV_COLLECTION_YELLOW
+                                      : QV_COLLECTION_GREEN;
+    if (info.err != QV_ECORRUPT)
+        err = count_fields(s, reader, arena, out, msg);
+    qv_shard_unref(s);
+    return err;
+}
+
+void qv_node_stats(struct qv_node *n, struct qv_store_stats *out)
+{
+    pthread_mutex_lock(&n->lock);
+    *out = n->stats;
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* ---- check ---- */
+
+int qv_node_check(const struct qv_node_config *config,
+                  void (*report)(void *arg, const struct qv_store_finding *f), void *arg,
+                  struct qv_store_check_summary *out, struct qv_errmsg *msg)
+{
+    struct qv_node *n = node_alloc(config);
+    memset(out, 0, sizeof *out);
+    int err = load_metadata(n, msg);
+    if (err == 0) {
+        struct qv_store_config store = store_config(n, config);
+        struct qv_shard_spec *specs = all_specs(n->topology);
+        err = qv_store_check(&store, specs, n->topology->count, report, arg, out, msg);
+        qv_mem_free(specs);
+    }
+    node_free(n);
+    return err;
+}

@@ -1,0 +1,81 @@
+/* One node: its store, its metadata, the topology that requests see, and the operations on
+ * collections. The edge (REST, gRPC, commands) works on this and knows nothing deeper.
+ *
+ * Threads: the store's owner changes collections and answers writes; compute workers read; anyone may
+ * take the topology. */
+#ifndef QV_SERVER_NODE_H
+#define QV_SERVER_NODE_H
+
+#include "cluster/topology.h"
+#include "core/api.h"
+#include "core/env.h"
+#include "core/kv.h"
+#include "core/meta.h"
+#include "shard/store.h"
+
+struct qv_node;
+
+struct qv_node_config {
+    struct qv_env *env;       /* borrowed; the store's */
+    struct qv_kv_driver *kv;  /* borrowed */
+    const char *dir;          /* storage.storage_path; copied */
+    uint64_t segment_bytes;   /* 0: defaults, as in shard/store.h */
+    uint64_t checkpoint_bytes;
+    uint64_t checkpoint_ms;
+};
+
+/* Opens or creates the node's data: metadata, shards, log. On the owner; blocks. QV_ECORRUPT names
+ * the file. Gives. */
+QV_MUST_USE int qv_node_open(const struct qv_node_config *config, struct qv_node **out,
+                             struct qv_errmsg *msg);
+/* Checkpoints and closes everything, then calls done on the owner. Readers and calls must be gone.
+ * Takes n. */
+void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg);
+
+struct qv_env *qv_node_env(struct qv_node *n);
+
+/* The present topology; give the reference back with qv_topology_unref. Any thread. */
+const struct qv_topology *qv_node_topology(struct qv_node *n);
+
+/* The shard of a collection, with a reference (qv_shard_unref). Any thread. QV_ENOTFOUND when the
+ * collection does not exist, with the API's text. */
+QV_MUST_USE int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard **out,
+                              struct qv_errmsg *msg);
+
+/* ---- collections; on the owner ---- */
+
+/* QV_EEXISTS, QV_EVALIDATION (name), QV_ELIMIT, QV_ENOTIMPL. Durable on return. */
+QV_MUST_USE int qv_node_create_collection(struct qv_node *n, struct qv_str name,
+                                          const struct qv_collection_config *config,
+                                          struct qv_errmsg *msg);
+/* *existed false: there was none. */
+QV_MUST_USE int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *existed,
+                                          struct qv_errmsg *msg);
+/* Adds or replaces the declaration of a payload index; without index: removes that of field. */
+QV_MUST_USE int qv_node_set_payload_index(struct qv_node *n, struct qv_str name,
+                                          struct qv_str field,
+                                          const struct qv_payload_index *index,
+                                          struct qv_errmsg *msg);
+
+/* ---- telling; any thread ---- */
+
+/* Lives in the arena; borrows the collection of t. On a compute worker. */
+QV_MUST_USE int qv_node_collection_info(struct qv_node *n, const struct qv_topology *t,
+                                        struct qv_str name, unsigned reader,
+                                        struct qv_arena *arena,
+                                        struct qv_collection_info *out, struct qv_errmsg *msg);
+
+/* A snapshot that the owner takes every 100 ms. */
+void qv_node_stats(struct qv_node *n, struct qv_store_stats *out);
+
+/* Names of collections as the API allows them. QV_EVALIDATION. */
+QV_MUST_USE int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg);
+
+/* ---- a stopped node: `quiver check` ---- */
+
+QV_MUST_USE int qv_node_check(const struct qv_node_config *config,
+                              void (*report)(void *arg, const struct qv_store_finding *f),
+                              void *arg, struct qv_store_check_summary *out,
+                              struct qv_errmsg *msg);
+
+#endif
