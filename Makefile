@@ -1,5 +1,5 @@
 # Thin: every target calls meson and ninja or one program. `make help` lists them.
-# Variables: BUILD (build folder), JOBS, OUT (JSON file of what was measured); CI=1 makes warnings errors.
+# Variables: BUILD (build folder), JOBS, OUT (JSON of what was measured); CI=1: warnings are errors.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all

@@ -1,4 +1,4 @@
-"""What the tree's Python tools share: where the tree is, what the machine is, how JSON is written."""
+"""What the tree's Python tools share: the tree, the machine, how JSON is written."""
 
 import json
 import os
