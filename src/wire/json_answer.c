@@ -1,0 +1,258 @@
+/* Answers about points, and the small ones. Collections are json_config.c. */
+#include "wire/json_answer.h"
+
+#include "base/utf8.h"
+#include "wire/json_doc.h"
+#include "wire/json_write.h"
+
+#include <math.h>
+
+void qv_json_begin_answer(struct qv_buf *b)
+{
+    qv_buf_str(b, "{\"result\":");
+}
+
+/* Seconds to the nanosecond. */
+static void write_seconds(struct qv_buf *b, double seconds)
+{
+    double ns = seconds > 0 && seconds < 1e6 ? rint(seconds * 1e9) : 0.0;
+    qv_json_write_f64(b, ns / 1e9);
+}
+
+void qv_json_end_answer(struct qv_buf *b, bool accepted, double seconds)
+{
+    qv_buf_str(b, accepted ? ",\"status\":\"accepted\",\"time\":" : ",\"status\":\"ok\",\"time\":");
+    write_seconds(b, seconds);
+    qv_buf_append(b, "}", 1);
+}
+
+/* Text that may hold anything (a client's bytes, cut): what is no UTF-8 becomes '?'. */
+static void write_any_text(struct qv_buf *b, const char *text)
+{
+    size_t n = strlen(text);
+    char fixed[sizeof((struct qv_errmsg *)0)->text];
+    if (qv_utf8_valid(text, n)) {
+        qv_json_write_str(b, (struct qv_str){text, n});
+        return;
+    }
+    n = n > sizeof fixed ? sizeof fixed : n;
+    for (size_t i = 0; i < n; i++)
+        fixed[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+    qv_json_write_str(b, (struct qv_str){fixed, n});
+}
+
+void qv_json_write_error(struct qv_buf *b, const char *text, double seconds)
+{
+    qv_buf_str(b, "{\"status\":{\"error\":");
+    write_any_text(b, text);
+    qv_buf_str(b, "},\"time\":");
+    write_seconds(b, seconds);
+    qv_buf_append(b, "}", 1);
+}
+
+void qv_json_write_true(struct qv_buf *b, bool v)
+{
+    qv_json_write_bool(b, v);
+}
+
+void qv_json_write_id(struct qv_buf *b, const struct qv_id *id)
+{
+    char text[QV_ID_TEXT_MAX];
+    if (id->type == QV_ID_NUM) {
+        qv_json_write_u64(b, id->lo);
+        return;
+    }
+    size_t n = qv_id_format(id, text);
+    qv_json_write_str(b, (struct qv_str){text, n});
+}
+
+/* ---- points ---- */
+
+void qv_json_write_vec(struct qv_buf *b, const struct qv_vec *v)
+{
+    switch (v->kind) {
+    case QV_VEC_DENSE:
+        qv_json_write_floats(b, v->values, v->dim);
+        break;
+    case QV_VEC_SPARSE:
+        qv_buf_str(b, "{\"indices\":[");
+        for (uint32_t i = 0; i < v->dim; i++) {
+            if (i != 0)
+                qv_buf_append(b, ",", 1);
+            qv_json_write_u64(b, v->indices[i]);
+        }
+        qv_buf_str(b, "],\"values\":");
+        qv_json_write_floats(b, v->values, v->dim);
+        qv_buf_append(b, "}", 1);
+        break;
+    case QV_VEC_MULTI:
+        qv_buf_append(b, "[", 1);
+        for (uint32_t i = 0; i < v->rows; i++) {
+            if (i != 0)
+                qv_buf_append(b, ",", 1);
+            qv_json_write_floats(b, v->values + (size_t)i * v->dim, v->dim);
+        }
+        qv_buf_append(b, "]", 1);
+        break;
+    }
+}
+
+static void write_vectors(struct qv_buf *b, const struct qv_point_out *p)
+{
+    if (p->vecs_unnamed && p->vec_count == 1 && p->vecs[0].name.n == 0) {
+        qv_json_write_vec(b, &p->vecs[0].vec);
+        return;
+    }
+    qv_buf_append(b, "{", 1);
+    for (uint32_t i = 0; i < p->vec_count; i++) {
+        if (i != 0)
+            qv_buf_append(b, ",", 1);
+        qv_json_write_str(b, p->vecs[i].name);
+        qv_buf_append(b, ":", 1);
+        qv_json_write_vec(b, &p->vecs[i].vec);
+    }
+    qv_buf_append(b, "}", 1);
+}
+
+static void write_point(struct qv_buf *b, const struct qv_point_out *p, bool scored)
+{
+    qv_buf_str(b, "{\"id\":");
+    qv_json_write_id(b, &p->id);
+    if (scored) {
+        qv_buf_str(b, ",\"version\":");
+        qv_json_write_u64(b, p->version.clock);
+        qv_buf_str(b, ",\"score\":");
+        qv_json_write_f32(b, p->score);
+    }
+    if (p->payload.p != NULL) {
+        qv_buf_str(b, ",\"payload\":");
+        qv_json_write_doc(b, p->payload);
+    }
+    if (p->has_vecs) {
+        qv_buf_str(b, ",\"vector\":");
+        write_vectors(b, p);
+    }
+    qv_buf_append(b, "}", 1);
+}
+
+static void write_points(struct qv_buf *b, const struct qv_points_out *points, bool scored)
+{
+    qv_buf_append(b, "[", 1);
+    for (uint32_t i = 0; i < points->count; i++) {
+        if (i != 0)
+            qv_buf_append(b, ",", 1);
+        write_point(b, &points->points[i], scored);
+    }
+    qv_buf_append(b, "]", 1);
+}
+
+void qv_json_write_record(struct qv_buf *b, const struct qv_point_out *p)
+{
+    write_point(b, p, false);
+}
+
+void qv_json_write_records(struct qv_buf *b, const struct qv_points_out *points)
+{
+    write_points(b, points, false);
+}
+
+void qv_json_write_scroll(struct qv_buf *b, const struct qv_scroll_out *out)
+{
+    qv_buf_str(b, "{\"points\":");
+    write_points(b, &out->points, false);
+    qv_buf_str(b, ",\"next_page_offset\":");
+    if (out->has_next)
+        qv_json_write_id(b, &out->next);
+    else
+        qv_buf_str(b, "null");
+    qv_buf_append(b, "}", 1);
+}
+
+void qv_json_write_hits(struct qv_buf *b, const struct qv_points_out *points)
+{
+    write_points(b, points, true);
+}
+
+void qv_json_write_hits_batch(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count)
+{
+    qv_buf_append(b, "[", 1);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i != 0)
+            qv_buf_append(b, ",", 1);
+        write_points(b, &lists[i], true);
+    }
+    qv_buf_append(b, "]", 1);
+}
+
+void qv_json_write_query(struct qv_buf *b, const struct qv_points_out *points)
+{
+    qv_buf_str(b, "{\"points\":");
+    write_points(b, points, true);
+    qv_buf_append(b, "}", 1);
+}
+
+void qv_json_write_query_batch(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count)
+{
+    qv_buf_append(b, "[", 1);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i != 0)
+            qv_buf_append(b, ",", 1);
+        qv_json_write_query(b, &lists[i]);
+    }
+    qv_buf_append(b, "]", 1);
+}
+
+void qv_json_write_count(struct qv_buf *b, uint64_t count)
+{
+    qv_buf_str(b, "{\"count\":");
+    qv_json_write_u64(b, count);
+    qv_buf_append(b, "}", 1);
+}
+
+void qv_json_write_update(struct qv_buf *b, const struct qv_write_result *r)
+{
+    qv_buf_str(b, "{\"operation_id\":");
+    qv_json_write_u64(b, r->operation_id);
+    qv_buf_str(b, r->completed ? ",\"status\":\"completed\"}" : ",\"status\":\"acknowledged\"}");
+}
+
+void qv_json_write_updates(struct qv_buf *b, const struct qv_write_result *r, uint32_t count)
+{
+    qv_buf_append(b, "[", 1);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i != 0)
+            qv_buf_append(b, ",", 1);
+        qv_json_write_update(b, &r[i]);
+    }
+    qv_buf_append(b, "]", 1);
+}
+
+/* ---- the small ones ---- */
+
+void qv_json_write_collections(struct qv_buf *b, const struct qv_str *names, uint32_t count)
+{
+    qv_buf_str(b, "{\"collections\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        qv_buf_str(b, i == 0 ? "{\"name\":" : ",{\"name\":");
+        qv_json_write_str(b, names[i]);
+        qv_buf_append(b, "}", 1);
+    }
+    qv_buf_str(b, "]}");
+}
+
+void qv_json_write_exists(struct qv_buf *b, bool exists)
+{
+    qv_buf_str(b, exists ? "{\"exists\":true}" : "{\"exists\":false}");
+}
+
+void qv_json_write_service(struct qv_buf *b, const char *api_version, const char *commit,
+                           const char *version)
+{
+    qv_buf_str(b, "{\"title\":\"qdrant - vector search engine\",\"version\":");
+    qv_json_write_text(b, api_version);
+    qv_buf_str(b, ",\"commit\":");
+    qv_json_write_text(b, commit);
+    qv_buf_str(b, ",\"engine\":\"quiver\",\"engine_version\":");
+    qv_json_write_text(b, version);
+    qv_buf_append(b, "}", 1);
+}

@@ -1,0 +1,718 @@
+/* Bodies of create-collection and create-index, and the configuration's stored form. */
+#include "wire/json_collection.h"
+
+#include "wire/json_doc.h"
+#include "wire/json_parts.h"
+#include "wire/json_request.h"
+
+const char *const qv_json_distances[] = {
+    [QV_DISTANCE_COSINE] = "Cosine",    [QV_DISTANCE_EUCLID] = "Euclid",
+    [QV_DISTANCE_DOT] = "Dot",          [QV_DISTANCE_MANHATTAN] = "Manhattan",
+    [QV_DISTANCE_MANHATTAN + 1] = NULL,
+};
+
+const char *const qv_json_datatypes[] = {
+    [QV_DTYPE_F32] = "float32",  [QV_DTYPE_F16] = "float16",
+    [QV_DTYPE_U8] = "uint8",     [QV_DTYPE_COUNT] = "turbo4", /* known, not served */
+    [QV_DTYPE_COUNT + 1] = NULL,
+};
+
+/* ---- pieces ---- */
+
+static void read_memory(struct qv_json *j)
+{
+    qv_json_refuse(j, QV_NOT_SERVED_MEMORY);
+}
+
+static bool read_datatype(struct qv_json *j, enum qv_dtype *out)
+{
+    *out = QV_DTYPE_F32;
+    if (qv_json_null(j))
+        return false;
+    (void)qv_json_peek(j);
+    struct qv_json_mark m = qv_json_mark(j);
+    uint32_t word = qv_json_variant(j, qv_json_datatypes);
+    if (word == QV_DTYPE_COUNT) {
+        qv_json_restore(j, m);
+        qv_json_refuse(j, QV_NOT_SERVED_DATATYPE_TURBO4);
+        return false;
+    }
+    *out = (enum qv_dtype)word;
+    return true;
+}
+
+/* False for null. */
+static bool read_hnsw(struct qv_json *j, struct qv_hnsw_config *out)
+{
+    struct qv_str key;
+    *out = (struct qv_hnsw_config){0};
+    if (qv_json_null(j))
+        return false;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "m"))
+            qv_json_opt_u64(j, &out->m);
+        else if (qv_str_is(key, "ef_construct"))
+            qv_json_opt_u64(j, &out->ef_construct);
+        else if (qv_str_is(key, "full_scan_threshold"))
+            qv_json_opt_u64(j, &out->full_scan_threshold);
+        else if (qv_str_is(key, "max_indexing_threads"))
+            qv_json_opt_u64(j, &out->max_indexing_threads);
+        else if (qv_str_is(key, "on_disk"))
+            qv_json_opt_bool(j, &out->on_disk);
+        else if (qv_str_is(key, "payload_m"))
+            qv_json_opt_u64(j, &out->payload_m);
+        else if (qv_str_is(key, "inline_storage"))
+            qv_json_opt_bool(j, &out->inline_storage);
+        else if (qv_str_is(key, "memory"))
+            read_memory(j);
+        else
+            qv_json_skip(j);
+    }
+    return true;
+}
+
+static void read_scalar(struct qv_json *j, struct qv_quant_config *out)
+{
+    static const char *const types[] = {"int8", NULL};
+    struct qv_str key;
+    bool has_type = false;
+    *out = (struct qv_quant_config){.kind = QV_QUANT_SCALAR};
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "type")) {
+            (void)qv_json_variant(j, types);
+            has_type = true;
+        } else if (qv_str_is(key, "quantile")) {
+            qv_json_opt_f64(j, &out->quantile);
+        } else if (qv_str_is(key, "always_ram")) {
+            qv_json_opt_bool(j, &out->always_ram);
+        } else if (qv_str_is(key, "memory")) {
+            read_memory(j);
+        } else {
+            qv_json_skip(j);
+        }
+    }
+    if (!has_type)
+        qv_json_fail_missing(j, "type");
+    if (out->quantile.has && !(out->quantile.v >= 0.5 && out->quantile.v <= 1.0))
+        qv_json_fail(j, QV_EVALIDATION,
+                     "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
+                     out->quantile.v);
+}
+
+static struct qv_str read_word(struct qv_json *j, const char *const *words)
+{
+    if (qv_json_null(j))
+        return (struct qv_str){"", 0};
+    return qv_str_of(words[qv_json_variant(j, words)]);
+}
+
+static void read_binary(struct qv_json *j, struct qv_quant_config *out)
+{
+    static const char *const encodings[] = {"one_bit", "two_bits", "one_and_half_bits", NULL};
+    static const char *const queries[] = {"default", "binary", "scalar4bits", "scalar8bits", NULL};
+    struct qv_str key;
+    *out = (struct qv_quant_config){.kind = QV_QUANT_BINARY};
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "always_ram"))
+            qv_json_opt_bool(j, &out->always_ram);
+        else if (qv_str_is(key, "encoding"))
+            out->encoding = read_word(j, encodings);
+        else if (qv_str_is(key, "query_encoding"))
+            out->query_encoding = read_word(j, queries);
+        else if (qv_str_is(key, "memory"))
+            read_memory(j);
+        else
+            qv_json_skip(j);
+    }
+}
+
+static void read_quantization(struct qv_json *j, struct qv_quant_config *out)
+{
+    struct qv_str key;
+    *out = (struct qv_quant_config){.kind = QV_QUANT_NONE};
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "scalar"))
+            read_scalar(j, out);
+        else if (qv_str_is(key, "binary"))
+            read_binary(j, out);
+        else if (qv_str_is(key, "product"))
+            qv_json_refuse(j, QV_NOT_SERVED_QUANT_PRODUCT);
+        else if (qv_str_is(key, "turbo"))
+            qv_json_refuse(j, QV_NOT_SERVED_QUANT_TURBO);
+        else
+            qv_json_skip(j);
+    }
+    if (j->err == 0 && out->kind == QV_QUANT_NONE)
+        qv_json_fail_at(j, j->p - 1,
+                        "data did not match any variant of untagged enum QuantizationConfig");
+}
+
+static void read_multivector(struct qv_json *j, bool *out)
+{
+    static const char *const comparators[] = {"max_sim", NULL};
+    struct qv_str key;
+    bool found = false;
+    *out = !qv_json_null(j);
+    if (!*out)
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "comparator")) {
+            (void)qv_json_variant(j, comparators);
+            found = true;
+        } else {
+            qv_json_skip(j);
+        }
+    }
+    if (!found)
+        qv_json_fail_missing(j, "comparator");
+}
+
+/* ---- vectors ---- */
+
+/* A key of dense parameters beside size and distance. */
+static void read_vector_field(struct qv_json *j, struct qv_str key, bool stored,
+                              struct qv_vector_config *out)
+{
+    if (qv_str_is(key, "hnsw_config"))
+        out->has_hnsw = read_hnsw(j, &out->hnsw);
+    else if (qv_str_is(key, "quantization_config"))
+        read_quantization(j, &out->quant);
+    else if (qv_str_is(key, "on_disk"))
+        qv_json_opt_bool(j, &out->on_disk);
+    else if (qv_str_is(key, "datatype"))
+        out->has_datatype = read_datatype(j, &out->datatype);
+    else if (qv_str_is(key, "multivector_config"))
+        read_multivector(j, &out->multivector);
+    else if (qv_str_is(key, "memory"))
+        read_memory(j);
+    else if (stored && qv_str_is(key, "number"))
+        out->number = qv_json_u32(j);
+    else
+        qv_json_skip(j);
+}
+
+static void read_vector_params(struct qv_json *j, bool stored, struct qv_vector_config *out)
+{
+    struct qv_str key;
+    bool has_size = false;
+    bool has_distance = false;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "size")) {
+            uint64_t size = qv_json_u64(j);
+            out->size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+            has_size = true;
+        } else if (qv_str_is(key, "distance")) {
+            out->distance = (enum qv_distance)qv_json_variant(j, qv_json_distances);
+            has_distance = true;
+        } else {
+            read_vector_field(j, key, stored, out);
+        }
+    }
+    if (!has_size || !has_distance)
+        qv_json_fail_missing(j, has_size ? "distance" : "size");
+}
+
+/* Is the object that is next one vector's parameters, not a map of names? */
+static bool is_single_vector(struct qv_json *j)
+{
+    struct qv_json_mark m = qv_json_mark(j);
+    struct qv_str key;
+    bool single = false;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        enum qv_json_type type = qv_json_peek(j);
+        single = single || (qv_str_is(key, "size") && type == QV_JSON_NUMBER) ||
+                 (qv_str_is(key, "distance") && type == QV_JSON_STRING);
+        qv_json_skip(j);
+    }
+    if (j->err == 0)
+        qv_json_restore(j, m);
+    return single;
+}
+
+static void read_vectors(struct qv_json *j, bool stored, struct qv_collection_config *out)
+{
+    struct qv_vector_config *v = NULL;
+    struct qv_str name;
+    uint32_t cap = 0;
+    out->vector_count = 0;
+    out->vectors_unnamed = false;
+    if (qv_json_null(j))
+        return;
+    if (is_single_vector(j)) {
+        v = QV_ARENA_NEW(j->arena, struct qv_vector_config);
+        if (v == NULL) {
+            qv_json_fail_full(j);
+            return;
+        }
+        v->name = (struct qv_str){"", 0};
+        read_vector_params(j, stored, v);
+        out->vectors_unnamed = true;
+        out->vectors = v;
+        out->vector_count = 1;
+        return;
+    }
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &name)) {
+        v = qv_json_grow(j, v, out->vector_count, &cap, sizeof *v, QV_VECTORS_PER_POINT_MAX,
+                         "vectors");
+        if (v == NULL)
+            return;
+        qv_json_check_name(j, name);
+        struct qv_vector_config *one = &v[out->vector_count++];
+        *one = (struct qv_vector_config){.name = name, .number = out->vector_count - 1};
+        read_vector_params(j, stored, one);
+    }
+    out->vectors = v;
+}
+
+static void read_sparse_index(struct qv_json *j, struct qv_sparse_config *out)
+{
+    struct qv_str key;
+    out->has_index = !qv_json_null(j);
+    if (!out->has_index)
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "full_scan_threshold"))
+            qv_json_opt_u64(j, &out->full_scan_threshold);
+        else if (qv_str_is(key, "on_disk"))
+            qv_json_opt_bool(j, &out->on_disk);
+        else if (qv_str_is(key, "datatype"))
+            out->has_datatype = read_datatype(j, &out->datatype);
+        else if (qv_str_is(key, "memory"))
+            read_memory(j);
+        else
+            qv_json_skip(j);
+    }
+}
+
+static void read_sparse_params(struct qv_json *j, bool stored, struct qv_sparse_config *out)
+{
+    static const char *const modifiers[] = {"none", "idf", NULL};
+    struct qv_str key;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "index")) {
+            read_sparse_index(j, out);
+        } else if (qv_str_is(key, "modifier")) {
+            out->has_modifier = !qv_json_null(j);
+            out->modifier_idf = out->has_modifier && qv_json_variant(j, modifiers) == 1;
+        } else if (stored && qv_str_is(key, "number")) {
+            out->number = qv_json_u32(j);
+        } else {
+            qv_json_skip(j);
+        }
+    }
+}
+
+static void read_sparse_vectors(struct qv_json *j, bool stored, struct qv_collection_config *out)
+{
+    struct qv_sparse_config *v = NULL;
+    struct qv_str name;
+    uint32_t cap = 0;
+    out->sparse_count = 0;
+    out->sparse = NULL;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &name)) {
+        v = qv_json_grow(j, v, out->sparse_count, &cap, sizeof *v, QV_VECTORS_PER_POINT_MAX,
+                         "sparse vectors");
+        if (v == NULL)
+            return;
+        qv_json_check_name(j, name);
+        struct qv_sparse_config *one = &v[out->sparse_count++];
+        *one = (struct qv_sparse_config){.name = name};
+        read_sparse_params(j, stored, one);
+        out->sparse = v;
+    }
+}
+
+/* ---- the rest of the body ---- */
+
+static void read_threads(struct qv_json *j, struct qv_opt_u64 *out)
+{
+    static const char *const words[] = {"auto", NULL};
+    if (qv_json_peek(j) == QV_JSON_STRING) {
+        (void)qv_json_variant(j, words);
+        *out = (struct qv_opt_u64){0};
+    } else {
+        qv_json_opt_u64(j, out);
+    }
+}
+
+static void read_optimizers(struct qv_json *j, struct qv_optimizer_config *out)
+{
+    struct qv_str key;
+    *out = (struct qv_optimizer_config){0};
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "deleted_threshold"))
+            qv_json_opt_f64(j, &out->deleted_threshold);
+        else if (qv_str_is(key, "vacuum_min_vector_number"))
+            qv_json_opt_u64(j, &out->vacuum_min_vector_number);
+        else if (qv_str_is(key, "default_segment_number"))
+            qv_json_opt_u64(j, &out->default_segment_number);
+        else if (qv_str_is(key, "max_segment_size"))
+            qv_json_opt_u64(j, &out->max_segment_size);
+        else if (qv_str_is(key, "memmap_threshold"))
+            qv_json_opt_u64(j, &out->memmap_threshold);
+        else if (qv_str_is(key, "indexing_threshold"))
+            qv_json_opt_u64(j, &out->indexing_threshold);
+        else if (qv_str_is(key, "flush_interval_sec"))
+            qv_json_opt_u64(j, &out->flush_interval_sec);
+        else if (qv_str_is(key, "max_optimization_threads"))
+            read_threads(j, &out->max_optimization_threads);
+        else if (qv_str_is(key, "prevent_unoptimized"))
+            qv_json_refuse(j, QV_NOT_SERVED_PREVENT_UNOPTIMIZED);
+        else
+            qv_json_skip(j);
+    }
+    if (out->deleted_threshold.has &&
+        !(out->deleted_threshold.v >= 0.0 && out->deleted_threshold.v <= 1.0))
+        qv_json_fail(j, QV_EVALIDATION,
+                     "optimizers_config.deleted_threshold: value %g invalid, must be from 0 to 1",
+                     out->deleted_threshold.v);
+}
+
+static void read_wal(struct qv_json *j, struct qv_wal_config *out)
+{
+    struct qv_str key;
+    *out = (struct qv_wal_config){0};
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "wal_capacity_mb"))
+            qv_json_opt_u64(j, &out->wal_capacity_mb);
+        else if (qv_str_is(key, "wal_segments_ahead"))
+            qv_json_opt_u64(j, &out->wal_segments_ahead);
+        else if (qv_str_is(key, "wal_retain_closed"))
+            qv_json_opt_u64(j, &out->wal_retain_closed);
+        else
+            qv_json_skip(j);
+    }
+    if (out->wal_capacity_mb.has && out->wal_capacity_mb.v == 0)
+        qv_json_fail(j, QV_EVALIDATION,
+                     "wal_config.wal_capacity_mb: value 0 invalid, must be 1 or larger");
+}
+
+static struct qv_doc read_object(struct qv_json *j)
+{
+    return qv_json_null(j) ? (struct qv_doc){NULL, 0} : qv_json_doc_object(j, "a map");
+}
+
+/* Stored and echoed while it is off; limits that nobody enforces are not promised. */
+static struct qv_doc read_strict_mode(struct qv_json *j)
+{
+    struct qv_doc enabled;
+    struct qv_doc d = read_object(j);
+    if (j->err == 0 && d.p != NULL && qv_doc_find(d, qv_str_of("enabled"), &enabled) &&
+        qv_doc_type(enabled) == QV_DOC_TRUE) {
+        struct qv_errmsg msg;
+        int err = qv_not_served_fail(QV_NOT_SERVED_STRICT_MODE, &msg);
+        qv_json_fail(j, err, "%s", msg.text);
+    }
+    return d;
+}
+
+static void read_payload_storage(struct qv_json *j)
+{
+    struct qv_str key;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "memory"))
+            read_memory(j);
+        else
+            qv_json_skip(j);
+    }
+}
+
+/* {"strategy": "hash"}, {"mode": "leader"}: what one node does anyway; the rest is to come. */
+static void read_only_word(struct qv_json *j, const char *field, const char *served,
+                           enum qv_not_served what)
+{
+    struct qv_json_mark m;
+    struct qv_str key;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (!qv_str_is(key, field) || qv_json_peek(j) != QV_JSON_STRING) {
+            qv_json_refuse(j, what);
+            continue;
+        }
+        m = qv_json_mark(j);
+        if (!qv_str_is(qv_json_string(j), served)) {
+            qv_json_restore(j, m);
+            qv_json_refuse(j, what);
+        }
+    }
+}
+
+static void read_quiver(struct qv_json *j)
+{
+    struct qv_str key;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "placement"))
+            read_only_word(j, "strategy", "hash", QV_NOT_SERVED_QUIVER_PLACEMENT);
+        else if (qv_str_is(key, "replication"))
+            read_only_word(j, "mode", "leader", QV_NOT_SERVED_QUIVER_REPLICATION);
+        else if (qv_str_is(key, "regions"))
+            qv_json_refuse(j, QV_NOT_SERVED_QUIVER_REGIONS);
+        else
+            qv_json_skip(j);
+    }
+}
+
+static uint32_t read_count(struct qv_json *j, const char *field, uint32_t otherwise)
+{
+    if (qv_json_null(j))
+        return otherwise;
+    uint32_t v = qv_json_u32(j);
+    if (j->err == 0 && v == 0)
+        qv_json_fail(j, QV_EVALIDATION, "%s: value 0 invalid, must be 1 or larger", field);
+    return v;
+}
+
+static void read_sharding_method(struct qv_json *j, bool stored, bool *custom)
+{
+    static const char *const words[] = {"auto", "custom", NULL};
+    struct qv_json_mark m;
+    *custom = false;
+    if (qv_json_null(j))
+        return;
+    (void)qv_json_peek(j);
+    m = qv_json_mark(j);
+    *custom = qv_json_variant(j, words) == 1;
+    if (*custom && !stored) {
+        qv_json_restore(j, m);
+        qv_json_refuse(j, QV_NOT_SERVED_SHARDING_CUSTOM);
+    }
+}
+
+static bool counted_field(struct qv_json *j, struct qv_str key, bool stored,
+                          struct qv_collection_config *out)
+{
+    if (qv_str_is(key, "shard_number"))
+        out->shard_number = read_count(j, "shard_number", 1);
+    else if (qv_str_is(key, "replication_factor"))
+        out->replication_factor = read_count(j, "replication_factor", 1);
+    else if (qv_str_is(key, "write_consistency_factor"))
+        out->write_consistency_factor = read_count(j, "write_consistency_factor", 1);
+    else if (qv_str_is(key, "sharding_method"))
+        read_sharding_method(j, stored, &out->has_sharding_custom);
+    else
+        return false;
+    return true;
+}
+
+static bool config_field(struct qv_json *j, struct qv_str key, bool stored,
+                         struct qv_collection_config *out)
+{
+    if (counted_field(j, key, stored, out))
+        return true;
+    if (qv_str_is(key, "vectors"))
+        read_vectors(j, stored, out);
+    else if (qv_str_is(key, "sparse_vectors"))
+        read_sparse_vectors(j, stored, out);
+    else if (qv_str_is(key, "hnsw_config"))
+        (void)read_hnsw(j, &out->hnsw);
+    else if (qv_str_is(key, "optimizers_config"))
+        read_optimizers(j, &out->optimizer);
+    else if (qv_str_is(key, "wal_config"))
+        read_wal(j, &out->wal);
+    else if (qv_str_is(key, "quantization_config"))
+        read_quantization(j, &out->quant);
+    else if (qv_str_is(key, "on_disk_payload"))
+        out->on_disk_payload = qv_json_null(j) || qv_json_bool(j);
+    else if (qv_str_is(key, "strict_mode_config"))
+        out->strict_mode = read_strict_mode(j);
+    else if (qv_str_is(key, "metadata"))
+        out->metadata = read_object(j);
+    else if (qv_str_is(key, "payload"))
+        read_payload_storage(j);
+    else if (qv_str_is(key, "init_from"))
+        qv_json_refuse(j, QV_NOT_SERVED_INIT_FROM);
+    else if (qv_str_is(key, "quiver"))
+        read_quiver(j);
+    else
+        return false;
+    return true;
+}
+
+/* ---- stored only ---- */
+
+static void read_payload_indexes(struct qv_json *j, struct qv_collection_config *out)
+{
+    struct qv_payload_index *items = NULL;
+    uint32_t cap = 0;
+    out->payload_index_count = 0;
+    qv_json_begin_array(j);
+    while (qv_json_next_item(j)) {
+        items = qv_json_grow(j, items, out->payload_index_count, &cap, sizeof *items,
+                             QV_BATCH_OPS_MAX, "payload indexes");
+        if (items == NULL)
+            return;
+        qv_json_payload_index(j, &items[out->payload_index_count]);
+        out->payload_index_count++;
+    }
+    out->payload_indexes = items;
+}
+
+static void stored_field(struct qv_json *j, struct qv_str key, struct qv_json_stored *stored,
+                         struct qv_collection_config *out)
+{
+    if (stored != NULL && qv_str_is(key, "next_number"))
+        out->next_number = qv_json_u32(j);
+    else if (stored != NULL && qv_str_is(key, "generation"))
+        stored->generation = qv_json_u64(j);
+    else if (stored != NULL && qv_str_is(key, "payload_indexes"))
+        read_payload_indexes(j, out);
+    else
+        qv_json_skip(j);
+}
+
+/* Numbers of a new collection: dense vectors from 0 as they stand, then the sparse ones. */
+static void assign_numbers(struct qv_json *j, struct qv_collection_config *c)
+{
+    struct qv_sparse_config *sparse = NULL;
+    c->next_number = c->vector_count;
+    if (c->sparse_count != 0) {
+        sparse = qv_arena_dup(j->arena, c->sparse, c->sparse_count * sizeof *sparse);
+        if (sparse == NULL) {
+            qv_json_fail_full(j);
+            return;
+        }
+        for (uint32_t i = 0; i < c->sparse_count; i++)
+            sparse[i].number = c->next_number++;
+        c->sparse = sparse;
+    }
+}
+
+void qv_json_collection_config(struct qv_json *j, struct qv_json_stored *stored,
+                               struct qv_collection_config *out)
+{
+    struct qv_str key;
+    struct qv_errmsg msg = {{0}};
+    *out = (struct qv_collection_config){.shard_number = 1,
+                                         .replication_factor = 1,
+                                         .write_consistency_factor = 1,
+                                         .on_disk_payload = true};
+    if (stored != NULL)
+        *stored = (struct qv_json_stored){0};
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (!config_field(j, key, stored != NULL, out))
+            stored_field(j, key, stored, out);
+    }
+    if (j->err == 0 && stored == NULL)
+        assign_numbers(j, out);
+    if (j->err == 0)
+        qv_json_fail_below(j, qv_config_check(out, &msg), &msg);
+}
+
+int qv_json_read_create_collection(struct qv_bytes body, struct qv_arena *a,
+                                   struct qv_collection_config *out, struct qv_errmsg *msg)
+{
+    struct qv_json j;
+    qv_json_init(&j, body, a, msg);
+    qv_json_collection_config(&j, NULL, out);
+    return qv_json_finish(&j);
+}
+
+/* ---- payload index ---- */
+
+static const char *const index_types[] = {"keyword",  "integer", "float", "bool", "geo",
+                                          "datetime", "text",    "uuid",  NULL};
+
+static void read_field_schema(struct qv_json *j, struct qv_payload_index *out)
+{
+    struct qv_str key;
+    bool found = false;
+    if (qv_json_peek(j) == QV_JSON_STRING) {
+        out->type = qv_str_of(index_types[qv_json_variant(j, index_types)]);
+        return;
+    }
+    struct qv_json_mark m = qv_json_mark(j);
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "type")) {
+            out->type = qv_str_of(index_types[qv_json_variant(j, index_types)]);
+            found = true;
+        } else {
+            qv_json_skip(j);
+        }
+    }
+    if (!found)
+        qv_json_fail_missing(j, "type");
+    if (j->err != 0)
+        return;
+    qv_json_restore(j, m);
+    out->params = qv_json_doc(j);
+}
+
+/* A field's name is a path; it is kept as it is written. */
+static struct qv_str read_field_name(struct qv_json *j)
+{
+    struct qv_json_mark m = qv_json_mark(j);
+    (void)qv_json_path(j);
+    if (j->err != 0)
+        return (struct qv_str){"", 0};
+    qv_json_restore(j, m);
+    return qv_json_name(j);
+}
+
+void qv_json_payload_index(struct qv_json *j, struct qv_payload_index *out)
+{
+    struct qv_str key;
+    bool has_name = false;
+    *out = (struct qv_payload_index){.type = {"", 0}};
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "field_name")) {
+            out->field = read_field_name(j);
+            has_name = true;
+        } else if (qv_str_is(key, "field_schema") || qv_str_is(key, "field_type")) {
+            out->params = (struct qv_doc){NULL, 0};
+            if (!qv_json_null(j))
+                read_field_schema(j, out);
+        } else if (qv_str_is(key, "number")) {
+            out->number = qv_json_u32(j);
+        } else {
+            qv_json_skip(j);
+        }
+    }
+    if (!has_name)
+        qv_json_fail_missing(j, "field_name");
+    if (out->type.n == 0)
+        qv_json_fail(j, QV_EBADREQ, "field_schema must be given");
+}
+
+int qv_json_read_field_index(struct qv_bytes body, struct qv_arena *a, struct qv_payload_index *out,
+                             struct qv_errmsg *msg)
+{
+    struct qv_json j;
+    qv_json_init(&j, body, a, msg);
+    qv_json_payload_index(&j, out);
+    out->number = 0;
+    return qv_json_finish(&j);
+}
