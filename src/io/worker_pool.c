@@ -143,8 +143,8 @@ static void *worker_main(void *arg)
 
 static void worker_name(const struct qv_worker_pool_config *config, pthread_t thread, unsigned i)
 {
-    char name[16];
-    snprintf(name, sizeof name, "%.10s-%u", config->name != NULL ? config->name : "work", i);
+    char name[24]; /* the kernel takes 15 */
+    snprintf(name, sizeof name, "%.10s-%u", config->name != NULL ? config->name : "work", i % 1000);
     pthread_setname_np(thread, name);
 }
 

@@ -149,6 +149,7 @@ static void log_stop(struct qv_log *log, int err)
         log->sealed = g->next;
         for (struct qv_log_waiter *i = g->waiters; i != NULL;) {
             struct qv_log_waiter *next = i->next;
+            i->lsn = UINT64_MAX; /* a group may hold no record but a clock: its lsn is no measure */
             waiter_push(&w, &tail, i);
             i = next;
         }
@@ -215,6 +216,7 @@ static void write_done(struct qv_job *job)
         log->current.offset += n;
         log->current.prev_crc = h->body_crc;
         log->durable = g->lsn + n;
+        log->clock_durable = h->clock;
         log->stats.bytes += n;
         log->stats.records += g->records;
         log->stats.syncs++;
@@ -249,10 +251,8 @@ static void write_start(struct qv_log *log, struct log_group *g)
     g->next = NULL;
     log->writing = g;
     int err = qv_env_submit(log->env, QV_JOB_IO, &log->write_job);
-    if (err == 0) {
-        log->clock_pending = false;
+    if (err == 0)
         return;
-    }
     log->writing = NULL; /* the workers' queue is full: nothing was written, the file is fine */
     g->next = log->sealed;
     if (log->sealed == NULL)
@@ -408,6 +408,15 @@ int qv_log_append(struct qv_log *log, const struct qv_log_record *rec, const str
     return 0;
 }
 
+/* Is the reserved clock in no block that is durable or on the way? */
+static bool clock_pending(const struct qv_log *log)
+{
+    uint64_t written = log->clock_durable;
+    if (log->writing != NULL)
+        written = ((const struct log_block_header *)(const void *)log->writing->buf)->clock;
+    return log->clock > written;
+}
+
 void qv_log_commit(struct qv_log *log, struct qv_log_waiter *w)
 {
     QV_ASSERT(w->done != NULL && !log->closing);
@@ -416,7 +425,7 @@ void qv_log_commit(struct qv_log *log, struct qv_log_waiter *w)
         waiter_ready(log, w);
         return;
     }
-    if (log->open == NULL && log->sealed == NULL && log->clock_pending) {
+    if (log->open == NULL && log->sealed == NULL && clock_pending(log)) {
         int err = group_open(log, 0);
         QV_ASSERT(err != QV_EBUSY); /* one may be writing, and there are at least two */
         if (err != 0) {
@@ -452,10 +461,8 @@ void qv_log_release(struct qv_log *log, qv_lsn lsn)
 
 void qv_log_reserve_clock(struct qv_log *log, uint64_t clock)
 {
-    if (clock <= log->clock)
-        return;
-    log->clock = clock;
-    log->clock_pending = true;
+    if (clock > log->clock)
+        log->clock = clock;
 }
 
 uint64_t qv_log_clock(const struct qv_log *log)

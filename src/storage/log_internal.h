@@ -222,7 +222,7 @@ struct qv_log {
     qv_lsn durable;
     qv_lsn released;
     uint64_t clock;
-    bool clock_pending; /* not in any block yet */
+    uint64_t clock_durable;
     int error;
     bool closing;
     bool close_written;

@@ -201,6 +201,7 @@ static int fresh_segment(struct qv_log *log, struct log_scan *s, struct tail t,
     }
     log->next_lsn = s->end + LOG_PAGE;
     log->durable = log->next_lsn;
+    log->clock_durable = log->clock;
     return err;
 }
 

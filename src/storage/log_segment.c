@@ -184,7 +184,7 @@ static void recycle_done(struct qv_job *job)
     log->care = LOG_CARE_NONE;
     if (log->care_err == 0 && log->care_spare != LOG_NO_SPARE)
         log_spare_add(log, log->care_spare);
-    if (log->next_state == LOG_NEXT_FAILED)
+    if (log->care_err == 0 && !log->care_old.failed && log->next_state == LOG_NEXT_FAILED)
         log->next_state = LOG_NEXT_NONE; /* there is room again */
     log_step(log);
 }
