@@ -77,7 +77,9 @@ static int put_one(struct qv_pb_ctx *c, const ProtobufCFieldDescriptor *f, const
         return 0;
     case PROTOBUF_C_TYPE_UINT64:
         u = *(const uint64_t *)p;
-        qv_doc_put_int(b, u > INT64_MAX ? INT64_MAX : (int64_t)u);
+        if (u > INT64_MAX)
+            return qv_fail(c->msg, QV_EVALIDATION, "%s: out of range", f->name);
+        qv_doc_put_int(b, (int64_t)u);
         return 0;
     case PROTOBUF_C_TYPE_FLOAT:
         qv_doc_put_double(b, (double)*(const float *)p);
