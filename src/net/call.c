@@ -154,6 +154,11 @@ void qv_call_begin_name(struct qv_call_priv *call)
     slot->value = UINT32_MAX;
 }
 
+bool qv_call_name_is_empty(const struct qv_call_priv *call)
+{
+    return call->n_slots == 0 || call->slots[call->n_slots - 1].name == call->head.len;
+}
+
 void qv_call_begin_value(struct qv_call_priv *call)
 {
     qv_call_add_bytes(call, "", 1);

@@ -81,6 +81,7 @@ void qv_call_add_path(struct qv_call_priv *call, const char *s, size_t n);
 void qv_call_add_header(struct qv_call_priv *call, const char *name, size_t name_len,
                         const char *value, size_t value_len);
 void qv_call_begin_name(struct qv_call_priv *call);
+bool qv_call_name_is_empty(const struct qv_call_priv *call);
 void qv_call_begin_value(struct qv_call_priv *call);
 void qv_call_add_bytes(struct qv_call_priv *call, const char *s, size_t n);
 /* Makes pub's pointers. QV_EBADREQ for a target that is none, QV_ETOOBIG past the limits. */

@@ -101,10 +101,9 @@ static int on_field_complete(llhttp_t *parser)
 {
     struct qv_http1 *h = parser->data;
     if (h->in_head) {
-        if (h->part != PART_NAME)
-            h->bad_head = true; /* an empty name */
-        else
-            qv_call_begin_value(h->cur);
+        if (h->part != PART_NAME || qv_call_name_is_empty(h->cur))
+            h->bad_head = true;
+        qv_call_begin_value(h->cur);
         h->part = PART_VALUE;
     }
     return 0;
