@@ -138,6 +138,8 @@ static int put_stemmer(struct qv_pb_ctx *c, const QvPb__StemmingAlgorithm *m)
 {
     if (m->stemming_params_case == QV_PB__STEMMING_ALGORITHM__STEMMING_PARAMS_SNOWBALL)
         return put_message(c, &m->snowball->base, "snowball");
+    if (m->stemming_params_case != QV_PB__STEMMING_ALGORITHM__STEMMING_PARAMS_DISABLED)
+        return qv_fail(c->msg, QV_EINVAL, "stemmer: empty");
     size_t mark = qv_doc_begin_object(&c->scratch);
     qv_doc_put_key(&c->scratch, "type", 4);
     qv_doc_put_str(&c->scratch, "none", 4);
