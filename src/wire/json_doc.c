@@ -61,6 +61,7 @@ static uint32_t keep_last(struct qv_json *j, size_t mark, uint32_t count)
 {
     struct member few[KEYS_ON_STACK];
     struct member *m = few;
+    QV_ASSERT(count >= 2);
     if (j->err != 0 || j->doc.failed)
         return count;
     if (count > KEYS_ON_STACK) {
