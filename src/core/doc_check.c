@@ -48,7 +48,7 @@ static int check_array(struct check *c, uint32_t count, uint32_t depth)
 /* Are the keys of the object at p distinct, everything else about it being in order? */
 static int check_distinct(struct check *c, const uint8_t *p, uint32_t count)
 {
-    struct qv_str few[KEYS_ON_STACK];
+    struct qv_str few[KEYS_ON_STACK] = {{NULL, 0}};
     struct qv_str *keys = few;
     struct qv_doc_iter it;
     struct qv_doc value;

@@ -10,9 +10,13 @@ struct cursor {
     uint32_t at;
 };
 
+struct place {
+    const struct qv_hit *newest; /* of its id; NULL: free */
+};
+
 struct merge {
     const struct qv_ranking *ranking;
-    const struct qv_hit **newest; /* open addressing by id */
+    struct place *places; /* open addressing by id */
     uint32_t mask;
     struct cursor *heap;
     uint32_t heap_count;
@@ -25,23 +29,23 @@ static const struct qv_hit *current(const struct cursor *c)
 
 /* ---- the newest hit of each id ---- */
 
-static const struct qv_hit **place_of(const struct merge *m, const struct qv_id *id)
+static struct place *place_of(const struct merge *m, const struct qv_id *id)
 {
     uint32_t at = (uint32_t)qv_hash_mix(id->lo ^ qv_hash_mix(id->hi + id->type)) & m->mask;
-    while (m->newest[at] != NULL && !qv_id_equal(&m->newest[at]->id, id))
+    while (m->places[at].newest != NULL && !qv_id_equal(&m->places[at].newest->id, id))
         at = (at + 1) & m->mask;
-    return &m->newest[at];
+    return &m->places[at];
 }
 
 static void note_newest(struct merge *m, const struct qv_hits *list)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         const struct qv_hit *hit = &list->hits[i];
-        const struct qv_hit **place = place_of(m, &hit->id);
-        int c = *place == NULL ? 1 : qv_version_compare(hit->version, (*place)->version);
-        if (c > 0 ||
-            (c == 0 && qv_rank_compare_scores(m->ranking, hit->score, (*place)->score) < 0))
-            *place = hit;
+        struct place *place = place_of(m, &hit->id);
+        const struct qv_hit *known = place->newest;
+        int c = known == NULL ? 1 : qv_version_compare(hit->version, known->version);
+        if (c > 0 || (c == 0 && qv_rank_compare_scores(m->ranking, hit->score, known->score) < 0))
+            place->newest = hit;
     }
 }
 
@@ -97,9 +101,9 @@ static int merge_init(struct merge *m, struct qv_arena *arena, const struct qv_h
     while (size < 2 * n)
         size *= 2;
     m->mask = size - 1;
-    m->newest = qv_arena_calloc(arena, size, sizeof *m->newest);
+    m->places = qv_arena_calloc(arena, size, sizeof *m->places);
     m->heap = qv_arena_calloc(arena, list_count, sizeof *m->heap);
-    if (m->newest == NULL || m->heap == NULL)
+    if (m->places == NULL || m->heap == NULL)
         return QV_ENOMEM;
     for (uint32_t i = 0; i < list_count; i++) {
         note_newest(m, &lists[i]);
@@ -129,9 +133,9 @@ int qv_hits_merge(struct qv_arena *arena, const struct qv_ranking *ranking,
     uint32_t n = 0;
     while (err == 0 && n < most && m.heap_count > 0) {
         const struct cursor *top = &m.heap[0];
-        const struct qv_hit **place = place_of(&m, &current(top)->id);
-        QV_ASSERT(*place != NULL);
-        if (*place == current(top)) {
+        const struct qv_hit *newest = place_of(&m, &current(top)->id)->newest;
+        QV_ASSERT(newest != NULL);
+        if (newest == current(top)) {
             hits[n] = *current(top);
             hits[n].list = top->list_number;
             hits[n].at = top->at;

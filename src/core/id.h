@@ -1,8 +1,8 @@
 /* Point ids: an unsigned 64-bit number or a UUID.
  *
- * Canonical bytes: one type byte, then 8 (number) or 16 (UUID) big-endian bytes. They are the key in
- * the payload store, they order ids (numbers before UUIDs) for scroll and range placement, and their
- * XXH3-64 (seed 0) is the key hash that placements use, for ever. */
+ * Canonical bytes: one type byte, then 8 (number) or 16 (UUID) big-endian bytes. They are the key
+ * in the payload store, they order ids (numbers before UUIDs) for scroll and range placement, and
+ * their XXH3-64 (seed 0) is the key hash that placements use, for ever. */
 #ifndef QV_CORE_ID_H
 #define QV_CORE_ID_H
 
@@ -37,8 +37,8 @@ int qv_id_compare(const struct qv_id *a, const struct qv_id *b); /* <0, 0, >0; c
 
 /* Canonical bytes; returns how many (9 or 17). */
 size_t qv_id_encode(const struct qv_id *id, uint8_t out[QV_ID_BYTES_MAX]);
-/* Reads one canonical id from p[0..n); *used = its length. QV_ECORRUPT on an unknown type or too few
- * bytes (does not count as corruption by itself: the caller knows whose bytes they are). */
+/* Reads one canonical id from p[0..n); *used = its length. QV_ECORRUPT on an unknown type or too
+ * few bytes (does not count as corruption by itself: the caller knows whose bytes they are). */
 QV_MUST_USE int qv_id_decode(const uint8_t *p, size_t n, struct qv_id *out, size_t *used);
 
 uint64_t qv_id_key_hash(const struct qv_id *id);

@@ -253,6 +253,7 @@ int qv_change_decode(struct qv_rd *r, struct qv_arena *arena, struct qv_change *
         return bad(msg, "the id is cut or of an unknown type");
     r->p += used;
     int err = get_parts(r, arena, NULL, &out->parts, &out->part_count, msg);
+    QV_ASSERT(err != 0 || out->part_count == 0 || out->parts != NULL);
     for (uint32_t i = 0; err == 0 && i < out->part_count; i++) {
         if (!part_allowed(out->type, out->parts[i].kind, out->parts[i].state))
             err = bad(msg, "a part that its type of change can't hold");

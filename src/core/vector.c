@@ -168,6 +168,7 @@ int qv_vec_decode(struct qv_arena *a, struct qv_bytes stored, struct qv_vec *out
 {
     struct qv_vec_view view;
     qv_vec_view(stored, &view);
+    QV_ASSERT(view.elements != NULL);
     const size_t n = (size_t)view.dim * view.rows;
 
     *out = (struct qv_vec){.kind = view.kind, .dim = view.dim, .rows = view.rows};

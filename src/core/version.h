@@ -30,7 +30,7 @@ static inline struct qv_version qv_version_max(struct qv_version a, struct qv_ve
 
 /* One writer's clock. Not thread-safe: it belongs to the thread that orders changes. */
 struct qv_clock {
-    uint64_t last;  /* the newest clock given or observed */
+    uint64_t last; /* the newest clock given or observed */
     uint32_t writer;
 };
 
