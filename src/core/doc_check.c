@@ -72,7 +72,7 @@ static int check_object(struct check *c, uint32_t count, uint32_t depth)
 {
     const uint8_t *start = c->r.p;
     struct qv_str last = {NULL, 0};
-    struct qv_str key;
+    struct qv_str key = {NULL, 0};
     bool ascending = true; /* then they are distinct for sure */
 
     for (uint32_t i = 0; i < count; i++) {
