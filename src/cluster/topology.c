@@ -38,13 +38,12 @@ int qv_collection_create(const struct qv_collection_spec *spec, const struct qv_
     QV_ASSERT(spec->name.n > 0 && spec->shard_count > 0);
     qv_arena_init(&box->arena, COLLECTION_ARENA_BYTES);
     atomic_init(&box->refs, 1);
-    c->name = (struct qv_str){qv_arena_strndup(&box->arena, spec->name.p, spec->name.n),
-                              spec->name.n};
+    c->name =
+        (struct qv_str){qv_arena_strndup(&box->arena, spec->name.p, spec->name.n), spec->name.n};
     memcpy(c->uuid, spec->uuid, sizeof c->uuid);
     c->generation = spec->generation;
     c->config = qv_config_copy(&box->arena, spec->config);
-    c->shards =
-        qv_arena_dup(&box->arena, spec->shards, spec->shard_count * sizeof *spec->shards);
+    c->shards = qv_arena_dup(&box->arena, spec->shards, spec->shard_count * sizeof *spec->shards);
     c->shard_count = spec->shard_count;
     if (c->name.p == NULL || c->config == NULL || c->shards == NULL) {
         qv_arena_close(&box->arena);

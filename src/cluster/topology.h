@@ -27,8 +27,8 @@ struct qv_topology {
     const struct qv_collection *const *collections; /* ascending by name */
 };
 
-/* What a new collection value is made of; copied. before: the same collection's previous value (NULL
- * when it is new): it is kept alive with the new one, since shards may still read its
+/* What a new collection value is made of; copied. before: the same collection's previous value
+ * (NULL when it is new): it is kept alive with the new one, since shards may still read its
  * configuration. */
 struct qv_collection_spec {
     struct qv_str name;

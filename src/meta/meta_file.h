@@ -11,8 +11,8 @@
 #include "core/disk.h"
 #include "core/meta.h"
 
-/* Opens path, or begins an empty one at epoch 0. QV_ECORRUPT names the file; QV_ENOTIMPL: of a newer
- * version. disk is borrowed. Gives. */
+/* Opens path, or begins an empty one at epoch 0. QV_ECORRUPT names the file; QV_ENOTIMPL: of a
+ * newer version. disk is borrowed. Gives. */
 QV_MUST_USE int qv_meta_file_open(struct qv_disk *disk, const char *path, struct qv_meta **out,
                                   struct qv_errmsg *msg);
 

@@ -1,8 +1,8 @@
 /* Metadata keys of a node that is alone:
  *   writer                 u32: this data directory's writer id
  *   next_shard             u32: the next shard number
- *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers u32,
- *                          then the configuration as JSON (wire/json_answer.h) */
+ *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers
+ * u32, then the configuration as JSON (wire/json_answer.h) */
 #include "server/node.h"
 
 #include "base/logger.h"
@@ -29,7 +29,7 @@ struct qv_node {
     struct {
         uint32_t number;
         struct qv_shard *shard;
-    } *shards; /* those that requests may reach; owner writes under the lock */
+    } * shards; /* those that requests may reach; owner writes under the lock */
     uint32_t shard_count, shard_cap;
     struct qv_store_stats stats;
     struct qv_timer timer;
@@ -170,9 +170,8 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
 
 static struct qv_shard_spec spec_of(const struct qv_collection *c)
 {
-    struct qv_shard_spec spec = {.number = c->shards[0],
-                                 .generation = (uint32_t)c->generation,
-                                 .config = c->config};
+    struct qv_shard_spec spec = {
+        .number = c->shards[0], .generation = (uint32_t)c->generation, .config = c->config};
     memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
     return spec;
 }
@@ -317,8 +316,8 @@ int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
     for (size_t i = 0; i < name.n; i++) {
         unsigned char c = (unsigned char)name.p[i];
         if (c < 0x20 || c == 0x7F || strchr("<>:\"/\\|?*", c) != NULL)
-            return qv_fail(msg, QV_EVALIDATION,
-                           "collection_name: character 0x%02x is not allowed", c);
+            return qv_fail(msg, QV_EVALIDATION, "collection_name: character 0x%02x is not allowed",
+                           c);
     }
     return 0;
 }
@@ -333,8 +332,7 @@ static void set_topology(struct qv_node *n, const struct qv_topology *next)
     qv_topology_unref(before);
 }
 
-static int save_collection(struct qv_node *n, const struct qv_collection *c,
-                           struct qv_errmsg *msg)
+static int save_collection(struct qv_node *n, const struct qv_collection *c, struct qv_errmsg *msg)
 {
     struct qv_buf b;
     char key[KEY_BYTES];
@@ -390,11 +388,8 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
     const struct qv_collection *c;
     struct qv_shard *shard;
     uint32_t number = n->next_shard;
-    struct qv_collection_spec spec = {.name = name,
-                                      .generation = 1,
-                                      .config = config,
-                                      .shard_count = 1,
-                                      .shards = &number};
+    struct qv_collection_spec spec = {
+        .name = name, .generation = 1, .config = config, .shard_count = 1, .shards = &number};
     int err = check_new(n, name, config, msg);
     if (err != 0)
         return err;
@@ -543,8 +538,8 @@ static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *ar
 }
 
 int qv_node_collection_info(struct qv_node *n, const struct qv_topology *t, struct qv_str name,
-                            unsigned reader, struct qv_arena *arena,
-                            struct qv_collection_info *out, struct qv_errmsg *msg)
+                            unsigned reader, struct qv_arena *arena, struct qv_collection_info *out,
+                            struct qv_errmsg *msg)
 {
     const struct qv_collection *c = qv_topology_find(t, name);
     struct qv_shard_info info;

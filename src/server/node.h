@@ -1,8 +1,8 @@
 /* One node: its store, its metadata, the topology that requests see, and the operations on
  * collections. The edge (REST, gRPC, commands) works on this and knows nothing deeper.
  *
- * Threads: the store's owner changes collections and answers writes; compute workers read; anyone may
- * take the topology. */
+ * Threads: the store's owner changes collections and answers writes; compute workers read; anyone
+ * may take the topology. */
 #ifndef QV_SERVER_NODE_H
 #define QV_SERVER_NODE_H
 
@@ -16,10 +16,10 @@
 struct qv_node;
 
 struct qv_node_config {
-    struct qv_env *env;       /* borrowed; the store's */
-    struct qv_kv_driver *kv;  /* borrowed */
-    const char *dir;          /* storage.storage_path; copied */
-    uint64_t segment_bytes;   /* 0: defaults, as in shard/store.h */
+    struct qv_env *env;      /* borrowed; the store's */
+    struct qv_kv_driver *kv; /* borrowed */
+    const char *dir;         /* storage.storage_path; copied */
+    uint64_t segment_bytes;  /* 0: defaults, as in shard/store.h */
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_ms;
 };
@@ -53,16 +53,14 @@ QV_MUST_USE int qv_node_delete_collection(struct qv_node *n, struct qv_str name,
                                           struct qv_errmsg *msg);
 /* Adds or replaces the declaration of a payload index; without index: removes that of field. */
 QV_MUST_USE int qv_node_set_payload_index(struct qv_node *n, struct qv_str name,
-                                          struct qv_str field,
-                                          const struct qv_payload_index *index,
+                                          struct qv_str field, const struct qv_payload_index *index,
                                           struct qv_errmsg *msg);
 
 /* ---- telling; any thread ---- */
 
 /* Lives in the arena; borrows the collection of t. On a compute worker. */
 QV_MUST_USE int qv_node_collection_info(struct qv_node *n, const struct qv_topology *t,
-                                        struct qv_str name, unsigned reader,
-                                        struct qv_arena *arena,
+                                        struct qv_str name, unsigned reader, struct qv_arena *arena,
                                         struct qv_collection_info *out, struct qv_errmsg *msg);
 
 /* A snapshot that the owner takes every 100 ms. */
@@ -75,7 +73,6 @@ QV_MUST_USE int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg);
 
 QV_MUST_USE int qv_node_check(const struct qv_node_config *config,
                               void (*report)(void *arg, const struct qv_store_finding *f),
-                              void *arg, struct qv_store_check_summary *out,
-                              struct qv_errmsg *msg);
+                              void *arg, struct qv_store_check_summary *out, struct qv_errmsg *msg);
 
 #endif

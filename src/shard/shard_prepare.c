@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_BYTES_MAX ((size_t)2 << 20) /* of one log record, unless a single change is larger   \
-                                           */
+#define GROUP_BYTES_MAX                                                                            \
+    ((size_t)2 << 20) /* of one log record, unless a single change is larger                       \
+                       */
 
 static int part_compare(const void *pa, const void *pb)
 {

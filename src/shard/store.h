@@ -37,8 +37,8 @@ struct qv_shard *qv_store_shard(struct qv_store *s, uint32_t number);
 QV_MUST_USE int qv_store_add_shard(struct qv_store *s, const struct qv_shard_spec *spec,
                                    struct qv_shard **out, struct qv_errmsg *msg);
 /* Takes the shard out of service: its waiting writes fail with QV_ENOTFOUND, its files are removed
- * once its last job and reader are done, and then gone(arg) is called (NULL: nobody asks); until then
- * its configuration must stay. The metadata must have forgotten it already. */
+ * once its last job and reader are done, and then gone(arg) is called (NULL: nobody asks); until
+ * then its configuration must stay. The metadata must have forgotten it already. */
 void qv_store_drop_shard(struct qv_store *s, uint32_t number, void (*gone)(void *arg), void *arg);
 /* The shard's configuration has changed (payload indexes): from the next change on. */
 void qv_store_set_config(struct qv_store *s, uint32_t number,

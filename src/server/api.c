@@ -1,0 +1,142 @@
+#include "server/api.h"
+
+#include "base/mem.h"
+#include "server/metrics.h"
+#include "server/rest.h"
+#include "server/rpc.h"
+
+#include <string.h>
+
+struct qv_api {
+    struct qv_api_config config;
+    char *api_key;
+    char *read_only_api_key;
+    const struct qv_net_server *net;
+    struct qv_metrics *metrics;
+};
+
+struct qv_api *qv_api_create(const struct qv_api_config *config)
+{
+    struct qv_api *api = qv_mem_calloc(1, sizeof *api);
+    api->config = *config;
+    api->api_key = qv_mem_strdup(config->api_key != NULL ? config->api_key : "");
+    api->read_only_api_key =
+        qv_mem_strdup(config->read_only_api_key != NULL ? config->read_only_api_key : "");
+    api->config.api_key = api->api_key;
+    api->config.read_only_api_key = api->read_only_api_key;
+    api->metrics = qv_metrics_create();
+    return api;
+}
+
+void qv_api_destroy(struct qv_api **api)
+{
+    if (*api == NULL)
+        return;
+    qv_metrics_destroy(&(*api)->metrics);
+    qv_mem_free((*api)->api_key);
+    qv_mem_free((*api)->read_only_api_key);
+    qv_mem_free(*api);
+    *api = NULL;
+}
+
+void qv_api_set_net(struct qv_api *api, const struct qv_net_server *net)
+{
+    api->net = net;
+}
+
+struct qv_node *qv_api_node(struct qv_api *api)
+{
+    return api->config.node;
+}
+
+struct qv_metrics *qv_api_metrics(struct qv_api *api)
+{
+    return api->metrics;
+}
+
+const struct qv_api_config *qv_api_settings(const struct qv_api *api)
+{
+    return &api->config;
+}
+
+const struct qv_net_server *qv_api_net(const struct qv_api *api)
+{
+    return api->net;
+}
+
+/* ---- keys ---- */
+
+/* Compares in a time that depends on the given text's length only. */
+static bool key_equal(const char *given, const char *key)
+{
+    size_t n = strlen(given);
+    size_t m = strlen(key);
+    unsigned char differ = n != m;
+    for (size_t i = 0; i < n; i++)
+        differ |= (unsigned char)(given[i] ^ (m > 0 ? key[i % m] : 0));
+    return differ == 0;
+}
+
+static const char *given_key(const struct qv_call *call)
+{
+    const char *key = qv_call_header(call, "api-key");
+    if (key != NULL)
+        return key;
+    const char *bearer = qv_call_header(call, "authorization");
+    return bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0 ? bearer + 7 : NULL;
+}
+
+/* Paths that monitors ask without a key. */
+static bool is_open_path(const struct qv_call *call)
+{
+    static const char *const open[] = {"/", "/healthz", "/livez", "/readyz"};
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++) {
+        if (strlen(open[i]) == call->path_len && memcmp(open[i], call->path, call->path_len) == 0)
+            return true;
+    }
+    return call->method == QV_NET_OPTIONS;
+}
+
+static int check_key(const struct qv_api *api, const struct qv_call *call, const char **why)
+{
+    bool has_full = api->api_key[0] != '\0';
+    bool has_read = api->read_only_api_key[0] != '\0';
+    if ((!has_full && !has_read) || (!call->is_grpc && is_open_path(call)))
+        return 0;
+    const char *key = given_key(call);
+    if (key == NULL) {
+        *why = "Must provide an API key or an Authorization bearer token";
+        return QV_EAUTH;
+    }
+    if (has_full && key_equal(key, api->api_key))
+        return 0;
+    if (has_read && key_equal(key, api->read_only_api_key)) {
+        bool reads = call->is_grpc ? qv_rpc_reads(call) : qv_rest_reads(call);
+        *why = "the read-only API key can't change anything";
+        return reads ? 0 : QV_EFORBIDDEN;
+    }
+    *why = "Invalid API key or JWT";
+    return QV_EAUTH;
+}
+
+void qv_api_headers(void *ctx, struct qv_call *call)
+{
+    struct qv_api *api = ctx;
+    const char *why = "";
+    int err = check_key(api, call, &why);
+    if (err == 0)
+        return;
+    if (call->is_grpc)
+        qv_rpc_refuse(call, err, why);
+    else
+        qv_rest_refuse(call, err, why);
+}
+
+void qv_api_handle(void *ctx, struct qv_call *call)
+{
+    struct qv_api *api = ctx;
+    if (call->is_grpc)
+        qv_rpc_handle(api, call);
+    else
+        qv_rest_handle(api, call);
+}

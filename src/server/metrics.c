@@ -1,0 +1,176 @@
+#include "server/metrics.h"
+
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "server/api.h"
+#include "server/api_status.h"
+
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Upper bounds of the latency buckets, in us; a last one without bound follows. */
+static const uint64_t bucket_us[] = {50,    100,   250,   500,    1000,   2500,    5000,
+                                     10000, 25000, 50000, 100000, 250000, 1000000, 5000000};
+#define BUCKETS (sizeof bucket_us / sizeof bucket_us[0])
+
+static const char *const op_names[QV_OP_KIND_COUNT] = {
+    [QV_OP_SERVICE] = "service",
+    [QV_OP_COLLECTION_LIST] = "collection_list",
+    [QV_OP_COLLECTION_GET] = "collection_get",
+    [QV_OP_COLLECTION_EXISTS] = "collection_exists",
+    [QV_OP_COLLECTION_CREATE] = "collection_create",
+    [QV_OP_COLLECTION_DELETE] = "collection_delete",
+    [QV_OP_INDEX_CREATE] = "index_create",
+    [QV_OP_INDEX_DELETE] = "index_delete",
+    [QV_OP_WRITE] = "write",
+    [QV_OP_WRITE_BATCH] = "write_batch",
+    [QV_OP_GET] = "get",
+    [QV_OP_GET_ONE] = "get_one",
+    [QV_OP_SCROLL] = "scroll",
+    [QV_OP_COUNT] = "count",
+    [QV_OP_QUERY] = "query",
+    [QV_OP_QUERY_BATCH] = "query_batch",
+    [QV_OP_SEARCH] = "search",
+    [QV_OP_SEARCH_BATCH] = "search_batch",
+    [QV_OP_TELEMETRY] = "telemetry",
+    [QV_OP_METRICS] = "metrics",
+    [QV_OP_GRPC_HEALTH] = "grpc_health",
+};
+
+struct op_counters {
+    atomic_uint_fast64_t ok, refused, failed; /* 2xx; 4xx; 5xx */
+    atomic_uint_fast64_t ns;
+    atomic_uint_fast64_t buckets[BUCKETS + 1];
+};
+
+struct qv_metrics {
+    struct op_counters ops[QV_OP_KIND_COUNT];
+    time_t started;
+};
+
+struct qv_metrics *qv_metrics_create(void)
+{
+    struct timespec now;
+    struct qv_metrics *m = qv_mem_calloc(1, sizeof *m);
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    m->started = now.tv_sec;
+    return m;
+}
+
+void qv_metrics_destroy(struct qv_metrics **m)
+{
+    qv_mem_free(*m);
+    *m = NULL;
+}
+
+static void add(atomic_uint_fast64_t *c, uint64_t n)
+{
+    atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+static uint64_t get(const atomic_uint_fast64_t *c)
+{
+    return atomic_load_explicit((atomic_uint_fast64_t *)(uintptr_t)c, memory_order_relaxed);
+}
+
+void qv_metrics_op(struct qv_metrics *m, enum qv_op_kind kind, int err, uint64_t ns)
+{
+    struct op_counters *c = &m->ops[kind];
+    size_t bucket = 0;
+    while (bucket < BUCKETS && ns > bucket_us[bucket] * 1000)
+        bucket++;
+    int status = err == 0 ? 200 : qv_api_status(err).http;
+    add(status < 400 ? &c->ok : status < 500 ? &c->refused : &c->failed, 1);
+    add(&c->ns, ns);
+    add(&c->buckets[bucket], 1);
+}
+
+static double uptime(const struct qv_metrics *m)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (double)(now.tv_sec - m->started);
+}
+
+static void write_requests(const struct qv_metrics *m, struct qv_buf *b)
+{
+    qv_buf_str(b, "# HELP quiver_requests_total Requests answered, by operation and outcome.\n"
+                  "# TYPE quiver_requests_total counter\n");
+    for (int k = 0; k < QV_OP_KIND_COUNT; k++) {
+        const struct op_counters *c = &m->ops[k];
+        qv_buf_printf(b, "quiver_requests_total{op=\"%s\",outcome=\"ok\"} %llu\n", op_names[k],
+                      (unsigned long long)get(&c->ok));
+        qv_buf_printf(b, "quiver_requests_total{op=\"%s\",outcome=\"refused\"} %llu\n", op_names[k],
+                      (unsigned long long)get(&c->refused));
+        qv_buf_printf(b, "quiver_requests_total{op=\"%s\",outcome=\"failed\"} %llu\n", op_names[k],
+                      (unsigned long long)get(&c->failed));
+    }
+    qv_buf_str(b, "# HELP quiver_request_seconds Time from the complete request to its answer.\n"
+                  "# TYPE quiver_request_seconds histogram\n");
+    for (int k = 0; k < QV_OP_KIND_COUNT; k++) {
+        const struct op_counters *c = &m->ops[k];
+        uint64_t total = 0;
+        for (size_t i = 0; i < BUCKETS; i++) {
+            total += get(&c->buckets[i]);
+            qv_buf_printf(b, "quiver_request_seconds_bucket{op=\"%s\",le=\"%g\"} %llu\n",
+                          op_names[k], (double)bucket_us[i] * 1e-6, (unsigned long long)total);
+        }
+        total += get(&c->buckets[BUCKETS]);
+        qv_buf_printf(b, "quiver_request_seconds_bucket{op=\"%s\",le=\"+Inf\"} %llu\n", op_names[k],
+                      (unsigned long long)total);
+        qv_buf_printf(b, "quiver_request_seconds_sum{op=\"%s\"} %.9g\n", op_names[k],
+                      (double)get(&c->ns) * 1e-9);
+        qv_buf_printf(b, "quiver_request_seconds_count{op=\"%s\"} %llu\n", op_names[k],
+                      (unsigned long long)total);
+    }
+}
+
+static void write_metric(struct qv_buf *b, const char *name, const char *type, double value,
+                         const char *help)
+{
+    qv_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name, value);
+}
+
+void qv_metrics_write(struct qv_api *api, struct qv_buf *b)
+{
+    struct qv_store_stats store;
+    struct qv_net_stats net = {0};
+    double up = uptime(qv_api_metrics(api));
+    const struct qv_api_config *settings = qv_api_settings(api);
+    qv_node_stats(qv_api_node(api), &store);
+    if (qv_api_net(api) != NULL)
+        qv_net_server_stats(qv_api_net(api), &net);
+    qv_buf_printf(b,
+                  "# HELP app_info Information about the node.\n# TYPE app_info gauge\n"
+                  "app_info{name=\"quiver\",version=\"%s\"} 1\n",
+                  settings->version);
+#define METRIC(name, type, value, help) write_metric(b, name, type, (double)(value), help);
+#include "server/metrics.def"
+#undef METRIC
+    write_requests(qv_api_metrics(api), b);
+}
+
+void qv_metrics_write_telemetry(struct qv_api *api, struct qv_buf *b)
+{
+    struct qv_store_stats store;
+    const struct qv_api_config *settings = qv_api_settings(api);
+    const struct qv_metrics *m = qv_api_metrics(api);
+    const struct qv_topology *t = qv_node_topology(qv_api_node(api));
+    qv_node_stats(qv_api_node(api), &store);
+    qv_buf_printf(b,
+                  "{\"id\":\"quiver\",\"app\":{\"name\":\"quiver\",\"version\":\"%s\","
+                  "\"uptime_seconds\":%.0f},\"collections\":{\"number_of_collections\":%u},"
+                  "\"points\":%llu,\"requests\":{\"rest\":{\"responses\":{",
+                  settings->version, uptime(m), t->count, (unsigned long long)store.points);
+    for (int k = 0; k < QV_OP_KIND_COUNT; k++) {
+        const struct op_counters *c = &m->ops[k];
+        uint64_t n = get(&c->ok) + get(&c->refused) + get(&c->failed);
+        qv_buf_printf(
+            b, "%s\"%s\":{\"count\":%llu,\"fail_count\":%llu,\"total_duration_micros\":%llu}",
+            k > 0 ? "," : "", op_names[k], (unsigned long long)n,
+            (unsigned long long)(n - get(&c->ok)), (unsigned long long)(get(&c->ns) / 1000));
+    }
+    qv_buf_str(b, "}}}}");
+    qv_topology_unref(t);
+}

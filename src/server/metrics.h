@@ -1,0 +1,21 @@
+/* Counters of the edge and the exposition of all metrics. */
+#ifndef QV_SERVER_METRICS_H
+#define QV_SERVER_METRICS_H
+
+#include "base/buf.h"
+#include "server/op.h"
+
+struct qv_metrics;
+
+struct qv_metrics *qv_metrics_create(void); /* gives */
+void qv_metrics_destroy(struct qv_metrics **m);
+
+/* An operation was answered. Any thread. */
+void qv_metrics_op(struct qv_metrics *m, enum qv_op_kind kind, int err, uint64_t ns);
+
+/* Prometheus text format, version 0.0.4. */
+void qv_metrics_write(struct qv_api *api, struct qv_buf *b);
+/* The result object of GET /telemetry. */
+void qv_metrics_write_telemetry(struct qv_api *api, struct qv_buf *b);
+
+#endif

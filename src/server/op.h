@@ -1,0 +1,101 @@
+/* One API request on its way through the node, whatever protocol it came by.
+ *
+ *   loop thread   route: which operation, for which collection; admission (queue full: 429)
+ *   worker        decode -> run; a read is answered here
+ *   owner         collections are changed, writes ordered; they are answered there
+ *
+ * REST and gRPC fill the same struct and encode from it: what an operation does is written once, in
+ * op_run.c. Lives in its call's arena, from the handler to the answer. */
+#ifndef QV_SERVER_OP_H
+#define QV_SERVER_OP_H
+
+#include "core/api.h"
+#include "core/env.h"
+#include "net/server.h"
+#include "server/node.h"
+
+struct qv_api;
+
+enum qv_op_kind {
+    QV_OP_SERVICE, /* GET /, HealthCheck */
+    QV_OP_COLLECTION_LIST,
+    QV_OP_COLLECTION_GET,
+    QV_OP_COLLECTION_EXISTS,
+    QV_OP_COLLECTION_CREATE,
+    QV_OP_COLLECTION_DELETE,
+    QV_OP_INDEX_CREATE,
+    QV_OP_INDEX_DELETE,
+    QV_OP_WRITE,       /* one change */
+    QV_OP_WRITE_BATCH, /* points/batch */
+    QV_OP_GET,
+    QV_OP_GET_ONE,
+    QV_OP_SCROLL,
+    QV_OP_COUNT,
+    QV_OP_QUERY, /* points/query */
+    QV_OP_QUERY_BATCH,
+    QV_OP_SEARCH, /* points/search: the older form of the answer */
+    QV_OP_SEARCH_BATCH,
+    QV_OP_TELEMETRY,
+    QV_OP_METRICS,
+    QV_OP_GRPC_HEALTH,
+    QV_OP_KIND_COUNT
+};
+
+struct qv_op {
+    struct qv_api *api;
+    struct qv_call *call;
+    enum qv_op_kind kind;
+    bool grpc;
+    uint64_t start_ns;
+    struct qv_str collection; /* decoded name */
+    struct qv_str rest;       /* REST: the last captured segment (point id, field name), decoded */
+    enum qv_write_type write_type; /* REST, QV_OP_WRITE: which body */
+    int pb_call;                   /* gRPC: enum qv_pb_call */
+
+    union {
+        struct qv_collection_config *config; /* COLLECTION_CREATE */
+        struct qv_payload_index index;       /* INDEX_CREATE, INDEX_DELETE (field) */
+        struct qv_write_req write;
+        struct qv_get_req get;
+        struct qv_scroll_req scroll;
+        struct qv_count_req count;
+        struct qv_query_req query;
+    } req;
+
+    union {
+        bool done; /* create, delete, exists */
+        struct {
+            struct qv_str *names;
+            uint32_t count;
+        } names;
+        struct qv_collection_info info;
+        struct qv_points_out points;
+        struct qv_points_out *lists; /* one per query */
+        struct qv_scroll_out scroll;
+        uint64_t count;
+        struct qv_write_result result; /* of index operations */
+    } out;
+
+    const struct qv_topology *topology; /* held while out refers to it */
+    struct qv_shard *shard;             /* likewise */
+    struct qv_job job;
+    struct qv_task task;
+    struct qv_write write;
+    struct qv_errmsg msg;
+};
+
+/* Decodes the call into op->req, by protocol: rest.c, rpc.c. On a worker. */
+QV_MUST_USE int qv_op_decode_rest(struct qv_op *op);
+QV_MUST_USE int qv_op_decode_grpc(struct qv_op *op);
+
+/* Queues the op; answers 429 when the queue is full. Loop thread. */
+void qv_op_start(struct qv_op *op);
+
+/* Encodes and sends the answer (err 0) or the error; gives the call back. Any thread, once. */
+void qv_op_answer(struct qv_op *op, int err);
+void qv_op_answer_rest(struct qv_op *op, int err);
+void qv_op_answer_grpc(struct qv_op *op, int err);
+
+double qv_op_seconds(const struct qv_op *op);
+
+#endif

@@ -1,0 +1,221 @@
+#include "server/op.h"
+
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "server/api.h"
+#include "server/metrics.h"
+
+#include <string.h>
+#include <time.h>
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * QV_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+double qv_op_seconds(const struct qv_op *op)
+{
+    return (double)(now_ns() - op->start_ns) * 1e-9;
+}
+
+void qv_op_answer(struct qv_op *op, int err)
+{
+    qv_metrics_op(qv_api_metrics(op->api), op->kind, err, now_ns() - op->start_ns);
+    if (op->shard != NULL)
+        qv_shard_unref(op->shard);
+    op->shard = NULL;
+    const struct qv_topology *topology = op->topology;
+    if (op->grpc)
+        qv_op_answer_grpc(op, err); /* gives the call, and with it the op, back */
+    else
+        qv_op_answer_rest(op, err);
+    qv_topology_unref(topology);
+}
+
+/* ---- reads ---- */
+
+static int run_queries(struct qv_op *op, unsigned worker)
+{
+    const struct qv_query_req *req = &op->req.query;
+    op->out.lists = QV_ARENA_ARRAY(&op->call->arena, struct qv_points_out, req->query_count);
+    if (op->out.lists == NULL)
+        return QV_ETOOBIG;
+    for (uint32_t i = 0; i < req->query_count; i++) {
+        if (qv_call_cancelled(op->call))
+            return qv_fail(&op->msg, QV_ECANCELED, "the client went away");
+        int err = qv_shard_query(op->shard, worker, &op->call->arena, &req->queries[i],
+                                 &op->out.lists[i], &op->msg);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+static int run_get_one(struct qv_op *op, unsigned worker)
+{
+    char text[QV_ID_TEXT_MAX];
+    int err =
+        qv_shard_get(op->shard, worker, &op->call->arena, &op->req.get, &op->out.points, &op->msg);
+    if (err == 0 && op->out.points.count == 0) {
+        qv_id_format(&op->req.get.ids[0], text);
+        return qv_fail(&op->msg, QV_ENOTFOUND, "Point with id %s does not exists!", text);
+    }
+    return err;
+}
+
+static int run_list(struct qv_op *op)
+{
+    const struct qv_topology *t = op->topology;
+    op->out.names.names = QV_ARENA_ARRAY(&op->call->arena, struct qv_str, t->count);
+    if (op->out.names.names == NULL)
+        return QV_ETOOBIG;
+    for (uint32_t i = 0; i < t->count; i++)
+        op->out.names.names[i] = t->collections[i]->name;
+    op->out.names.count = t->count;
+    return 0;
+}
+
+static int run_read(struct qv_op *op, unsigned worker)
+{
+    struct qv_arena *arena = &op->call->arena;
+    switch (op->kind) {
+    case QV_OP_COLLECTION_LIST:
+        return run_list(op);
+    case QV_OP_COLLECTION_GET:
+        return qv_node_collection_info(qv_api_node(op->api), op->topology, op->collection, worker,
+                                       arena, &op->out.info, &op->msg);
+    case QV_OP_COLLECTION_EXISTS:
+        op->out.done = qv_topology_find(op->topology, op->collection) != NULL;
+        return 0;
+    case QV_OP_GET:
+        return qv_shard_get(op->shard, worker, arena, &op->req.get, &op->out.points, &op->msg);
+    case QV_OP_GET_ONE:
+        return run_get_one(op, worker);
+    case QV_OP_SCROLL:
+        return qv_shard_scroll(op->shard, worker, arena, &op->req.scroll, &op->out.scroll,
+                               &op->msg);
+    case QV_OP_COUNT:
+        return qv_shard_count(op->shard, worker, arena, op->req.count.filter, &op->out.count,
+                              &op->msg);
+    case QV_OP_QUERY:
+    case QV_OP_QUERY_BATCH:
+    case QV_OP_SEARCH:
+    case QV_OP_SEARCH_BATCH:
+        return run_queries(op, worker);
+    default:
+        return 0; /* service, telemetry, metrics, health: all in the encoding */
+    }
+}
+
+/* ---- collections (owner) ---- */
+
+static void collection_task(struct qv_task *task)
+{
+    struct qv_op *op = task->arg;
+    struct qv_node *n = qv_api_node(op->api);
+    struct qv_str field = op->req.index.field;
+    int err = 0;
+    switch (op->kind) {
+    case QV_OP_COLLECTION_CREATE:
+        err = qv_node_create_collection(n, op->collection, op->req.config, &op->msg);
+        op->out.done = true;
+        break;
+    case QV_OP_COLLECTION_DELETE:
+        err = qv_node_delete_collection(n, op->collection, &op->out.done, &op->msg);
+        break;
+    case QV_OP_INDEX_CREATE:
+        err = qv_node_set_payload_index(n, op->collection, field, &op->req.index, &op->msg);
+        op->out.result = (struct qv_write_result){.completed = true};
+        break;
+    case QV_OP_INDEX_DELETE:
+        err = qv_node_set_payload_index(n, op->collection, field, NULL, &op->msg);
+        op->out.result = (struct qv_write_result){.completed = true};
+        break;
+    default:
+        QV_UNREACHABLE();
+    }
+    qv_op_answer(op, err);
+}
+
+/* ---- writes ---- */
+
+static void write_done(struct qv_write *w, int err)
+{
+    struct qv_op *op = w->arg;
+    if (err != 0) {
+        op->msg = w->msg;
+        if (op->kind == QV_OP_WRITE_BATCH && err != QV_ENOMEM)
+            qv_fail(&op->msg, err, "%s (operation %u of the batch; those before it are done)",
+                    w->msg.text[0] ? w->msg.text : qv_err_text(err), w->failed_op);
+    }
+    qv_op_answer(op, err);
+}
+
+static void run_write(struct qv_op *op)
+{
+    struct qv_write *w = &op->write;
+    w->req = &op->req.write;
+    w->arena = &op->call->arena;
+    w->shard = op->shard;
+    w->done = write_done;
+    w->arg = op;
+    w->msg.text[0] = '\0';
+    int err = qv_write_prepare(w);
+    if (err != 0) {
+        op->msg = w->msg;
+        qv_op_answer(op, err);
+        return;
+    }
+    qv_write_submit(w);
+}
+
+/* ---- dispatch ---- */
+
+static bool needs_shard(enum qv_op_kind kind)
+{
+    return kind >= QV_OP_WRITE && kind <= QV_OP_SEARCH_BATCH;
+}
+
+static void op_job(struct qv_job *job, unsigned worker)
+{
+    struct qv_op *op = job->arg;
+    struct qv_node *n = qv_api_node(op->api);
+    if (qv_call_cancelled(op->call)) { /* its deadline passed in the queue: not begun */
+        qv_op_answer(op, qv_fail(&op->msg, QV_ETIMEOUT, "the request waited too long"));
+        return;
+    }
+    int err = op->grpc ? qv_op_decode_grpc(op) : qv_op_decode_rest(op);
+    if (err == 0 && needs_shard(op->kind))
+        err = qv_node_shard(n, op->collection, &op->shard, &op->msg);
+    if (err != 0) {
+        qv_op_answer(op, err);
+        return;
+    }
+    op->topology = qv_node_topology(n);
+    switch (op->kind) {
+    case QV_OP_COLLECTION_CREATE:
+    case QV_OP_COLLECTION_DELETE:
+    case QV_OP_INDEX_CREATE:
+    case QV_OP_INDEX_DELETE:
+        op->task = (struct qv_task){.run = collection_task, .arg = op};
+        qv_env_post(qv_node_env(n), &op->task);
+        return;
+    case QV_OP_WRITE:
+    case QV_OP_WRITE_BATCH:
+        run_write(op);
+        return;
+    default:
+        qv_op_answer(op, run_read(op, worker));
+    }
+}
+
+void qv_op_start(struct qv_op *op)
+{
+    op->start_ns = op->call->received_ns;
+    op->job = (struct qv_job){.run = op_job, .arg = op};
+    int err = qv_env_submit(qv_node_env(qv_api_node(op->api)), QV_JOB_INTERACTIVE, &op->job);
+    if (err != 0)
+        qv_op_answer(op, qv_fail(&op->msg, QV_EBUSY, "too many requests are waiting"));
+}

@@ -1,0 +1,429 @@
+/* REST: routes, bodies and answers. A route is a method and a path pattern in which {} takes one
+ * segment; the first is the collection, the second (if any) op->rest. */
+#include "server/rest.h"
+
+#include "base/qv_assert.h"
+#include "server/api.h"
+#include "server/api_status.h"
+#include "server/metrics.h"
+#include "wire/json_answer.h"
+#include "wire/json_request.h"
+#include "wire/not_served.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define JSON_TYPE "application/json"
+
+struct route {
+    const char *method;
+    const char *pattern;
+    enum qv_op_kind kind;
+    enum qv_write_type write;
+    bool reads; /* the read-only key may call it */
+};
+
+static const struct route routes[] = {
+    {"GET", "/", QV_OP_SERVICE, 0, true},
+    {"GET", "/telemetry", QV_OP_TELEMETRY, 0, true},
+    {"GET", "/metrics", QV_OP_METRICS, 0, true},
+    {"GET", "/collections", QV_OP_COLLECTION_LIST, 0, true},
+    {"GET", "/collections/{}", QV_OP_COLLECTION_GET, 0, true},
+    {"GET", "/collections/{}/exists", QV_OP_COLLECTION_EXISTS, 0, true},
+    {"PUT", "/collections/{}", QV_OP_COLLECTION_CREATE, 0, false},
+    {"DELETE", "/collections/{}", QV_OP_COLLECTION_DELETE, 0, false},
+    {"PUT", "/collections/{}/index", QV_OP_INDEX_CREATE, 0, false},
+    {"DELETE", "/collections/{}/index/{}", QV_OP_INDEX_DELETE, 0, false},
+    {"PUT", "/collections/{}/points", QV_OP_WRITE, QV_WRITE_UPSERT, false},
+    {"POST", "/collections/{}/points/delete", QV_OP_WRITE, QV_WRITE_DELETE, false},
+    {"PUT", "/collections/{}/points/vectors", QV_OP_WRITE, QV_WRITE_UPDATE_VECTORS, false},
+    {"POST", "/collections/{}/points/vectors/delete", QV_OP_WRITE, QV_WRITE_DELETE_VECTORS, false},
+    {"POST", "/collections/{}/points/payload", QV_OP_WRITE, QV_WRITE_SET_PAYLOAD, false},
+    {"PUT", "/collections/{}/points/payload", QV_OP_WRITE, QV_WRITE_OVERWRITE_PAYLOAD, false},
+    {"POST", "/collections/{}/points/payload/delete", QV_OP_WRITE, QV_WRITE_DELETE_PAYLOAD, false},
+    {"POST", "/collections/{}/points/payload/clear", QV_OP_WRITE, QV_WRITE_CLEAR_PAYLOAD, false},
+    {"POST", "/collections/{}/points/batch", QV_OP_WRITE_BATCH, 0, false},
+    {"POST", "/collections/{}/points", QV_OP_GET, 0, true},
+    {"GET", "/collections/{}/points/{}", QV_OP_GET_ONE, 0, true},
+    {"POST", "/collections/{}/points/scroll", QV_OP_SCROLL, 0, true},
+    {"POST", "/collections/{}/points/count", QV_OP_COUNT, 0, true},
+    {"POST", "/collections/{}/points/query", QV_OP_QUERY, 0, true},
+    {"POST", "/collections/{}/points/query/batch", QV_OP_QUERY_BATCH, 0, true},
+    {"POST", "/collections/{}/points/search", QV_OP_SEARCH, 0, true},
+    {"POST", "/collections/{}/points/search/batch", QV_OP_SEARCH_BATCH, 0, true},
+};
+
+#define ROUTE_COUNT (sizeof routes / sizeof routes[0])
+
+/* ---- matching ---- */
+
+/* The next segment of a path, doubled slashes skipped; false at the end. */
+static bool next_segment(const char **p, const char *end, struct qv_str *out)
+{
+    while (*p < end && **p == '/')
+        (*p)++;
+    out->p = *p;
+    while (*p < end && **p != '/')
+        (*p)++;
+    out->n = (size_t)(*p - out->p);
+    return out->n > 0;
+}
+
+/* Does the path match the pattern? captured has room for 3. */
+static bool path_matches(const char *pattern, const char *path, size_t n, struct qv_str *captured)
+{
+    const char *pe = pattern + strlen(pattern);
+    const char *end = path + n;
+    struct qv_str want;
+    struct qv_str have;
+    int captures = 0;
+    for (;;) {
+        bool more_pattern = next_segment(&pattern, pe, &want);
+        bool more_path = next_segment(&path, end, &have);
+        if (more_pattern != more_path)
+            return false;
+        if (!more_path)
+            return true;
+        if (want.n == 2 && memcmp(want.p, "{}", 2) == 0) {
+            if (captures < 3)
+                captured[captures++] = have;
+        } else if (!qv_str_equal(want, have)) {
+            return false;
+        }
+    }
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* %XX decoded, in the call's arena. QV_EBADREQ on a broken escape or a NUL. */
+static int decode_segment(struct qv_call *call, struct qv_str *s, struct qv_errmsg *msg)
+{
+    if (s->n == 0 || memchr(s->p, '%', s->n) == NULL)
+        return 0;
+    char *out = qv_arena_alloc(&call->arena, s->n);
+    size_t n = 0;
+    if (out == NULL)
+        return QV_ETOOBIG;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->p[i] != '%') {
+            out[n++] = s->p[i];
+            continue;
+        }
+        int high = i + 2 < s->n ? hex(s->p[i + 1]) : -1;
+        int low = i + 2 < s->n ? hex(s->p[i + 2]) : -1;
+        if (high < 0 || low < 0 || (high == 0 && low == 0))
+            return qv_fail(msg, QV_EBADREQ, "the path holds a wrong escape");
+        out[n++] = (char)(high * 16 + low);
+        i += 2;
+    }
+    *s = (struct qv_str){out, n};
+    return 0;
+}
+
+static const struct route *find_route(const struct qv_call *call, struct qv_str *captured,
+                                      bool *other_method)
+{
+    *other_method = false;
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (!path_matches(routes[i].pattern, call->path, call->path_len, captured))
+            continue;
+        const char *method = call->method == QV_NET_HEAD ? "GET" : call->method_name;
+        if (strcmp(routes[i].method, method) == 0)
+            return &routes[i];
+        *other_method = true;
+    }
+    return NULL;
+}
+
+bool qv_rest_reads(const struct qv_call *call)
+{
+    struct qv_str captured[3];
+    bool other;
+    const struct route *r = find_route(call, captured, &other);
+    if (r != NULL)
+        return r->reads;
+    return call->method == QV_NET_GET || call->method == QV_NET_HEAD;
+}
+
+/* ---- answers ---- */
+
+static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *msg, double seconds)
+{
+    static const struct qv_net_header retry = {"retry-after", "1"};
+    char text[1024];
+    struct qv_buf *b = qv_call_out(call);
+    struct qv_api_status status = qv_api_status(err);
+    qv_api_status_text(err, msg, text, sizeof text);
+    qv_buf_clear(b);
+    qv_json_write_error(b, text, seconds);
+    qv_call_reply(call, status.http, JSON_TYPE, &retry, status.http == 429, b);
+}
+
+static void write_result(struct qv_op *op, struct qv_buf *b)
+{
+    switch (op->kind) {
+    case QV_OP_COLLECTION_LIST:
+        qv_json_write_collections(b, op->out.names.names, op->out.names.count);
+        break;
+    case QV_OP_COLLECTION_GET:
+        qv_json_write_collection(b, &op->out.info);
+        break;
+    case QV_OP_COLLECTION_EXISTS:
+        qv_json_write_exists(b, op->out.done);
+        break;
+    case QV_OP_COLLECTION_CREATE:
+    case QV_OP_COLLECTION_DELETE:
+        qv_json_write_true(b, op->out.done);
+        break;
+    case QV_OP_INDEX_CREATE:
+    case QV_OP_INDEX_DELETE:
+        qv_json_write_update(b, &op->out.result);
+        break;
+    case QV_OP_WRITE:
+        qv_json_write_update(b, &op->write.results[0]);
+        break;
+    case QV_OP_WRITE_BATCH:
+        qv_json_write_updates(b, op->write.results, op->req.write.op_count);
+        break;
+    case QV_OP_GET:
+        qv_json_write_records(b, &op->out.points);
+        break;
+    case QV_OP_GET_ONE:
+        qv_json_write_record(b, &op->out.points.points[0]);
+        break;
+    case QV_OP_SCROLL:
+        qv_json_write_scroll(b, &op->out.scroll);
+        break;
+    case QV_OP_COUNT:
+        qv_json_write_count(b, op->out.count);
+        break;
+    case QV_OP_QUERY:
+        qv_json_write_query(b, &op->out.lists[0]);
+        break;
+    case QV_OP_QUERY_BATCH:
+        qv_json_write_query_batch(b, op->out.lists, op->req.query.query_count);
+        break;
+    case QV_OP_SEARCH:
+        qv_json_write_hits(b, &op->out.lists[0]);
+        break;
+    case QV_OP_SEARCH_BATCH:
+        qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
+        break;
+    case QV_OP_TELEMETRY:
+        qv_metrics_write_telemetry(op->api, b);
+        break;
+    default:
+        QV_UNREACHABLE();
+    }
+}
+
+void qv_op_answer_rest(struct qv_op *op, int err)
+{
+    struct qv_call *call = op->call;
+    const struct qv_api_config *settings = qv_api_settings(op->api);
+    struct qv_buf *b = qv_call_out(call);
+    if (err != 0) {
+        reply_error(call, err, &op->msg, qv_op_seconds(op));
+        return;
+    }
+    qv_buf_clear(b);
+    if (op->kind == QV_OP_SERVICE) {
+        qv_json_write_service(b, settings->api_version, settings->commit, settings->version);
+    } else if (op->kind == QV_OP_METRICS) {
+        qv_metrics_write(op->api, b);
+        qv_call_reply(call, 200, "text/plain; version=0.0.4", NULL, 0, b);
+        return;
+    } else {
+        qv_json_begin_answer(b);
+        write_result(op, b);
+        qv_json_end_answer(b, false, qv_op_seconds(op));
+    }
+    qv_call_reply(call, 200, JSON_TYPE, NULL, 0, b);
+}
+
+/* ---- decoding (worker) ---- */
+
+static int read_params(struct qv_op *op, struct qv_json_params *p)
+{
+    return qv_json_read_params(op->call->query, op->call->query_len, p, &op->msg);
+}
+
+static int decode_write(struct qv_op *op, const struct qv_json_params *p)
+{
+    struct qv_write_req *req = &op->req.write;
+    int err;
+    if (op->kind == QV_OP_WRITE_BATCH) {
+        err = qv_json_read_batch(op->call->body, &op->call->arena, req, &op->msg);
+    } else {
+        struct qv_write_op *one = QV_ARENA_NEW(&op->call->arena, struct qv_write_op);
+        if (one == NULL)
+            return QV_ETOOBIG;
+        err = qv_json_read_write(op->write_type, op->call->body, &op->call->arena, one, &op->msg);
+        req->ops = one;
+        req->op_count = 1;
+    }
+    req->wait = p->wait;
+    req->ordering = p->ordering;
+    req->timeout_ms = p->timeout_ms;
+    return err;
+}
+
+static int decode_get_one(struct qv_op *op)
+{
+    struct qv_get_req *req = &op->req.get;
+    struct qv_id *id = QV_ARENA_NEW(&op->call->arena, struct qv_id);
+    memset(req, 0, sizeof *req);
+    if (id == NULL)
+        return QV_ETOOBIG;
+    req->ids = id;
+    req->id_count = 1;
+    req->with_payload.mode = QV_SELECT_ALL;
+    req->with_vector.mode = QV_SELECT_ALL;
+    return qv_json_read_path_id(op->rest.p, op->rest.n, id, &op->msg);
+}
+
+static int decode_query(struct qv_op *op)
+{
+    static const enum qv_json_query_form forms[] = {
+        [QV_OP_QUERY - QV_OP_QUERY] = QV_JSON_QUERY,
+        [QV_OP_QUERY_BATCH - QV_OP_QUERY] = QV_JSON_QUERY_BATCH,
+        [QV_OP_SEARCH - QV_OP_QUERY] = QV_JSON_SEARCH,
+        [QV_OP_SEARCH_BATCH - QV_OP_QUERY] = QV_JSON_SEARCH_BATCH,
+    };
+    return qv_json_read_query(forms[op->kind - QV_OP_QUERY], op->call->body, &op->call->arena,
+                              &op->req.query, &op->msg);
+}
+
+int qv_op_decode_rest(struct qv_op *op)
+{
+    struct qv_arena *arena = &op->call->arena;
+    struct qv_bytes body = op->call->body;
+    struct qv_json_params params;
+    int err = read_params(op, &params);
+    if (err != 0)
+        return err;
+    switch (op->kind) {
+    case QV_OP_COLLECTION_CREATE:
+        op->req.config = QV_ARENA_NEW(arena, struct qv_collection_config);
+        if (op->req.config == NULL)
+            return QV_ETOOBIG;
+        return qv_json_read_create_collection(body, arena, op->req.config, &op->msg);
+    case QV_OP_INDEX_CREATE:
+        return qv_json_read_field_index(body, arena, &op->req.index, &op->msg);
+    case QV_OP_INDEX_DELETE:
+        op->req.index.field = op->rest;
+        return 0;
+    case QV_OP_WRITE:
+    case QV_OP_WRITE_BATCH:
+        return decode_write(op, &params);
+    case QV_OP_GET:
+        return qv_json_read_get(body, arena, &op->req.get, &op->msg);
+    case QV_OP_GET_ONE:
+        return decode_get_one(op);
+    case QV_OP_SCROLL:
+        return qv_json_read_scroll(body, arena, &op->req.scroll, &op->msg);
+    case QV_OP_COUNT:
+        return qv_json_read_count(body, arena, &op->req.count, &op->msg);
+    case QV_OP_QUERY:
+    case QV_OP_QUERY_BATCH:
+    case QV_OP_SEARCH:
+    case QV_OP_SEARCH_BATCH:
+        return decode_query(op);
+    default:
+        return 0;
+    }
+}
+
+/* ---- the handler (loop thread) ---- */
+
+static void reply_text(struct qv_call *call, int status, const char *text)
+{
+    struct qv_buf *b = qv_call_out(call);
+    qv_buf_clear(b);
+    qv_buf_str(b, text);
+    qv_call_reply(call, status, "text/plain", NULL, 0, b);
+}
+
+static bool answer_health(struct qv_call *call)
+{
+    struct qv_str none[3];
+    if (path_matches("/healthz", call->path, call->path_len, none) ||
+        path_matches("/livez", call->path, call->path_len, none)) {
+        reply_text(call, 200, "healthz check passed");
+        return true;
+    }
+    if (path_matches("/readyz", call->path, call->path_len, none)) {
+        reply_text(call, 200, "all shards are ready");
+        return true;
+    }
+    return false;
+}
+
+static void answer_unrouted(struct qv_call *call, bool other_method)
+{
+    struct qv_str captured[3];
+    struct qv_errmsg msg;
+    for (size_t i = 0; i < qv_not_served_operation_count; i++) {
+        const struct qv_not_served_operation *o = &qv_not_served_operations[i];
+        if (strcmp(o->method, call->method_name) == 0 &&
+            path_matches(o->path, call->path, call->path_len, captured)) {
+            qv_fail(&msg, QV_ENOTIMPL, "Not implemented: %s", o->name);
+            reply_error(call, QV_ENOTIMPL, &msg, 0);
+            return;
+        }
+    }
+    int shown = (int)(call->path_len < 200 ? call->path_len : 200);
+    if (other_method) {
+        qv_fail(&msg, QV_EMETHOD, "Method %s is not allowed here", call->method_name);
+        reply_error(call, QV_EMETHOD, &msg, 0);
+    } else {
+        qv_fail(&msg, QV_ENOTFOUND, "no such path: %.*s", shown, call->path);
+        reply_error(call, QV_ENOTFOUND, &msg, 0);
+    }
+}
+
+void qv_rest_handle(struct qv_api *api, struct qv_call *call)
+{
+    struct qv_str captured[3] = {{"", 0}, {"", 0}, {"", 0}};
+    struct qv_errmsg msg = {""};
+    bool other_method;
+    if (answer_health(call))
+        return;
+    const struct route *r = find_route(call, captured, &other_method);
+    if (r == NULL) {
+        answer_unrouted(call, other_method);
+        return;
+    }
+    struct qv_op *op = QV_ARENA_NEW(&call->arena, struct qv_op);
+    int err = op == NULL ? QV_ENOMEM : decode_segment(call, &captured[0], &msg);
+    if (err == 0)
+        err = decode_segment(call, &captured[1], &msg);
+    if (err != 0) {
+        reply_error(call, err, &msg, 0);
+        return;
+    }
+    op->api = api;
+    op->call = call;
+    op->kind = r->kind;
+    op->write_type = r->write;
+    op->collection = captured[0];
+    op->rest = captured[1];
+    qv_op_start(op);
+}
+
+void qv_rest_refuse(struct qv_call *call, int err, const char *text)
+{
+    struct qv_errmsg msg;
+    if (err == QV_EAUTH) {
+        reply_text(call, 401, text);
+        return;
+    }
+    qv_fail(&msg, err, "%s", text);
+    reply_error(call, err, &msg, 0);
+}

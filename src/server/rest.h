@@ -1,0 +1,14 @@
+/* Private to src/server: the REST side. */
+#ifndef QV_SERVER_REST_H
+#define QV_SERVER_REST_H
+
+#include "server/op.h"
+
+/* Routes and starts, or answers at once. Loop thread. */
+void qv_rest_handle(struct qv_api *api, struct qv_call *call);
+/* May a read-only key make this call? */
+bool qv_rest_reads(const struct qv_call *call);
+/* Answers with an error before the body is read (401, 403). */
+void qv_rest_refuse(struct qv_call *call, int err, const char *text);
+
+#endif
