@@ -220,60 +220,12 @@ size_t raw_read_all(int fd, char *out, size_t max)
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
-static void no_wake(void *arg)
-{
-    (void)arg;
-}
-
-void memory_conn_open(struct memory_conn *m, const struct qv_net_server_config *config)
+void echo_conn_open(struct memory_conn *m, const struct qv_net_server_config *config)
 {
     struct qv_net_server_config c;
-    memset(m, 0, sizeof *m);
     qv_net_server_config_init(&c);
     if (config != NULL)
         c = *config;
-    if (c.handler == NULL)
-        c.handler = echo_handle;
-    qv_net_core_init(&m->core, &c, &m->shared);
-    m->core.wake = no_wake;
-    m->core.now_ns = 1000000000;
-    qv_buf_init(&m->out, (size_t)64 << 20);
-    m->conn = qv_conn_create(&m->core, "memory", 1, m);
-    assert_non_null(m->conn);
-}
-
-void memory_conn_pump(struct memory_conn *m)
-{
-    struct qv_out_iov iov[16];
-    qv_net_core_drain_posted(&m->core);
-    for (;;) {
-        qv_conn_fill(m->conn);
-        size_t n = qv_outq_iov(&m->conn->out, iov, 16);
-        if (n == 0 || m->conn->broken)
-            break;
-        size_t total = 0;
-        for (size_t i = 0; i < n; i++) {
-            qv_buf_append(&m->out, iov[i].p, iov[i].n);
-            total += iov[i].n;
-        }
-        qv_conn_sent(m->conn, total);
-    }
-    m->conn->is_dirty = false;
-    m->core.dirty = NULL;
-}
-
-void memory_conn_feed(struct memory_conn *m, const void *p, size_t n)
-{
-    if (qv_conn_wants_read(m->conn))
-        qv_conn_feed(m->conn, p, n);
-    memory_conn_pump(m);
-}
-
-void memory_conn_close(struct memory_conn *m)
-{
-    qv_conn_destroy(&m->conn);
-    qv_net_core_close(&m->core);
-    assert_int_equal(atomic_load(&m->shared.buffered_bytes), 0);
-    assert_int_equal(atomic_load(&m->shared.calls), 0);
-    qv_buf_close(&m->out);
+    c.handler = echo_handle;
+    memory_conn_open(m, &c);
 }

@@ -1,12 +1,12 @@
-/* What the net suites share: an echo server with a worker thread, raw sockets, and a connection
- * machine without sockets. */
+/* What the net suites share: an echo server with a worker thread, raw sockets, and the same handler
+ * behind a connection without sockets. */
 #ifndef QV_TEST_NET_FIXTURE_H
 #define QV_TEST_NET_FIXTURE_H
 
 #include "net/client.h"
-#include "net/conn.h"
 #include "net/grpc.h"
 #include "net/server.h"
+#include "net_memory.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,16 +44,7 @@ size_t raw_read_all(int fd, char *out, size_t max);
 /* Reads until `until` appears, or as raw_read_all. */
 size_t raw_read_until(int fd, char *out, size_t max, const char *until);
 
-/* A core and a connection fed from memory; output is gathered in out. */
-struct memory_conn {
-    struct qv_net_shared shared;
-    struct qv_net_core core;
-    struct qv_conn *conn;
-    struct qv_buf out;
-};
-void memory_conn_open(struct memory_conn *m, const struct qv_net_server_config *config);
-void memory_conn_feed(struct memory_conn *m, const void *p, size_t n);
-void memory_conn_pump(struct memory_conn *m);
-void memory_conn_close(struct memory_conn *m);
+/* memory_conn_open with echo_handle, and defaults where config is NULL. */
+void echo_conn_open(struct memory_conn *m, const struct qv_net_server_config *config);
 
 #endif

@@ -21,7 +21,7 @@ static char *talk(const char *in, size_t n, size_t piece, uint64_t seed)
     struct memory_conn m;
     struct qv_rng rng;
     qv_rng_init(&rng, seed);
-    memory_conn_open(&m, NULL);
+    echo_conn_open(&m, NULL);
     for (size_t at = 0; at < n;) {
         size_t max = piece != 0 ? piece : 1 + qv_rng_below(&rng, 40);
         size_t step = n - at < max ? n - at : max;
@@ -238,7 +238,7 @@ static void test_cors(void **state)
     (void)state;
     qv_net_server_config_init(&config);
     config.cors = true;
-    memory_conn_open(&m, &config);
+    echo_conn_open(&m, &config);
     static const char in[] =
         "OPTIONS /echo HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n"
         "Access-Control-Request-Method: PUT\r\n"
@@ -326,7 +326,7 @@ static void peer_open(struct peer *peer, const struct qv_net_server_config *conf
 {
     nghttp2_session_callbacks *cb;
     memset(peer, 0, sizeof *peer);
-    memory_conn_open(&peer->m, config);
+    echo_conn_open(&peer->m, config);
     qv_buf_init(&peer->to_server, 0);
     assert_int_equal(nghttp2_session_callbacks_new(&cb), 0);
     nghttp2_session_callbacks_set_send_callback(cb, peer_out);
@@ -566,7 +566,7 @@ static bool flood(unsigned frames, void (*make)(struct qv_buf *b, unsigned i))
     struct memory_conn m;
     struct qv_buf b;
     qv_buf_init(&b, 0);
-    memory_conn_open(&m, NULL);
+    echo_conn_open(&m, NULL);
     qv_buf_str(&b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     put_frame(&b, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
     memory_conn_feed(&m, b.data, b.len);
@@ -642,7 +642,7 @@ static void test_ping_flood(void **state)
     struct qv_buf b;
     (void)state;
     qv_buf_init(&b, 0);
-    memory_conn_open(&m, NULL);
+    echo_conn_open(&m, NULL);
     qv_buf_str(&b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     put_frame(&b, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
     for (int i = 0; i < 100000 && !m.conn->finishing && !m.conn->broken; i++) {

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Writes the seeds of fuzz_http1 and fuzz_http2: test/fuzz/corpus/http1/ and http2/.
+
+The first byte of a seed is the way it is driven (test/lib/net_fuzz.c)."""
+
+import os
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+WAYS = [0, 1, 2, 2 | 64, 4, 4 | 1, 8, 8 | 2, 16, 32 | 4, 32 | 2, 128, 128 | 2, 64, 4 | 2 | 32]
+
+
+def write(kind, name, way, data):
+    folder = os.path.join(HERE, "corpus", kind)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, f"{name}-{way}"), "wb") as f:
+        f.write(bytes([way]) + data)
+
+
+HOST = b"Host: a\r\n"
+HTTP1 = {
+    "get": b"GET /a?x=1%20b&y HTTP/1.1\r\n" + HOST + b"X-Key: y\r\n\r\n",
+    "two": (b"GET /later HTTP/1.1\r\n" + HOST + b"\r\n") * 2,
+    "many": (b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n") * 9,
+    "post": b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello"
+            + b"HEAD /large HTTP/1.1\r\n" + HOST + b"\r\n",
+    "late": b"POST /later HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello"
+            + b"GET /large HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n",
+    "chunked": b"PUT /echo HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+               b"5;a=b\r\nhello\r\n41\r\n" + b"x" * 0x41 + b"\r\n0\r\nT: v\r\n\r\n",
+    "expect": b"POST /echo HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\n"
+              b"Content-Length: 3\r\n\r\nabc",
+    "expect-second": b"GET /later HTTP/1.1\r\n" + HOST + b"\r\nPOST /echo HTTP/1.1\r\n" + HOST +
+                     b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    "tea": b"POST / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\nContent-Length: 1\r\n\r\na",
+    "old": b"GET /none HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /none HTTP/1.0\r\n\r\n",
+    "cors": b"OPTIONS / HTTP/1.1\r\n" + HOST + b"Origin: b\r\nAccess-Control-Request-Method: PUT\r\n"
+            b"Access-Control-Request-Headers: q\r\n\r\n",
+    "fold": b"GET / HTTP/1.1\r\n" + HOST + b"A: b\r\n c\r\n\r\n",
+    "space": b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    "both": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "gzip": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    "huge": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999\r\n\r\nabc",
+    "cut": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 50\r\n\r\nabc",
+    "cut-head": b"GET / HTTP/1.1\r\nHos",
+    "long": b"GET /" + b"l" * 300 + b" HTTP/1.1\r\n" + HOST + b"X: " + b"v" * 300 + b"\r\n\r\n",
+    "wide": b"GET / HTTP/1.1\r\n" + HOST + b"".join(b"h%d: v\r\n" % i for i in range(140)) + b"\r\n",
+    "absolute": b"GET http://h?x=%zz HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+    "star": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "version": b"GET / HTTP/2.0\r\n" + HOST + b"\r\n",
+    "nohost": b"GET / HTTP/1.1\r\n\r\n",
+    "odd": b"PROPFIND relative HTTP/1.1\r\n" + HOST + b"\r\n",
+    "nonsense": b"\x16\x03\x01nonsense\r\n\r\n",
+    "trailer": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: "
+               + b"v" * 300 + b"\r\n\r\n",
+    "drain": b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 90\r\n\r\n" + b"d" * 90
+             + b"GET / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "preface": b"PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n",
+}
+
+
+def frame(kind, flags, stream, body=b""):
+    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+
+
+def literal(name, value):
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def head(path, method=b"\x83", extra=()):
+    return method + b"\x86" + b"\x04" + bytes([len(path)]) + path + b"\x01\x01a" + b"".join(
+        literal(n, v) for n, v in extra)
+
+
+GRPC = ((b"content-type", b"application/grpc"), (b"te", b"trailers"))
+SETTINGS = frame(4, 0, 0) + frame(4, 1, 0)
+
+
+def message(body, flag=0):
+    return bytes([flag]) + struct.pack(">I", len(body)) + body
+
+
+def call(stream, path, body, extra=GRPC):
+    return frame(1, 4, stream, head(path, extra=extra)) + frame(0, 1, stream, body)
+
+
+HTTP2 = {
+    "settings": SETTINGS + frame(6, 0, 0, b"12345678"),
+    "get": SETTINGS + frame(1, 5, 1, head(b"/a?x=1", b"\x82")),
+    "none": SETTINGS + frame(1, 5, 1, head(b"/none", b"\x82", ((b"x-key", b"y"),))),
+    "head": SETTINGS + frame(1, 5, 1, head(b"/large", b"\x02\x04HEAD")),
+    "large": SETTINGS + frame(1, 5, 1, head(b"/large", b"\x82")) + frame(8, 0, 0, b"\0\0\xff\xff"),
+    "cors": SETTINGS + frame(1, 5, 1, head(b"/", b"\x82", ((b"origin", b"b"),))),
+    "preflight": SETTINGS + frame(1, 5, 1, head(b"/", b"\x02\x07OPTIONS", (
+        (b"origin", b"b"), (b"access-control-request-method", b"PUT")))),
+    "grpc": SETTINGS + call(1, b"/a.A/B", message(b"hello")),
+    "grpc-key": SETTINGS + call(1, b"/a.A/B", message(b"hello"), GRPC + ((b"x-key", b"y"),)),
+    "grpc-no": SETTINGS + call(1, b"/a.A/No", message(b"")),
+    "grpc-many": SETTINGS + b"".join(call(2 * i + 1, b"/later", message(b"m" * 20)) for i in range(9)),
+    "grpc-timeout": SETTINGS + call(1, b"/later", message(b"x"), GRPC + ((b"grpc-timeout", b"9m"),)),
+    "grpc-timeout-bad": SETTINGS + call(1, b"/x", message(b"x"), GRPC + ((b"grpc-timeout", b"9"),)),
+    "grpc-timeout-unit": SETTINGS + call(1, b"/x", message(b"x"), GRPC + ((b"grpc-timeout", b"9q"),)),
+    "grpc-gzip": SETTINGS + call(1, b"/x", message(b"x", 1)),
+    "grpc-flag": SETTINGS + call(1, b"/x", message(b"x", 2)),
+    "grpc-two": SETTINGS + call(1, b"/x", message(b"x") + message(b"y")),
+    "grpc-short": SETTINGS + call(1, b"/x", b"\0\0"),
+    "grpc-large": SETTINGS + call(1, b"/x", message(b"x" * 100)),
+    "grpc-announced": SETTINGS + call(1, b"/x", b"\0\x7f\xff\xff\xff"),
+    "grpc-charset": SETTINGS + call(1, b"/x", message(b"x"),
+                                    ((b"content-type", b"application/grpc+proto;c=d"),)),
+    "length": SETTINGS + frame(1, 4, 1, head(b"/x", extra=((b"content-length", b"99999999"),)))
+              + frame(0, 0, 1, b"abc"),
+    "length-huge": SETTINGS + frame(1, 4, 1, head(b"/x", extra=(
+        (b"content-length", b"9223372036854775807"),))),
+    "open": SETTINGS + frame(1, 4, 1, head(b"/x")) + frame(0, 0, 1, b"abc"),
+    "trailers": SETTINGS + frame(1, 4, 1, head(b"/x")) + frame(0, 0, 1, b"abc")
+                + frame(1, 5, 1, literal(b"t", b"v")),
+    "continued": SETTINGS + frame(1, 1, 1, head(b"/x", b"\x82")) + frame(9, 0, 1, literal(b"a", b"b"))
+                 + frame(9, 4, 1, literal(b"c", b"d")),
+    "not-continued": SETTINGS + frame(1, 1, 1, head(b"/x", b"\x82")),
+    "flood": SETTINGS + frame(1, 0, 1, head(b"/x")) + frame(9, 0, 1, literal(b"a", b"b")) * 12,
+    "reset": SETTINGS + call(1, b"/later", message(b"x")) + frame(3, 0, 1, b"\0\0\0\x08"),
+    "goaway": SETTINGS + call(1, b"/later", message(b"x")) + frame(7, 0, 0, b"\0" * 8),
+    "wide": SETTINGS + frame(1, 5, 1, head(b"/", b"\x82", [(b"n%d" % i, b"v") for i in range(140)])),
+    "long": SETTINGS + frame(1, 5, 1, head(b"/" + b"l" * 120, b"\x82",
+                                           [(b"n%d" % i, b"v" * 120) for i in range(4)])),
+    "relative": SETTINGS + frame(1, 5, 1, head(b"x", b"\x82")),
+    "nopath": SETTINGS + frame(1, 5, 1, b"\x82\x86"),
+    "upper": SETTINGS + frame(1, 5, 1, head(b"/", b"\x82", ((b"ABC", b"d"),))),
+    "window": SETTINGS + frame(4, 0, 0, b"\0\x04\0\0\0\x01") + frame(1, 5, 1, head(b"/large", b"\x82"))
+              + frame(8, 0, 1, b"\0\0\0\x09"),
+    "priority": SETTINGS + frame(2, 0, 1, b"\0\0\0\0\x10"),
+    "bad-settings": frame(4, 0, 1),
+    "bad-stream": SETTINGS + frame(1, 5, 2, head(b"/", b"\x82")),
+    "bad-frame": SETTINGS + b"\xff\xff\xff\0\0\0\0\0\1",
+}
+
+for kind, table in (("http1", HTTP1), ("http2", HTTP2)):
+    for i, (name, data) in enumerate(table.items()):
+        for way in {0, 4 | 1, 2 | 64, WAYS[i % len(WAYS)]}:
+            write(kind, name, way, data)

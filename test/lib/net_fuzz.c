@@ -1,0 +1,163 @@
+#include "net_fuzz.h"
+
+#include "net_memory.h"
+
+#include "base/qv_assert.h"
+
+#include <string.h>
+
+#define FUZZ_HELD_MAX 64u
+
+/* Bits of the first byte. */
+enum {
+    FUZZ_SMALL_PIECES = 1, /* 7 bytes at a time, else 1,000 */
+    FUZZ_LATE = 2,         /* every answer comes after all was fed */
+    FUZZ_SMALL = 4,        /* low limits */
+    FUZZ_GOAWAY = 8,       /* shutting down half way */
+    FUZZ_REFUSE = 16,      /* on_headers refuses what has no x-key */
+    FUZZ_UNREAD = 32,      /* the peer reads nothing before the end */
+    FUZZ_TIME = 64,        /* a long time passes before the late answers */
+    FUZZ_EOF = 128         /* the peer closes its sending side */
+};
+
+struct fuzz {
+    struct memory_conn m;
+    unsigned how;
+    struct qv_call *held[FUZZ_HELD_MAX];
+    unsigned n_held;
+};
+
+/* Reads every byte that a handler may read. */
+static size_t touch(struct qv_call *call)
+{
+    const char *value;
+    size_t sum = strlen(call->path) + strlen(call->query) + strlen(call->method_name);
+    QV_ASSERT(strlen(call->path) == call->path_len && strlen(call->query) == call->query_len);
+    for (size_t i = 0; i < call->n_headers; i++) {
+        QV_ASSERT(call->headers[i].name[0] != '\0');
+        QV_ASSERT(strpbrk(call->headers[i].name, " \t\r\n:ABCXYZ") == NULL);
+        QV_ASSERT(strpbrk(call->headers[i].value, "\r\n") == NULL);
+        sum += strlen(call->headers[i].name) + strlen(call->headers[i].value);
+    }
+    for (size_t i = 0; i < call->body.n; i++)
+        sum += call->body.p[i];
+    QV_ASSERT(!call->is_grpc || call->is_h2);
+    QV_ASSERT(!call->is_grpc || call->body.n == 0 || call->message.n + 5 == call->body.n);
+    if (qv_call_query_param(call, "x", &value) == 0)
+        sum += strlen(value);
+    return sum;
+}
+
+static void answer(struct qv_call *call)
+{
+    struct qv_buf *out = qv_call_out(call);
+    size_t sum = touch(call);
+    struct qv_net_header extra = {"x-extra", "1"};
+    qv_buf_append(out, call->body.p, call->body.n);
+    if (strcmp(call->path, "/large") == 0) {
+        for (int i = 0; i < 3000; i++)
+            qv_buf_str(out, "0123456789");
+    }
+    if (call->is_grpc && strcmp(call->path, "/a.A/No") == 0)
+        qv_call_reply_grpc(call, 5, "not \xC3\xA9 found", NULL);
+    else if (call->is_grpc)
+        qv_call_reply_grpc_extra(call, 0, NULL, &extra, 1, out);
+    else if (strcmp(call->path, "/none") == 0)
+        qv_call_reply(call, 204, NULL, NULL, 0, NULL);
+    else
+        qv_call_reply(call, sum % 7 == 0 ? 404 : 200, "text/plain", &extra, 1, out);
+}
+
+static void handler(void *ctx, struct qv_call *call)
+{
+    struct fuzz *f = ctx;
+    bool late = (f->how & FUZZ_LATE) != 0 || strcmp(call->path, "/later") == 0;
+    if (late && f->n_held < FUZZ_HELD_MAX)
+        f->held[f->n_held++] = call;
+    else
+        answer(call);
+}
+
+static void on_headers(void *ctx, struct qv_call *call)
+{
+    struct fuzz *f = ctx;
+    touch(call);
+    if ((f->how & FUZZ_REFUSE) == 0 || qv_call_header(call, "x-key") != NULL)
+        return;
+    if (call->is_grpc)
+        qv_call_reply_grpc(call, 16, "no key", NULL);
+    else
+        qv_call_reply(call, 401, NULL, NULL, 0, NULL);
+}
+
+static void fuzz_open(struct fuzz *f)
+{
+    struct qv_net_server_config config;
+    qv_net_server_config_init(&config);
+    config.handler = handler;
+    config.on_headers = on_headers;
+    config.ctx = f;
+    config.cors = true;
+    if ((f->how & FUZZ_SMALL) != 0) {
+        config.limits.body_bytes_max = 64;
+        config.limits.header_bytes_max = 200;
+        config.limits.header_count_max = 6;
+        config.limits.streams_max = 3;
+        config.limits.unsent_bytes_max = 100;
+        config.limits.buffered_bytes_max = 150;
+        config.limits.calls_max = 4;
+    }
+    memory_conn_open(&f->m, &config);
+}
+
+static void fuzz_feed(struct fuzz *f, const void *p, size_t n)
+{
+    if ((f->how & FUZZ_UNREAD) == 0) {
+        memory_conn_feed(&f->m, p, n);
+        return;
+    }
+    if (qv_conn_wants_read(f->m.conn))
+        qv_conn_feed(f->m.conn, p, n);
+    qv_conn_fill(f->m.conn);
+}
+
+static void fuzz_time(struct fuzz *f, uint64_t ms)
+{
+    f->m.core.now_ns += ms * 1000000u;
+    qv_net_core_tick_calls(&f->m.core);
+    qv_net_core_tick_conns(&f->m.core);
+    if (!f->m.conn->broken)
+        memory_conn_pump(&f->m);
+}
+
+void net_fuzz_run(const char *preface, const uint8_t *data, size_t size)
+{
+    struct fuzz f = {0};
+    if (size == 0)
+        return;
+    f.how = data[0];
+    data++;
+    size--;
+    fuzz_open(&f);
+    if (preface != NULL)
+        fuzz_feed(&f, preface, strlen(preface));
+    size_t piece = (f.how & FUZZ_SMALL_PIECES) != 0 ? 7 : 1000;
+    for (size_t at = 0; at < size && !qv_conn_done(f.m.conn); at += piece) {
+        if ((f.how & FUZZ_GOAWAY) != 0 && at >= size / 2)
+            qv_conn_begin_goaway(f.m.conn);
+        fuzz_feed(&f, data + at, size - at < piece ? size - at : piece);
+    }
+    if ((f.how & FUZZ_EOF) != 0 && !f.m.conn->broken)
+        qv_conn_eof(f.m.conn);
+    if ((f.how & FUZZ_TIME) != 0) {
+        fuzz_time(&f, 12000);
+        fuzz_time(&f, 70000);
+    }
+    for (unsigned i = 0; i < f.n_held; i++)
+        answer(f.held[i]);
+    f.n_held = FUZZ_HELD_MAX; /* what comes from here on is answered at once */
+    memory_conn_pump(&f.m);
+    fuzz_time(&f, 100);
+    fuzz_time(&f, 2000);
+    memory_conn_close(&f.m);
+}
