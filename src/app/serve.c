@@ -1,0 +1,337 @@
+#include "app/serve.h"
+
+#include "app/settings.h"
+#include "base/build_info.h"
+#include "base/logger.h"
+#include "io/disk_posix.h"
+#include "io/uv_env.h"
+#include "net/server.h"
+#include "server/api.h"
+#include "simd/kernels.h"
+#include "storage/kv_rocks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DRAIN_MS 10000
+
+extern char **environ;
+
+struct serve {
+    struct qv_settings settings;
+    struct qv_disk *disk;
+    struct qv_kv_driver *kv;
+    struct qv_uv_env *env;
+    struct qv_node *node;
+    struct qv_api *api;
+    struct qv_net_server *net;
+    int lock_fd;
+    int err;
+    struct qv_errmsg msg;
+    pthread_mutex_t lock; /* closed */
+    pthread_cond_t cond;
+    bool closed;
+};
+
+static void print_help(void)
+{
+    puts("usage: quiver serve [options]\n"
+         "\n"
+         "Starts a node: REST, gRPC and metrics over one store.\n"
+         "\n"
+         "  --config-path FILE   YAML settings (default: config/config.yaml, if it is there)\n"
+         "  --storage-path DIR   where data is kept (default ./storage)\n"
+         "  --host ADDRESS       address to listen on (default 0.0.0.0)\n"
+         "  --http-port PORT     REST, dashboard, metrics (default 6333; 0: any free one)\n"
+         "  --grpc-port PORT     gRPC (default 6334; 0: any free one)\n"
+         "  --set KEY=VALUE      any setting, e.g. --set storage.checkpoint.max_age_sec=10\n"
+         "  --help\n"
+         "\n"
+         "Settings come from defaults, then the file, then the environment\n"
+         "(QDRANT__SERVICE__HTTP_PORT, QUIVER__...), then these options. QUIVER_ISA=serial|avx2|\n"
+         "avx512 lowers the instruction set.\n"
+         "\n"
+         "examples:\n"
+         "  quiver serve\n"
+         "  quiver serve --storage-path /var/lib/quiver --set service.api_key=SECRET");
+}
+
+enum option_id { OPT_CONFIG = 256, OPT_STORAGE, OPT_HOST, OPT_HTTP, OPT_GRPC, OPT_SET, OPT_HELP };
+
+static const struct option options[] = {{"config-path", required_argument, NULL, OPT_CONFIG},
+                                        {"storage-path", required_argument, NULL, OPT_STORAGE},
+                                        {"host", required_argument, NULL, OPT_HOST},
+                                        {"http-port", required_argument, NULL, OPT_HTTP},
+                                        {"grpc-port", required_argument, NULL, OPT_GRPC},
+                                        {"set", required_argument, NULL, OPT_SET},
+                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {NULL, 0, NULL, 0}};
+
+static const char *option_key(int option)
+{
+    switch (option) {
+    case OPT_STORAGE:
+        return "storage.storage_path";
+    case OPT_HOST:
+        return "service.host";
+    case OPT_HTTP:
+        return "service.http_port";
+    case OPT_GRPC:
+        return "service.grpc_port";
+    default:
+        return NULL;
+    }
+}
+
+static int set_pair(struct qv_settings *s, char *pair, struct qv_errmsg *msg)
+{
+    char *eq = strchr(pair, '=');
+    if (eq == NULL)
+        return qv_fail(msg, QV_EINVAL, "--set: '%.100s' is not allowed: KEY=VALUE is", pair);
+    *eq = '\0';
+    int err = qv_settings_set(s, pair, eq + 1, msg);
+    return err == QV_ENOTFOUND ? QV_EINVAL : err;
+}
+
+/* Flags are read twice: for the file's path first, for what overrides it last. */
+static int read_options(struct serve *x, int argc, char **argv, bool overrides,
+                        const char **config_path, bool *help)
+{
+    int option;
+    optind = 1;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        int err = 0;
+        if (option == OPT_HELP)
+            *help = true;
+        else if (option == OPT_CONFIG)
+            *config_path = optarg;
+        else if (option == '?')
+            return qv_fail(&x->msg, QV_EINVAL, "unknown or incomplete option '%s'; see --help",
+                           argv[optind - 1]);
+        else if (overrides && option == OPT_SET)
+            err = set_pair(&x->settings, optarg, &x->msg);
+        else if (overrides)
+            err = qv_settings_set(&x->settings, option_key(option), optarg, &x->msg);
+        if (err != 0)
+            return err;
+    }
+    if (optind < argc)
+        return qv_fail(&x->msg, QV_EINVAL, "unexpected argument '%s'; see --help", argv[optind]);
+    return 0;
+}
+
+static int read_settings(struct serve *x, int argc, char **argv, bool *help)
+{
+    const char *path = NULL;
+    int err = read_options(x, argc, argv, false, &path, help);
+    if (err != 0 || *help)
+        return err;
+    err = qv_settings_load_file(&x->settings, path, &x->msg);
+    if (err == 0)
+        err = qv_settings_load_env(&x->settings, environ, &x->msg);
+    if (err == 0)
+        err = read_options(x, argc, argv, true, &path, help);
+    return err;
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            QV_WARN("serve", "the limit of open files stays at its default");
+    }
+}
+
+/* Two processes on one directory would destroy it. */
+static int lock_directory(struct serve *x)
+{
+    char path[4096];
+    const char *dir = x->settings.storage_path;
+    if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+        return qv_fail(&x->msg, QV_EIO, "%s: %s", dir, strerror(errno));
+    snprintf(path, sizeof path, "%s/lock", dir);
+    x->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (x->lock_fd < 0)
+        return qv_fail(&x->msg, QV_EIO, "%s: %s", path, strerror(errno));
+    if (flock(x->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return qv_fail(&x->msg, QV_EBUSY, "%s is in use by another process", dir);
+    return 0;
+}
+
+static void open_node(void *arg)
+{
+    struct serve *x = arg;
+    struct qv_node_config config = {
+        .env = qv_uv_env_env(x->env),
+        .kv = x->kv,
+        .dir = x->settings.storage_path,
+        .segment_bytes = x->settings.log_segment_mb << 20,
+        .checkpoint_bytes = x->settings.checkpoint_mb << 20,
+        .checkpoint_ms = x->settings.checkpoint_sec * 1000,
+    };
+    x->err = qv_node_open(&config, &x->node, &x->msg);
+}
+
+static int start_node(struct serve *x)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned threads = (unsigned)x->settings.max_search_threads;
+    if (threads == 0)
+        threads = cores > 0 && cores <= 128 ? (unsigned)cores : 1;
+    int err = lock_directory(x);
+    if (err != 0)
+        return err;
+    x->disk = qv_disk_posix_create();
+    x->kv = qv_kv_rocks_create(NULL);
+    struct qv_uv_env_config config = {
+        .disk = x->disk, .compute_threads = threads, .io_threads = 2, .pin_cpu = -1};
+    err = qv_uv_env_create(&config, &x->env, &x->msg);
+    if (err != 0)
+        return err;
+    qv_uv_env_call(x->env, open_node, x);
+    return x->err;
+}
+
+static int start_net(struct serve *x)
+{
+    struct qv_net_server_config config;
+    struct qv_api_config api = {.node = x->node,
+                                .api_key = x->settings.api_key,
+                                .read_only_api_key = x->settings.read_only_api_key,
+                                .version = QV_VERSION,
+                                .api_version = QV_API_VERSION,
+                                .commit = QV_COMMIT};
+    x->api = qv_api_create(&api);
+    qv_net_server_config_init(&config);
+    config.host = x->settings.host;
+    config.ports[0] = (uint16_t)x->settings.http_port;
+    config.ports[1] = (uint16_t)x->settings.grpc_port;
+    config.n_ports = 2;
+    config.loops = (uint32_t)x->settings.max_workers;
+    config.cors = x->settings.enable_cors;
+    config.limits.body_bytes_max = (size_t)x->settings.max_request_size_mb << 20;
+    config.limits.arena_bytes_max = (size_t)8 * config.limits.body_bytes_max;
+    config.limits.request_timeout_ms = (uint32_t)x->settings.request_timeout_sec * 1000;
+    config.handler = qv_api_handle;
+    config.on_headers = qv_api_headers;
+    config.ctx = x->api;
+    int err = qv_net_server_create(&config, &x->net, &x->msg);
+    if (err == 0)
+        qv_api_set_net(x->api, x->net);
+    return err;
+}
+
+static void node_closed(void *arg, int err)
+{
+    struct serve *x = arg;
+    pthread_mutex_lock(&x->lock);
+    x->err = err;
+    x->closed = true;
+    pthread_cond_signal(&x->cond);
+    pthread_mutex_unlock(&x->lock);
+}
+
+static void close_node(void *arg)
+{
+    struct serve *x = arg;
+    qv_node_close(x->node, node_closed, x);
+}
+
+static void stop(struct serve *x)
+{
+    qv_net_server_destroy(&x->net);
+    if (x->node != NULL) {
+        qv_uv_env_call(x->env, close_node, x);
+        pthread_mutex_lock(&x->lock);
+        while (!x->closed)
+            pthread_cond_wait(&x->cond, &x->lock);
+        pthread_mutex_unlock(&x->lock);
+        if (x->err != 0)
+            QV_ERROR("serve",
+                     "the store was not closed cleanly: %s; the log has every "
+                     "acknowledged change",
+                     qv_err_text(x->err));
+    }
+    if (x->env != NULL)
+        qv_uv_env_destroy(&x->env);
+    qv_api_destroy(&x->api);
+    if (x->kv != NULL)
+        qv_kv_rocks_destroy(&x->kv);
+    if (x->disk != NULL)
+        qv_disk_posix_destroy(&x->disk);
+    if (x->lock_fd >= 0)
+        close(x->lock_fd);
+    qv_settings_close(&x->settings);
+}
+
+static void block_signals(sigset_t *set)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread: all inherit it */
+}
+
+static int run(struct serve *x)
+{
+    enum qv_log_level level = QV_LOG_INFO;
+    sigset_t set;
+    int sig = 0;
+    for (char *p = x->settings.log_level; *p != '\0'; p++)
+        *p = (char)(*p | 0x20);
+    if (qv_logger_parse_level(x->settings.log_level, &level) == 0)
+        qv_logger_set_level(level);
+    int err = qv_simd_select(getenv("QUIVER_ISA"), &x->msg);
+    if (err != 0)
+        return err;
+    block_signals(&set);
+    raise_file_limit();
+    err = start_node(x);
+    if (err == 0)
+        err = start_net(x);
+    if (err != 0)
+        return err;
+    printf("quiver %s listening: http://%s:%u (REST, metrics), grpc://%s:%u; data in %s\n",
+           QV_VERSION, x->settings.host, qv_net_server_port(x->net, 0), x->settings.host,
+           qv_net_server_port(x->net, 1), x->settings.storage_path);
+    fflush(stdout);
+    sigwait(&set, &sig);
+    QV_INFO("serve", "%s: finishing requests under way", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+    qv_net_server_shutdown(x->net, DRAIN_MS);
+    qv_net_server_wait(x->net);
+    return 0;
+}
+
+int qv_app_serve(int argc, char **argv)
+{
+    struct serve x = {
+        .lock_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    bool help = false;
+    qv_settings_init(&x.settings);
+    int err = read_settings(&x, argc, argv, &help);
+    if (help) {
+        print_help();
+        qv_settings_close(&x.settings);
+        return 0;
+    }
+    if (err == 0)
+        err = run(&x);
+    if (err != 0)
+        fprintf(stderr, "quiver serve: %s\n",
+                x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
+    stop(&x);
+    return err == 0 ? 0 : err == QV_EINVAL ? 2 : 1;
+}
