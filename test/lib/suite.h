@@ -21,6 +21,7 @@ static inline int suite_close(int total, int failed)
     if (failed < 0)
         failed = total;
     printf("%d passed, %d failed\n", total - failed, failed);
+    (void)fflush(stdout); /* a sanitizer that speaks at exit does not flush */
     return failed == 0 ? 0 : 1;
 }
 
