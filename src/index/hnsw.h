@@ -18,7 +18,7 @@
  * thread at a time, in that order. Searches take no locks. release demands more, see there.
  * create, load and destroy are the owner's alone.
  *
- * Memory: a slot costs 4 * m0 + 16 bytes and a bit, 1/(m - 1) of them also 4 * (m + 1) bytes a
+ * Memory: a slot costs 4 * m0 + 20 bytes and a bit, 1/(m - 1) of them also 4 * (m + 1) bytes a
  * level; resident only as far as slots were used. Columns lie in reserved address space
  * (base/vmem.h), so nothing ever moves.
  *

@@ -5,8 +5,8 @@
  * says that all are found; if some stay hidden it looks at every node. In each finder's list the
  * link is replaced by up to SUBSTITUTES of the node's own neighbours (the nearest ones that the
  * selection rule lets in), as in IP-DiskANN (Xu et al. 2025, arXiv 2502.13826), which searches only
- * and leaves what it does not find; the in-counts make it exact. A node that loses its last link by
- * this is attached anew.
+ * and leaves what it does not find; the in-counts make it exact.The children of a node that leaves
+ * go to its parent if there is room, else they are attached anew.
  *
  * Repairs of different slots may run at once, beside inserts and searches. */
 #include "index/hnsw_delete.h"
@@ -247,12 +247,16 @@ void qv_leaving_finish(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
     qv_slot out[QV_HNSW_M0_MAX];
     qv_node_lock(h, slot);
     qv_node_set_state(h, slot, QV_NODE_UNLINKED);
+    qv_slot up = qv_parent_get(h, slot);
     uint32_t n = 0;
     for (uint32_t l = qv_node_level(h, slot) + 1; l-- > 0;) {
         n = qv_list_copy(h, slot, l, out);
         for (uint32_t i = 0; i < n; i++) {
-            if (qv_in_drop(h, out[i], l) > 0 || l > 0)
+            (void)qv_in_drop(h, out[i], l);
+            if (l > 0 || qv_parent_get(h, out[i]) != slot)
                 out[i] = QV_SLOT_NONE;
+            else
+                qv_parent_set(h, out[i], QV_SLOT_NONE);
         }
     }
     qv_node_unlock(h, slot);
@@ -260,6 +264,8 @@ void qv_leaving_finish(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
     for (uint32_t i = 0; i < n; i++) {
         if (out[i] == QV_SLOT_NONE || qv_node_state(h, out[i]) != QV_NODE_LINKED)
             continue;
+        if (up != QV_SLOT_NONE && up != out[i] && qv_link_adopt_if_room(h, up, out[i]))
+            continue; /* to its grandparent */
         int err = qv_link_attach(h, ctx, out[i]);
         QV_ASSERT(err == 0); /* the repair has grown the context to what this takes */
     }

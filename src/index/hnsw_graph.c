@@ -151,6 +151,7 @@ int qv_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation, uin
     }
     atomic_store_explicit(&node->generation, generation, memory_order_relaxed);
     atomic_store_explicit(&node->upper, run, memory_order_relaxed);
+    qv_parent_set(h, slot, QV_SLOT_NONE);
     for (uint32_t l = 0; l <= *level; l++) {
         atomic_store_explicit(qv_in_count(h, slot, l), 0, memory_order_relaxed);
         links_clear(qv_list(h, slot, l), qv_list_cap(h, l));

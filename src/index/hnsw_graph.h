@@ -14,6 +14,15 @@
  *   3. w becomes UNLINKED when all its counts are 0 and it is not the entry. From then the links
  *      that it still has, for searches that stand on it, are not counted.
  *
+ * Parents. Pruning by distance alone cuts nodes and whole groups off, above all where many rows are
+ * equal. So each node but the first has a parent: a node whose link to it on level 0 no pruning
+ * drops. The parents form a tree from the entry point over all nodes, hence every node is
+ * reachable.
+ *   4. parent[y] = x is set under x's lock, when x's list gets its link to y; it changes only under
+ *      x's lock, or when x leaves.
+ * Strict while nodes are only inserted; repairs and concurrent moves of the entry keep it as far as
+ * a search sees (hnsw_delete.c), check() counts what was lost, a load puts it right.
+ *
  * Lock order: top_lock, then one node lock, or grow_lock. */
 #ifndef QV_INDEX_HNSW_GRAPH_H
 #define QV_INDEX_HNSW_GRAPH_H
@@ -40,8 +49,9 @@ struct qv_hnsw_node {
     _Atomic uint32_t generation; /* written while LINKING */
     _Atomic uint32_t upper;      /* first of its level blocks; written while LINKING or FREE */
     _Atomic uint32_t in0;        /* links to it on level 0 */
+    _Atomic uint32_t parent;     /* see above; QV_SLOT_NONE: none */
 };
-_Static_assert(sizeof(struct qv_hnsw_node) == 16, "a node's column entry");
+_Static_assert(sizeof(struct qv_hnsw_node) == 20, "a node's column entry");
 
 /* What the walk compares: rows today, codes when there are some. */
 struct qv_hnsw_codes {
@@ -144,6 +154,22 @@ void qv_node_free_slot(struct qv_hnsw *h, qv_slot slot);
 /* The level of a node by seed, slot and generation: P(level >= l) = m^-l. Integers only, so that
  * every machine draws the same. */
 uint32_t qv_node_draw_level(const struct qv_hnsw_params *params, qv_slot slot, uint32_t generation);
+
+static inline qv_slot qv_parent_get(const struct qv_hnsw *h, qv_slot slot)
+{
+    return atomic_load_explicit(&h->nodes[slot].parent, memory_order_relaxed);
+}
+static inline void qv_parent_set(struct qv_hnsw *h, qv_slot slot, qv_slot parent)
+{
+    atomic_store_explicit(&h->nodes[slot].parent, parent, memory_order_relaxed);
+}
+/* First come: the parent of a node that has none. */
+static inline void qv_parent_offer(struct qv_hnsw *h, qv_slot slot, qv_slot parent)
+{
+    uint32_t none = QV_SLOT_NONE;
+    (void)atomic_compare_exchange_strong_explicit(&h->nodes[slot].parent, &none, parent,
+                                                  memory_order_relaxed, memory_order_relaxed);
+}
 
 static inline bool qv_live_get(const struct qv_hnsw *h, qv_slot slot)
 {

@@ -110,8 +110,11 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uin
     }
     err = link_in(h, ctx, &ins, entry);
     if (top) {
-        if (err == 0)
+        if (err == 0) {
+            if (entry != QV_ENTRY_NONE) /* the tree of parents gets a new root */
+                (void)qv_link_adopt_if_room(h, slot, qv_entry_slot(entry));
             atomic_store_explicit(&h->entry, qv_entry_pack(slot, ins.level), memory_order_release);
+        }
         pthread_mutex_unlock(&h->top_lock);
     }
     if (err != 0) {
@@ -119,7 +122,7 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uin
         return err;
     }
     /* All whom we knew may have left meanwhile, or had better links than us. */
-    if (qv_in_get(h, slot, 0) == 0) {
+    if (qv_parent_get(h, slot) == QV_SLOT_NONE && !top) {
         err = qv_link_attach(h, ctx, slot);
         QV_ASSERT(err == 0 || entry == QV_ENTRY_NONE); /* its memory is what the walk above had */
     }

@@ -71,6 +71,7 @@ uint32_t qv_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slo
 
 bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level)
 {
+    QV_ASSERT(from != to);
     if (!qv_in_claim(h, to, level))
         return false;
     bool done = false;
@@ -91,61 +92,57 @@ bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level)
     return done;
 }
 
-void qv_link_remove(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level)
+/* May from's link to `slot` not be dropped? On level 0 its children; above, where nothing promises
+ * that all is reachable, the last link to a node. */
+static bool is_protected(const struct qv_hnsw *h, qv_slot from, qv_slot slot, uint32_t level)
 {
-    bool gone = false;
-    qv_node_lock(h, from);
-    if (qv_state_in_graph(qv_node_state(h, from))) {
-        _Atomic uint32_t *list = qv_list(h, from, level);
-        uint32_t cap = qv_list_cap(h, level);
-        uint32_t at = cap;
-        uint32_t n = 0;
-        for (; n < cap && qv_list_get(list, n) != QV_SLOT_NONE; n++)
-            at = qv_list_get(list, n) == to ? n : at;
-        gone = at < cap;
-        if (gone)
-            qv_list_cut(list, at, n);
-    }
-    qv_node_unlock(h, from);
-    if (gone)
-        (void)qv_in_drop(h, to, level);
+    return level == 0 ? qv_parent_get(h, slot) == from : qv_in_get(h, slot, level) <= 1;
 }
 
-/* from's full list and `to` compete for from's cells; under from's lock, `to` claimed. Slots that
- * lost their last link go to ctx->ids; returns how many. */
-static uint32_t rechoose(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
-                         uint32_t level, uint32_t n)
+/* from's full list and `to` compete for from's cells; under from's lock, `to` claimed. Whoever
+ * loses is uncounted. */
+static void rechoose(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
+                     uint32_t level, uint32_t n)
 {
     const uint32_t cap = qv_list_cap(h, level);
     _Atomic uint32_t *list = qv_list(h, from, level);
+    qv_cand chosen[QV_HNSW_M0_MAX];
+    uint8_t keep[QV_HNSW_M0_MAX + 1];
     ctx->list[n] = to;
     qv_link_rank(h, ctx, from, ctx->list, n + 1, ctx->near);
-    qv_cand kept_cands[QV_HNSW_M0_MAX];
-    uint32_t kept = qv_link_select(h, ctx, from, ctx->near, n + 1, cap, kept_cands);
-    /* Both are ascending: one pass tells what was left out. */
-    uint32_t lost = 0;
-    uint32_t next = 0;
-    const uint32_t chosen = kept;
-    for (uint32_t i = 0; i < n + 1; i++) {
-        if (next < chosen && kept_cands[next] == ctx->near[i]) {
-            next++;
-            continue;
-        }
+    uint32_t kept = qv_link_select(h, ctx, from, ctx->near, n + 1, cap, chosen);
+    /* Both are ascending: one pass tells who was chosen. The protected come in beside them... */
+    for (uint32_t i = 0, next = 0, most = kept; i < n + 1; i++) {
         qv_slot slot = qv_cand_slot(ctx->near[i]);
-        if (slot != to && kept < cap && qv_in_get(h, slot, level) <= 1)
-            kept_cands[kept++] = ctx->near[i];
-        else
-            ctx->ids[lost++] = slot;
+        bool was_chosen = next < most && chosen[next] == ctx->near[i];
+        next += was_chosen ? 1 : 0;
+        keep[i] = was_chosen ? 1 : 0;
+        if (slot != to && is_protected(h, from, slot, level)) {
+            kept += was_chosen ? 0 : 1;
+            keep[i] = 2;
+        }
     }
-    for (uint32_t i = 0; i < cap; i++)
-        qv_list_put(list, i, i < kept ? qv_cand_slot(kept_cands[i]) : QV_SLOT_NONE);
-    uint32_t orphans = 0;
-    for (uint32_t i = 0; i < lost; i++) {
-        qv_slot slot = ctx->ids[i];
-        if (qv_in_drop(h, slot, level) == 0 && slot != to)
-            ctx->ids[orphans++] = slot;
+    /* ... and the farthest of the others make room. */
+    for (uint32_t i = n + 1; kept > cap; i--) {
+        QV_ASSERT(i > 0);
+        if (keep[i - 1] == 1) {
+            keep[i - 1] = 0;
+            kept--;
+        }
     }
-    return orphans;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < n + 1; i++)
+        if (keep[i] != 0)
+            qv_list_put(list, at++, qv_cand_slot(ctx->near[i]));
+    for (; at < cap; at++)
+        qv_list_put(list, at, QV_SLOT_NONE);
+    for (uint32_t i = 0; i < n + 1; i++) {
+        qv_slot slot = qv_cand_slot(ctx->near[i]);
+        if (keep[i] == 0)
+            (void)qv_in_drop(h, slot, level);
+        else if (slot == to && level == 0)
+            qv_parent_offer(h, to, from);
+    }
 }
 
 void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
@@ -154,27 +151,26 @@ void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_sl
     QV_ASSERT(from != to);
     if (!qv_in_claim(h, to, level))
         return;
-    uint32_t orphans = 0;
-    bool stored = false;
-    bool taken = false; /* the claim went into the list, or was dropped with it */
+    bool have = false;
+    bool counted = false; /* the claim went into the list, or was dropped with it */
     qv_node_lock(h, from);
     if (qv_node_state(h, from) == QV_NODE_LINKED) {
         uint32_t n = qv_list_copy(h, from, level, ctx->list);
-        for (uint32_t i = 0; i < n && !stored; i++)
-            stored = ctx->list[i] == to;
-        if (!stored) {
-            taken = true;
-            if (n < qv_list_cap(h, level))
-                qv_list_put(qv_list(h, from, level), n, to);
-            else
-                orphans = rechoose(h, ctx, from, to, level, n);
+        for (uint32_t i = 0; i < n && !have; i++)
+            have = ctx->list[i] == to;
+        if (!have && n < qv_list_cap(h, level)) {
+            counted = true;
+            qv_list_put(qv_list(h, from, level), n, to);
+            if (level == 0)
+                qv_parent_offer(h, to, from);
+        } else if (!have) {
+            counted = true;
+            rechoose(h, ctx, from, to, level, n);
         }
     }
     qv_node_unlock(h, from);
-    if (!taken)
+    if (!counted)
         (void)qv_in_drop(h, to, level);
-    for (uint32_t i = 0; i < orphans; i++)
-        (void)qv_link_append(h, to, ctx->ids[i], level);
 }
 
 /* ---- attaching what nothing links to ---- */
@@ -208,36 +204,80 @@ qv_slot qv_entry_highest(const struct qv_hnsw *h, qv_slot but)
     return best;
 }
 
-/* Puts `to` into from's list on level 0, in the place of the last link that others have too when it
- * is full. The one put out is returned in *out (QV_SLOT_NONE: none). */
-static bool force_link(struct qv_hnsw *h, qv_slot from, qv_slot to, bool any, qv_slot *out)
+/* Makes `from` the parent of `to`: `to` goes into a free cell of from's list on level 0, or into
+ * the place of the last link there that is nobody's parent link. */
+static bool adopt(struct qv_hnsw *h, qv_slot from, qv_slot to)
 {
-    *out = QV_SLOT_NONE;
-    if (qv_link_append(h, from, to, 0))
-        return true;
+    QV_ASSERT(from != to);
+    if (!qv_in_claim(h, to, 0))
+        return false;
+    const uint32_t cap = qv_list_cap(h, 0);
+    _Atomic uint32_t *list = qv_list(h, from, 0);
+    bool done = false;
+    bool counted = false;
+    qv_slot out = QV_SLOT_NONE;
+    qv_node_lock(h, from);
+    if (qv_node_state(h, from) == QV_NODE_LINKED) {
+        uint32_t n = 0;
+        uint32_t victim = cap;
+        for (; n < cap && qv_list_get(list, n) != QV_SLOT_NONE && qv_list_get(list, n) != to; n++)
+            if (qv_parent_get(h, qv_list_get(list, n)) != from)
+                victim = n;
+        bool have = n < cap && qv_list_get(list, n) == to;
+        uint32_t at = n < cap ? n : victim;
+        done = have || at < cap;
+        counted = done && !have;
+        if (counted) {
+            out = qv_list_get(list, at);
+            qv_list_put(list, at, to);
+        }
+        if (done)
+            qv_parent_set(h, to, from);
+    }
+    qv_node_unlock(h, from);
+    if (!counted)
+        (void)qv_in_drop(h, to, 0);
+    if (out != QV_SLOT_NONE)
+        (void)qv_in_drop(h, out, 0);
+    return done;
+}
+
+bool qv_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot)
+{
+    (void)qv_link_append(h, parent, slot, 0);
+    bool have = false;
+    qv_node_lock(h, parent);
+    if (qv_node_state(h, parent) == QV_NODE_LINKED)
+        have = qv_list_find(h, parent, 0, slot) < qv_list_cap(h, 0);
+    if (have)
+        qv_parent_set(h, slot, parent);
+    qv_node_unlock(h, parent);
+    return have;
+}
+
+/* Where from's list is full of its children: `to` takes the place of one of them and becomes its
+ * parent. */
+static bool adopt_between(struct qv_hnsw *h, qv_slot from, qv_slot to)
+{
+    qv_slot child = qv_list_get(qv_list(h, from, 0), qv_list_cap(h, 0) - 1);
+    if (child == QV_SLOT_NONE || child == to || qv_parent_get(h, child) != from)
+        return false;
+    if (qv_list_find(h, to, 0, child) == qv_list_cap(h, 0) && !qv_link_append(h, to, child, 0))
+        return false;
     if (!qv_in_claim(h, to, 0))
         return false;
     bool done = false;
     qv_node_lock(h, from);
-    if (qv_node_state(h, from) == QV_NODE_LINKED) {
-        _Atomic uint32_t *list = qv_list(h, from, 0);
-        uint32_t at = qv_list_cap(h, 0);
-        while (at > 0 && !done) {
-            qv_slot was = qv_list_get(list, --at);
-            if (was == to)
-                break;
-            if (was == QV_SLOT_NONE || (!any && qv_in_get(h, was, 0) < 2))
-                continue;
-            *out = was;
-            qv_list_put(list, at, to);
-            done = true;
-        }
+    uint32_t at = qv_list_find(h, from, 0, child);
+    if (qv_node_state(h, from) == QV_NODE_LINKED && at < qv_list_cap(h, 0) &&
+        qv_list_find(h, from, 0, to) == qv_list_cap(h, 0) && qv_parent_get(h, child) == from) {
+        qv_list_put(qv_list(h, from, 0), at, to);
+        qv_parent_set(h, to, from);
+        qv_parent_set(h, child, to);
+        done = true;
     }
     qv_node_unlock(h, from);
-    if (!done)
-        (void)qv_in_drop(h, to, 0);
-    if (*out != QV_SLOT_NONE)
-        (void)qv_in_drop(h, *out, 0);
+    (void)qv_in_drop(h, done ? child : to, 0);
     return done;
 }
 
@@ -283,20 +323,11 @@ int qv_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
         return err;
     if (qv_list_get(qv_list(h, slot, 0), 0) == QV_SLOT_NONE)
         fill_list(h, ctx, slot);
-    qv_slot out;
     for (uint32_t i = 0; i < ctx->pool.n; i++)
-        if (force_link(h, qv_cand_slot(ctx->pool.at[i]), slot, false, &out))
+        if (adopt(h, qv_cand_slot(ctx->pool.at[i]), slot))
             return 0;
-    /* Every list near is full of links that are their targets' only ones: slot takes one over. */
-    for (uint32_t i = 0; i < ctx->pool.n; i++) {
-        if (force_link(h, qv_cand_slot(ctx->pool.at[i]), slot, true, &out)) {
-            if (out != QV_SLOT_NONE && qv_in_get(h, out, 0) == 0 &&
-                !qv_link_append(h, slot, out, 0)) {
-                qv_slot pushed;
-                (void)force_link(h, slot, out, false, &pushed);
-            }
+    for (uint32_t i = 0; i < ctx->pool.n; i++)
+        if (adopt_between(h, qv_cand_slot(ctx->pool.at[i]), slot))
             return 0;
-        }
-    }
     return 0;
 }

@@ -12,21 +12,20 @@
 uint32_t qv_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
                         const qv_cand *near, uint32_t n, uint32_t max, qv_cand *out);
 
-/* Links from -> to on a level, choosing anew among all links when from's list is full. What would
- * lose its last link by that is kept, or handed over to `to`. Does nothing when either is leaving
- * the graph. Clobbers ctx's neighbourhood arrays. */
+/* Links from -> to on a level, choosing anew among all links when from's list is full, parent links
+ * excepted. On level 0 the first to link to a node becomes its parent. Does nothing when either is
+ * leaving the graph. Clobbers ctx's neighbourhood arrays. */
 void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
                  uint32_t level);
 
 /* Appends to `from`'s list if there is room and the link is new; false when it did not. */
 bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level);
 
-/* Takes the link from -> to out, if it is there and counted. */
-void qv_link_remove(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level);
+/* Makes `parent` the parent of slot through a link that is there or that there is room for. */
+bool qv_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot);
 
-/* Gives a linked node a link from a near node on level 0, whether or not others link to it, and
- * links of its own if it has none; makes it the entry where there is none. Walks the graph;
- * clobbers ctx. QV_ENOMEM. */
+/* Gives a linked node a parent near it on level 0, and links of its own if it has none; makes it
+ * the entry where there is none. Walks the graph; clobbers ctx. QV_ENOMEM. */
 int qv_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot) QV_MUST_USE;
 
 /* Makes a linked node the entry if there is none or a lower one. Takes top_lock. */

@@ -359,7 +359,8 @@ struct reach {
     uint32_t at;
 };
 
-static void reach_from(const struct qv_hnsw *h, struct reach *r, qv_slot slot)
+/* Marks what a slot leads to, by a tree of parents. */
+static void reach_from(struct qv_hnsw *h, struct reach *r, qv_slot slot)
 {
     if (r->seen[slot] == 0) {
         r->seen[slot] = 1;
@@ -373,6 +374,7 @@ static void reach_from(const struct qv_hnsw *h, struct reach *r, qv_slot slot)
                 break;
             if (r->seen[to] == 0) {
                 r->seen[to] = 1;
+                qv_parent_set(h, to, r->queue[r->at]);
                 r->queue[r->n++] = to;
             }
         }
