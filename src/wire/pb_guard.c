@@ -127,8 +127,7 @@ static int64_t count_packed(struct qv_bytes in, uint32_t wire)
         size_t each = wire == QV_PB_FIXED32 ? 4 : 8;
         return in.n % each == 0 ? (int64_t)(in.n / each) : -1;
     }
-    struct qv_rd r;
-    qv_rd_init(&r, in.p, in.n);
+    struct qv_rd r = qv_pb_reader(in);
     int64_t count = 0;
     while (qv_rd_left(&r) > 0) {
         (void)qv_pb_varint(&r);
@@ -244,8 +243,7 @@ static int walk(struct guard *g, const ProtobufCMessageDescriptor *desc, struct 
         return qv_fail(g->msg, QV_ETOOBIG, "message holds more than %u submessages",
                        g->limits->messages_max);
     int err = charge(g, round_up(desc->sizeof_message));
-    struct qv_rd r;
-    qv_rd_init(&r, in.p, in.n);
+    struct qv_rd r = qv_pb_reader(in);
     while (err == 0 && qv_rd_left(&r) > 0) {
         uint32_t number, type;
         if (!qv_pb_tag(&r, &number, &type))

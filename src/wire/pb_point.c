@@ -44,8 +44,7 @@ int qv_pb_points(struct qv_pb_ctx *c, QvPb__PointStruct *const *m, size_t n,
 
 static int scan_id(struct qv_bytes in, struct qv_id *out)
 {
-    struct qv_rd r;
-    qv_rd_init(&r, in.p, in.n);
+    struct qv_rd r = qv_pb_reader(in);
     if (in.n == 0)
         return UNUSUAL;
     uint8_t tag = *r.p++;
@@ -80,9 +79,8 @@ static int scan_floats(struct qv_pb_ctx *c, struct qv_bytes in, struct qv_vec *o
 /* The one field of a message, length-delimited and numbered so; UNUSUAL for anything else. */
 static int only_field(struct qv_bytes in, uint32_t number, struct qv_bytes *out)
 {
-    struct qv_rd r;
+    struct qv_rd r = qv_pb_reader(in);
     uint32_t n, type;
-    qv_rd_init(&r, in.p, in.n);
     if (in.n == 0 || !qv_pb_tag(&r, &n, &type) || n != number || type != QV_PB_LEN)
         return UNUSUAL;
     *out = qv_pb_len(&r);
@@ -115,8 +113,7 @@ static int scan_named(struct qv_pb_ctx *c, struct qv_bytes in, struct qv_point_i
 {
     struct qv_named_vec vecs[SCAN_NAMED_MAX];
     uint32_t n = 0;
-    struct qv_rd r;
-    qv_rd_init(&r, in.p, in.n);
+    struct qv_rd r = qv_pb_reader(in);
     while (qv_rd_left(&r) > 0) {
         struct qv_pb_entry e;
         if (*r.p++ != LEN_TAG(1) || n == SCAN_NAMED_MAX)
@@ -166,8 +163,7 @@ int qv_pb_point_scan(struct qv_pb_ctx *c, struct qv_bytes in, struct qv_point_in
     struct qv_pb_entry e[SCAN_PAYLOAD_MAX];
     size_t n = 0;
     bool has_id = false, has_vectors = false;
-    struct qv_rd r;
-    qv_rd_init(&r, in.p, in.n);
+    struct qv_rd r = qv_pb_reader(in);
     memset(out, 0, sizeof *out);
     while (qv_rd_left(&r) > 0) {
         uint8_t tag = *r.p++;
@@ -192,9 +188,8 @@ int qv_pb_point_scan(struct qv_pb_ctx *c, struct qv_bytes in, struct qv_point_in
  * Returns the bytes copied, or -1 when body is malformed. */
 static int64_t split_upsert(struct qv_bytes body, uint8_t *rest, size_t *points)
 {
-    struct qv_rd r;
+    struct qv_rd r = qv_pb_reader(body);
     size_t n = 0;
-    qv_rd_init(&r, body.p, body.n);
     *points = 0;
     while (qv_rd_left(&r) > 0) {
         const uint8_t *from = r.p;
@@ -224,8 +219,7 @@ static int point_general(struct qv_pb_ctx *c, struct qv_bytes in, struct qv_poin
 
 static int scan_points(struct qv_pb_ctx *c, struct qv_bytes body, struct qv_point_in *points)
 {
-    struct qv_rd r;
-    qv_rd_init(&r, body.p, body.n);
+    struct qv_rd r = qv_pb_reader(body);
     while (qv_rd_left(&r) > 0) {
         uint32_t number, type;
         bool ok = qv_pb_tag(&r, &number, &type);

@@ -168,9 +168,8 @@ int qv_pb_map_doc(struct qv_pb_ctx *c, ProtobufCMessage *const *map, size_t n, s
 
 int qv_pb_entry_scan(struct qv_bytes entry, struct qv_pb_entry *out)
 {
-    struct qv_rd r;
+    struct qv_rd r = qv_pb_reader(entry);
     unsigned seen = 0;
-    qv_rd_init(&r, entry.p, entry.n);
     *out = (struct qv_pb_entry){.key = {"", 0}};
     while (qv_rd_left(&r) > 0) {
         uint8_t tag = *r.p++;
@@ -212,8 +211,7 @@ static int scan_struct(struct qv_pb_ctx *c, struct qv_bytes in, unsigned depth)
 {
     struct qv_pb_entry e[SCAN_ENTRIES_MAX];
     size_t n = 0;
-    struct qv_rd r;
-    qv_rd_init(&r, in.p, in.n);
+    struct qv_rd r = qv_pb_reader(in);
     while (qv_rd_left(&r) > 0) {
         if (*r.p++ != (1 << 3 | QV_PB_LEN) || n == SCAN_ENTRIES_MAX)
             return UNUSUAL;
@@ -226,9 +224,8 @@ static int scan_struct(struct qv_pb_ctx *c, struct qv_bytes in, unsigned depth)
 
 static int scan_list(struct qv_pb_ctx *c, struct qv_bytes in, unsigned depth)
 {
-    struct qv_rd r;
+    struct qv_rd r = qv_pb_reader(in);
     uint32_t n = 0;
-    qv_rd_init(&r, in.p, in.n);
     size_t mark = qv_doc_begin_array(&c->scratch);
     while (qv_rd_left(&r) > 0) {
         if (*r.p++ != (1 << 3 | QV_PB_LEN))
@@ -305,8 +302,7 @@ static int scan_kind(struct qv_pb_ctx *c, struct qv_rd *r, unsigned depth)
 
 int qv_pb_value_scan(struct qv_pb_ctx *c, struct qv_bytes value, unsigned depth)
 {
-    struct qv_rd r;
-    qv_rd_init(&r, value.p, value.n);
+    struct qv_rd r = qv_pb_reader(value);
     if (depth > QV_PB_DEPTH_MAX)
         return UNUSUAL;
     if (value.n == 0) {

@@ -10,6 +10,13 @@ enum qv_pb_wire_type { QV_PB_VARINT = 0, QV_PB_FIXED64 = 1, QV_PB_LEN = 2, QV_PB
 
 #define QV_PB_NUMBER_MAX ((1u << 29) - 1)
 
+/* A reader over bytes that may be none at all. */
+static inline struct qv_rd qv_pb_reader(struct qv_bytes in)
+{
+    const uint8_t *p = in.n == 0 ? (const uint8_t *)"" : in.p;
+    return (struct qv_rd){.p = p, .end = p + in.n};
+}
+
 static inline uint64_t qv_pb_varint(struct qv_rd *r)
 {
     if (r->p < r->end && *r->p < 0x80)
