@@ -21,7 +21,7 @@ struct qv_statefile_info {
     uint32_t kind;         /* the caller's: what is inside */
     uint32_t kind_version; /* the caller's format version of it */
     uint64_t payload_bytes;
-    uint64_t payload_hash; /* XXH3-64: what a checkpoint records of the file */
+    uint64_t payload_hash; /* chained XXH3-64: what a checkpoint records of the file */
 };
 
 /* Writes to path + ".tmp"; gives. End with finish or abort. */
