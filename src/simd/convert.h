@@ -11,24 +11,26 @@
 #include <stdint.h>
 #include <string.h>
 
-/* One IEEE 754 binary16 as float: exact; a signalling NaN comes out quiet, as hardware does it. */
+/* One IEEE 754 binary16 as float: exact; a signalling NaN comes out quiet, as hardware does it.
+ * Shifted into place, a half reads as a float 2^-112 times its value, denormals included; Inf and
+ * NaN apart, since their exponent must become the largest. Without branches, so that a compiler can
+ * make vectors of it. */
 static inline float qv_f16_to_f32(uint16_t h)
 {
+    const uint32_t largest = 31u << 23; /* the exponent of Inf and NaN, shifted */
+    const uint32_t magnitude = (uint32_t)(h & 0x7FFFu) << 13;
     const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    const uint32_t exponent = (uint32_t)(h >> 10) & 31u;
-    const uint32_t mantissa = h & 0x3FFu;
+    /* All ones where it is so: the sign of a difference. */
+    const uint32_t is_special = (uint32_t)((int32_t)(largest - 1 - magnitude) >> 31);
+    const uint32_t is_nan = (uint32_t)((int32_t)(largest - magnitude) >> 31);
+    const uint32_t special = magnitude | 0x7F800000u | (is_nan & 0x400000u);
     uint32_t bits;
     float v;
 
-    if (exponent == 0) { /* zero or denormal: mantissa * 2^-24 is a normal float */
-        v = (float)mantissa * 0x1p-24f;
-        memcpy(&bits, &v, sizeof bits);
-    } else if (exponent == 31) {
-        bits = 0x7F800000u | mantissa << 13 | (mantissa != 0 ? 0x400000u : 0);
-    } else {
-        bits = (exponent + 112) << 23 | mantissa << 13;
-    }
-    bits |= sign;
+    memcpy(&v, &magnitude, sizeof v);
+    v *= 0x1p112f;
+    memcpy(&bits, &v, sizeof bits);
+    bits = (bits & ~is_special) | (special & is_special) | sign;
     memcpy(&v, &bits, sizeof v);
     return v;
 }
