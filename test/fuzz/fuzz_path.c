@@ -1,6 +1,6 @@
 /* Paths and documents from anywhere: u8 n, n bytes of path, a document. What set and remove give is
  * a valid document again, and set followed by walk finds what was set.
- * covers: src/core/doc_path.c */
+ * covers: src/core/doc_path.c src/core/doc_project.c */
 #include "core/doc.h"
 
 #include "base/qv_assert.h"
@@ -41,6 +41,11 @@ static void edit(struct qv_doc root, const struct qv_path *path)
     }
     qv_buf_clear(&out);
     err = qv_path_remove(root, path, &out);
+    QV_ASSERT(err == 0 && out.len <= root.n);
+    err = qv_doc_check(out.data, out.len, &msg);
+    QV_ASSERT(err == 0);
+    qv_buf_clear(&out);
+    err = qv_path_project(root, path, 1, &out);
     QV_ASSERT(err == 0 && out.len <= root.n);
     err = qv_doc_check(out.data, out.len, &msg);
     QV_ASSERT(err == 0);
