@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the seeds of fuzz_http1 and fuzz_http2: test/fuzz/corpus/http1/ and http2/.
+"""Writes the seeds of fuzz_http1, fuzz_http2 and fuzz_net_text: test/fuzz/corpus/<name>/.
 
-The first byte of a seed is the way it is driven (test/lib/net_fuzz.c)."""
+The first byte of an http seed is the way it is driven (test/lib/net_fuzz.c)."""
 
 import os
 import struct
@@ -137,5 +137,18 @@ HTTP2 = {
 
 for kind, table in (("http1", HTTP1), ("http2", HTTP2)):
     for i, (name, data) in enumerate(table.items()):
-        for way in {0, 4 | 1, 2 | 64, WAYS[i % len(WAYS)]}:
+        every = name in ("many", "late", "post", "grpc-many", "grpc-key", "large")
+        for way in WAYS if every else {0, 4 | 1, 2 | 64, 128, WAYS[i % len(WAYS)]}:
             write(kind, name, way, data)
+
+TEXTS = ["http://localhost:6333/a?b=c#d", "http://[::1]:7", "http://a:0", "http://a:99999", "http://u@b",
+         "http://[::1", "http://a:8x/", "http://a b/", "http://a/b c", "https://a", "http://" + "h" * 300,
+         "http://a/" + "p" * 1100, "http://a?x", "a%20b+c%2Fd", "a%0", "a%00", "a%zz", "100m", "9S",
+         "99999999H", "99999999n", "5u", "1M", "123456789S", "1q", "\0\0\0\0\3abc", "\1\0\0\0\3abc",
+         "\2\0\0\0\0", "\0\0\0\1\0", "\0\0\0\0\2abc", "50%", "%E2%82%ac", "application/grpc+proto;x",
+         "application/grpc", "application/grpc-web", "P", "Q", "\x51", "\x56", "\x64", "\x65", "\x08"]
+for i, text in enumerate(TEXTS):
+    folder = os.path.join(HERE, "corpus", "net_text")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, f"text-{i}"), "wb") as f:
+        f.write(text.encode("latin-1"))
