@@ -28,30 +28,41 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') <= 9;
 }
 
-/* Eight ASCII digits at p as a number; false when one of them is none (Lemire 2018). */
-static inline bool eight_digits(const char *p, uint32_t *out)
+/* The digits that eight bytes begin with: how many, and their value (Lemire 2018 for the value).
+ * The length comes from a count of bits, not from a branch a digit: lengths of decimals are random,
+ * and a misprediction costs more than all of this. */
+static inline unsigned leading_digits(const char *p, uint64_t *value)
 {
     uint64_t v;
     memcpy(&v, p, sizeof v);
-    if (((v & 0xF0F0F0F0F0F0F0F0u) | (((v + 0x0606060606060606u) & 0xF0F0F0F0F0F0F0F0u) >> 4)) !=
-        0x3333333333333333u)
-        return false;
-    v -= 0x3030303030303030u;
+    const uint64_t tops = 0xF0F0F0F0F0F0F0F0u;
+    const uint64_t zeros = 0x3030303030303030u;
+    /* A carry out of a byte that is no digit reaches only bytes behind it. */
+    const uint64_t others = ((v & tops) ^ zeros) | (((v + 0x0606060606060606u) & tops) ^ zeros);
+    const unsigned n = others == 0 ? 8 : (unsigned)__builtin_ctzll(others) / 8;
+    v -= zeros;
+    v = n == 8 ? v : v << 8 << (56 - 8 * n); /* zeros in front; nothing of v when n is 0 */
     v = v * 10 + (v >> 8);
-    *out = (uint32_t)((((v & 0x000000FF000000FFu) * 0x000F424000000064u) +
-                       (((v >> 16) & 0x000000FF000000FFu) * 0x0000271000000001u)) >>
-                      32);
-    return true;
+    *value = (((v & 0x000000FF000000FFu) * 0x000F424000000064u) +
+              (((v >> 16) & 0x000000FF000000FFu) * 0x0000271000000001u)) >>
+             32;
+    return n;
 }
 
 /* Digits from p on; the value wraps when there are more than 19 of them (see scan_long). */
 static inline const char *scan_digits(const char *p, const char *end, uint64_t *mant)
 {
+    static const uint32_t scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     uint64_t m = *mant;
-    uint32_t eight;
-    while (end - p >= 8 && eight_digits(p, &eight)) {
-        m = m * 100000000u + eight;
-        p += 8;
+    while (end - p >= 8) {
+        uint64_t value;
+        const unsigned n = leading_digits(p, &value);
+        m = m * scale[n] + value;
+        p += n;
+        if (n < 8) {
+            *mant = m;
+            return p;
+        }
     }
     while (p < end && is_digit(*p)) {
         m = m * 10 + (uint64_t)(*p - '0');
@@ -191,6 +202,7 @@ static inline bool number_to_f32_fast(const struct json_num *n, float *out)
     int32_t e = n->exp10;
     double d = (double)n->mant;
     uint64_t bits;
+    uint32_t bits32;
     if (e < -44 || e > 44)
         return false;
     if (e < 0) {
@@ -207,12 +219,13 @@ static inline bool number_to_f32_fast(const struct json_num *n, float *out)
         d *= pow10_exact[e];
     }
     memcpy(&bits, &d, sizeof bits);
+    const float f = (float)d;
+    memcpy(&bits32, &f, sizeof bits32);
+    bits32 |= (uint32_t)n->neg << 31; /* signs are random: no branch */
+    memcpy(out, &bits32, sizeof bits32);
     /* 29 bits go in rounding; half of the last kept place is 1 << 28. */
-    if ((bits & 0x1FFFFFFFu) - 0x0FFFFFF8u <= 0x10u || d < FLT_MIN || d > FLT_MAX) {
-        *out = n->neg ? -0.0f : 0.0f;
+    if ((bits & 0x1FFFFFFFu) - 0x0FFFFFF8u <= 0x10u || d < FLT_MIN || d > FLT_MAX)
         return n->mant == 0;
-    }
-    *out = n->neg ? -(float)d : (float)d;
     return true;
 }
 
