@@ -93,51 +93,49 @@ static void check_payload(QvPb__ScoredPoint__PayloadEntry **e, size_t n)
     assert_memory_equal(in->fields[0]->value->string_value.data, "a\0b", 3);
 }
 
-static void hits_are_written(void **state)
-{
-    struct world *w = *state;
+/* Two points: one with three named vectors, one with the unnamed. */
+struct two_points {
     struct qv_buf doc;
     float values[200];
-    uint32_t indices[] = {3, 900};
-    qv_buf_init(&doc, 0);
+    uint32_t indices[2];
+    struct qv_named_vec vecs[3];
+    struct qv_point_out points[2];
+    struct qv_points_out out;
+};
+
+static void two_points_init(struct two_points *t)
+{
+    *t = (struct two_points){.indices = {3, 900}};
+    qv_buf_init(&t->doc, 0);
     for (int i = 0; i < 200; i++)
-        values[i] = (float)i;
-    struct qv_named_vec vecs[] = {
-        {{"image", 5}, {.kind = QV_VEC_DENSE, .dim = 200, .rows = 1, .values = values}},
-        {{"words", 5},
-         {.kind = QV_VEC_SPARSE, .dim = 2, .rows = 1, .values = values, .indices = indices}},
-        {{"rows", 4}, {.kind = QV_VEC_MULTI, .dim = 2, .rows = 3, .values = values}}};
-    struct qv_id uuid;
-    assert_int_equal(qv_id_parse_uuid("0b1d8a7e4f534c2e9d5c7f4f2a1b3c4d", 32, &uuid), 0);
-    struct qv_point_out points[2] = {{.id = qv_id_num(UINT64_MAX),
-                                      .version = {77, 1},
-                                      .score = 0.5f,
-                                      .payload = sample_payload(&doc),
-                                      .vecs = vecs,
-                                      .vec_count = 3,
-                                      .has_vecs = true},
-                                     {.id = uuid,
-                                      .score = -1.0f,
-                                      .vecs = vecs,
-                                      .vec_count = 1,
-                                      .vecs_unnamed = true,
-                                      .has_vecs = true}};
-    struct qv_points_out out = {points, 2};
-    qv_pb_answer_hits(&w->out, &out, 0.125);
-    const QvPb__QueryResponse *m = read_back(w, &qv_pb__query_response__descriptor);
-    assert_true(m->time == 0.125);
-    assert_int_equal(m->n_result, 2);
-    const QvPb__ScoredPoint *p = m->result[0];
-    assert_int_equal(p->id->num, UINT64_MAX);
-    assert_int_equal(p->version, 77);
-    assert_true(p->score == 0.5f);
-    check_payload(p->payload, p->n_payload);
-    const QvPb__NamedVectorsOutput *named = p->vectors->vectors;
+        t->values[i] = (float)i;
+    t->vecs[0] = (struct qv_named_vec){
+        {"image", 5}, {.kind = QV_VEC_DENSE, .dim = 200, .rows = 1, .values = t->values}};
+    t->vecs[1] = (struct qv_named_vec){
+        {"words", 5},
+        {.kind = QV_VEC_SPARSE, .dim = 2, .rows = 1, .values = t->values, .indices = t->indices}};
+    t->vecs[2] = (struct qv_named_vec){
+        {"rows", 4}, {.kind = QV_VEC_MULTI, .dim = 2, .rows = 3, .values = t->values}};
+    t->points[0] = (struct qv_point_out){.id = qv_id_num(UINT64_MAX),
+                                         .version = {77, 1},
+                                         .score = 0.5f,
+                                         .payload = sample_payload(&t->doc),
+                                         .vecs = t->vecs,
+                                         .vec_count = 3,
+                                         .has_vecs = true};
+    t->points[1] = (struct qv_point_out){
+        .score = -1.0f, .vecs = t->vecs, .vec_count = 1, .vecs_unnamed = true, .has_vecs = true};
+    assert_int_equal(qv_id_parse_uuid("0b1d8a7e4f534c2e9d5c7f4f2a1b3c4d", 32, &t->points[1].id), 0);
+    t->out = (struct qv_points_out){t->points, 2};
+}
+
+static void check_named(const QvPb__NamedVectorsOutput *named, const struct two_points *t)
+{
     assert_int_equal(named->n_vectors, 3);
     const QvPb__VectorOutput *v = named->vectors[0]->value;
     assert_string_equal(named->vectors[0]->key, "image");
     assert_int_equal(v->n_data, 200);
-    assert_memory_equal(v->dense->data, values, sizeof values);
+    assert_memory_equal(v->dense->data, t->values, sizeof t->values);
     v = named->vectors[1]->value;
     assert_int_equal(v->indices->data[1], 900);
     assert_int_equal(v->sparse->indices[0], 3);
@@ -146,26 +144,50 @@ static void hits_are_written(void **state)
     assert_int_equal(v->vectors_count, 3);
     assert_int_equal(v->multi_dense->n_vectors, 3);
     assert_true(v->multi_dense->vectors[2]->data[1] == 5.0f);
+}
+
+static void hits_are_written(void **state)
+{
+    struct world *w = *state;
+    struct two_points t;
+    two_points_init(&t);
+    qv_pb_answer_hits(&w->out, &t.out, 0.125);
+    const QvPb__QueryResponse *m = read_back(w, &qv_pb__query_response__descriptor);
+    assert_true(m->time == 0.125);
+    assert_int_equal(m->n_result, 2);
+    const QvPb__ScoredPoint *p = m->result[0];
+    assert_int_equal(p->id->num, UINT64_MAX);
+    assert_int_equal(p->version, 77);
+    assert_true(p->score == 0.5f);
+    check_payload(p->payload, p->n_payload);
+    check_named(p->vectors->vectors, &t);
     p = m->result[1];
     assert_string_equal(p->id->uuid, "0b1d8a7e-4f53-4c2e-9d5c-7f4f2a1b3c4d");
     assert_int_equal(p->n_payload, 0);
     assert_int_equal(p->vectors->vector->n_data, 200);
 
-    struct qv_points_out lists[] = {out, {points, 0}};
+    struct qv_points_out lists[] = {t.out, {t.points, 0}};
     qv_pb_answer_hits_batch(&w->out, lists, 2, 1);
     const QvPb__SearchBatchResponse *batch =
         read_back(w, &qv_pb__search_batch_response__descriptor);
     assert_int_equal(batch->n_result, 2);
     assert_int_equal(batch->result[0]->n_result, 2);
     assert_int_equal(batch->result[1]->n_result, 0);
+    qv_buf_close(&t.doc);
+}
 
-    qv_pb_answer_records(&w->out, &out, 1);
+static void records_are_written(void **state)
+{
+    struct world *w = *state;
+    struct two_points t;
+    two_points_init(&t);
+    qv_pb_answer_records(&w->out, &t.out, 1);
     const QvPb__GetResponse *get = read_back(w, &qv_pb__get_response__descriptor);
     assert_int_equal(get->n_result, 2);
     assert_int_equal(get->result[0]->n_payload, 4);
-    assert_int_equal(get->result[0]->vectors->vectors->n_vectors, 3);
+    check_named(get->result[0]->vectors->vectors, &t);
 
-    struct qv_scroll_out scroll = {.points = out, .has_next = true, .next = qv_id_num(0)};
+    struct qv_scroll_out scroll = {.points = t.out, .has_next = true, .next = qv_id_num(0)};
     qv_pb_answer_scroll(&w->out, &scroll, 1);
     const QvPb__ScrollResponse *s = read_back(w, &qv_pb__scroll_response__descriptor);
     assert_int_equal(s->n_result, 2);
@@ -175,7 +197,7 @@ static void hits_are_written(void **state)
     qv_pb_answer_scroll(&w->out, &scroll, 1);
     s = read_back(w, &qv_pb__scroll_response__descriptor);
     assert_null(s->next_page_offset);
-    qv_buf_close(&doc);
+    qv_buf_close(&t.doc);
 }
 
 static void small_answers_are_written(void **state)
@@ -517,10 +539,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(hits_are_written),         T(small_answers_are_written),
-        T(payloads_come_back),       T(defaults_are_filled_in),
-        T(bounds_are_kept),          T(accepted_configurations_are_echoed),
-        T(index_options_are_echoed), T(named_vectors_are_echoed),
+        T(hits_are_written),
+        T(records_are_written),
+        T(small_answers_are_written),
+        T(payloads_come_back),
+        T(defaults_are_filled_in),
+        T(bounds_are_kept),
+        T(accepted_configurations_are_echoed),
+        T(index_options_are_echoed),
+        T(named_vectors_are_echoed),
     };
     return RUN_SUITE(tests);
 }

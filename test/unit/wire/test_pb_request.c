@@ -110,57 +110,78 @@ static void paths_are_found(void **state)
 
 /* ---- searches ---- */
 
+/* A search that says everything. Parts refer to each other: init in place. */
+struct full_search {
+    float vector[3];
+    char image[8], color[8];
+    char *fields[1];
+    QvPb__PayloadIncludeSelector include;
+    QvPb__WithPayloadSelector with;
+    QvPb__WithVectorsSelector vectors;
+    QvPb__QuantizationSearchParams quant;
+    QvPb__SearchParams params;
+    QvPb__ReadConsistency all;
+    QvPb__SearchPoints m;
+};
+
+static void full_search_init(struct full_search *f)
+{
+    *f = (struct full_search){.vector = {1, 2, 3},
+                              .image = "image",
+                              .color = "color",
+                              .include = QV_PB__PAYLOAD_INCLUDE_SELECTOR__INIT,
+                              .with = QV_PB__WITH_PAYLOAD_SELECTOR__INIT,
+                              .vectors = QV_PB__WITH_VECTORS_SELECTOR__INIT,
+                              .quant = QV_PB__QUANTIZATION_SEARCH_PARAMS__INIT,
+                              .params = QV_PB__SEARCH_PARAMS__INIT,
+                              .all = QV_PB__READ_CONSISTENCY__INIT,
+                              .m = QV_PB__SEARCH_POINTS__INIT};
+    f->fields[0] = f->color;
+    f->include.n_fields = 1;
+    f->include.fields = f->fields;
+    f->with.selector_options_case = QV_PB__WITH_PAYLOAD_SELECTOR__SELECTOR_OPTIONS_INCLUDE;
+    f->with.include = &f->include;
+    f->vectors.selector_options_case = QV_PB__WITH_VECTORS_SELECTOR__SELECTOR_OPTIONS_ENABLE;
+    f->vectors.enable = true;
+    f->quant.has_rescore = f->quant.rescore = true;
+    f->quant.has_oversampling = true;
+    f->quant.oversampling = 2.5;
+    f->params.has_hnsw_ef = true;
+    f->params.hnsw_ef = 77;
+    f->params.has_exact = f->params.exact = true;
+    f->params.quantization = &f->quant;
+    f->all.value_case = QV_PB__READ_CONSISTENCY__VALUE_TYPE;
+    f->all.type = QV_PB__READ_CONSISTENCY_TYPE__All;
+    f->m.collection_name = things;
+    f->m.n_vector = 3;
+    f->m.vector = f->vector;
+    f->m.has_limit = true;
+    f->m.limit = 5;
+    f->m.has_offset = true;
+    f->m.offset = 2;
+    f->m.vector_name = f->image;
+    f->m.has_score_threshold = true;
+    f->m.score_threshold = 0.5f;
+    f->m.with_payload = &f->with;
+    f->m.with_vectors = &f->vectors;
+    f->m.params = &f->params;
+    f->m.read_consistency = &f->all;
+    f->m.has_timeout = true;
+    f->m.timeout = 3;
+}
+
 static void search_is_read(void **state)
 {
     struct world *w = *state;
-    float vector[] = {1, 2, 3};
-    char image[] = "image", color[] = "color";
-    char *fields[] = {color};
-    QvPb__PayloadIncludeSelector include = QV_PB__PAYLOAD_INCLUDE_SELECTOR__INIT;
-    include.n_fields = 1;
-    include.fields = fields;
-    QvPb__WithPayloadSelector with = QV_PB__WITH_PAYLOAD_SELECTOR__INIT;
-    with.selector_options_case = QV_PB__WITH_PAYLOAD_SELECTOR__SELECTOR_OPTIONS_INCLUDE;
-    with.include = &include;
-    QvPb__WithVectorsSelector vectors = QV_PB__WITH_VECTORS_SELECTOR__INIT;
-    vectors.selector_options_case = QV_PB__WITH_VECTORS_SELECTOR__SELECTOR_OPTIONS_ENABLE;
-    vectors.enable = true;
-    QvPb__QuantizationSearchParams quant = QV_PB__QUANTIZATION_SEARCH_PARAMS__INIT;
-    quant.has_rescore = quant.rescore = true;
-    quant.has_oversampling = true;
-    quant.oversampling = 2.5;
-    QvPb__SearchParams params = QV_PB__SEARCH_PARAMS__INIT;
-    params.has_hnsw_ef = true;
-    params.hnsw_ef = 77;
-    params.has_exact = params.exact = true;
-    params.quantization = &quant;
-    QvPb__ReadConsistency all = QV_PB__READ_CONSISTENCY__INIT;
-    all.value_case = QV_PB__READ_CONSISTENCY__VALUE_TYPE;
-    all.type = QV_PB__READ_CONSISTENCY_TYPE__All;
-    QvPb__SearchPoints m = QV_PB__SEARCH_POINTS__INIT;
-    m.collection_name = things;
-    m.n_vector = 3;
-    m.vector = vector;
-    m.has_limit = true;
-    m.limit = 5;
-    m.has_offset = true;
-    m.offset = 2;
-    m.vector_name = image;
-    m.has_score_threshold = true;
-    m.score_threshold = 0.5f;
-    m.with_payload = &with;
-    m.with_vectors = &vectors;
-    m.params = &params;
-    m.read_consistency = &all;
-    m.has_timeout = true;
-    m.timeout = 3;
-    expect(w, QV_PB_SEARCH, &m, 0, NULL);
+    struct full_search f;
+    full_search_init(&f);
+    expect(w, QV_PB_SEARCH, &f.m, 0, NULL);
     const struct qv_query *q = w->req.u.query.queries;
     assert_int_equal(w->req.u.query.query_count, 1);
     assert_true(is_str(w->req.collection, "things"));
     assert_int_equal(q->kind, QV_QUERY_VECTOR);
     assert_int_equal(q->vec.dim, 3);
-    assert_memory_equal(q->vec.values, vector, sizeof vector);
+    assert_memory_equal(q->vec.values, f.vector, sizeof f.vector);
     assert_true(is_str(q->using_, "image"));
     assert_int_equal(q->limit, 5);
     assert_int_equal(q->offset, 2);
@@ -175,30 +196,7 @@ static void search_is_read(void **state)
     assert_int_equal(w->req.u.query.opts.timeout_ms, 3000);
     assert_int_equal(w->req.u.query.opts.consistency_factor, QV_CONSISTENCY_ALL);
 
-    m.limit = 0;
-    expect(w, QV_PB_SEARCH, &m, QV_EVALIDATION, "limit");
-    m.limit = UINT64_MAX;
-    expect(w, QV_PB_SEARCH, &m, QV_EVALIDATION, "limit");
-    m.limit = 5;
-    m.offset = UINT64_MAX;
-    expect(w, QV_PB_SEARCH, &m, QV_EVALIDATION, "limit");
-    m.offset = 0;
-    vector[1] = NAN;
-    expect(w, QV_PB_SEARCH, &m, QV_EINVAL, "finite");
-    vector[1] = INFINITY;
-    expect(w, QV_PB_SEARCH, &m, QV_EINVAL, "finite");
-    vector[1] = 2;
-    params.hnsw_ef = 1u << 20;
-    expect(w, QV_PB_SEARCH, &m, QV_EVALIDATION, "hnsw_ef");
-    params.hnsw_ef = 10;
-    m.timeout = 0;
-    expect(w, QV_PB_SEARCH, &m, QV_EVALIDATION, "timeout");
-    m.timeout = 1;
-    m.collection_name = NULL;
-    expect(w, QV_PB_SEARCH, &m, QV_EVALIDATION, "collection_name");
-    m.collection_name = things;
-
-    QvPb__SearchPoints *both[] = {&m, &m};
+    QvPb__SearchPoints *both[] = {&f.m, &f.m};
     QvPb__SearchBatchPoints batch = QV_PB__SEARCH_BATCH_POINTS__INIT;
     batch.collection_name = things;
     batch.n_search_points = 2;
@@ -206,6 +204,40 @@ static void search_is_read(void **state)
     expect(w, QV_PB_SEARCH_BATCH, &batch, 0, NULL);
     assert_int_equal(w->req.u.query.query_count, 2);
     assert_int_equal(w->req.u.query.queries[1].limit, 5);
+}
+
+static void bad_searches_are_refused(void **state)
+{
+    struct world *w = *state;
+    struct full_search f;
+    full_search_init(&f);
+    f.m.limit = 0;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "limit");
+    f.m.limit = UINT64_MAX;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "limit");
+    full_search_init(&f);
+    f.m.offset = UINT64_MAX;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "limit");
+    full_search_init(&f);
+    f.vector[1] = NAN;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EINVAL, "finite");
+    f.vector[1] = INFINITY;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EINVAL, "finite");
+    full_search_init(&f);
+    f.params.hnsw_ef = 1u << 20;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "hnsw_ef");
+    full_search_init(&f);
+    f.quant.oversampling = 0.5;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "oversampling");
+    full_search_init(&f);
+    f.m.score_threshold = NAN;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "score_threshold");
+    full_search_init(&f);
+    f.m.timeout = 0;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "timeout");
+    full_search_init(&f);
+    f.m.collection_name = NULL;
+    expect(w, QV_PB_SEARCH, &f.m, QV_EVALIDATION, "collection_name");
 }
 
 static void query_is_read(void **state)
@@ -378,65 +410,104 @@ static void unserved_fields_are_named(void **state)
 
 /* ---- filters ---- */
 
+/* must: color in [red, blue], items[].price >= 2.5 or not null; must_not: id 9 or 3; at least one
+ * of: nested color { id 9 or 3 }, color in [red, blue]. */
+struct full_filter {
+    char color[8], price[16], red[4], blue[8];
+    char *list[2];
+    QvPb__RepeatedStrings strings;
+    QvPb__Match match;
+    QvPb__Range range;
+    QvPb__FieldCondition by_color, by_price;
+    QvPb__Condition c[4];
+    QvPb__PointId ids[2];
+    QvPb__PointId *id_list[2];
+    QvPb__HasIdCondition has;
+    QvPb__NestedCondition nested;
+    QvPb__Condition *must[2], *must_not[1], *least[2];
+    QvPb__MinShould min;
+    QvPb__Filter inner, f;
+    QvPb__CountPoints m;
+};
+
+static void full_filter_conditions(struct full_filter *f)
+{
+    f->match.match_value_case = QV_PB__MATCH__MATCH_VALUE_KEYWORDS;
+    f->match.keywords = &f->strings;
+    f->range.has_gte = true;
+    f->range.gte = 2.5;
+    f->by_color.key = f->color;
+    f->by_color.match = &f->match;
+    f->by_price.key = f->price;
+    f->by_price.range = &f->range;
+    f->by_price.has_is_null = true;
+    f->by_price.is_null = false;
+    f->has.n_has_id = 2;
+    f->has.has_id = f->id_list;
+    f->nested.key = f->color;
+    f->nested.filter = &f->inner;
+    f->c[0].condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_FIELD;
+    f->c[0].field = &f->by_color;
+    f->c[1].condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_FIELD;
+    f->c[1].field = &f->by_price;
+    f->c[2].condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_HAS_ID;
+    f->c[2].has_id = &f->has;
+    f->c[3].condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_NESTED;
+    f->c[3].nested = &f->nested;
+}
+
+static void full_filter_init(struct full_filter *f)
+{
+    *f = (struct full_filter){.color = "color",
+                              .price = "items[].price",
+                              .red = "red",
+                              .blue = "blue",
+                              .strings = QV_PB__REPEATED_STRINGS__INIT,
+                              .match = QV_PB__MATCH__INIT,
+                              .range = QV_PB__RANGE__INIT,
+                              .by_color = QV_PB__FIELD_CONDITION__INIT,
+                              .by_price = QV_PB__FIELD_CONDITION__INIT,
+                              .ids = {num_id(9), num_id(3)},
+                              .has = QV_PB__HAS_ID_CONDITION__INIT,
+                              .nested = QV_PB__NESTED_CONDITION__INIT,
+                              .min = QV_PB__MIN_SHOULD__INIT,
+                              .inner = QV_PB__FILTER__INIT,
+                              .f = QV_PB__FILTER__INIT,
+                              .m = QV_PB__COUNT_POINTS__INIT};
+    for (int i = 0; i < 4; i++)
+        f->c[i] = (QvPb__Condition)QV_PB__CONDITION__INIT;
+    f->list[0] = f->red;
+    f->list[1] = f->blue;
+    f->strings.n_strings = 2;
+    f->strings.strings = f->list;
+    f->id_list[0] = &f->ids[0];
+    f->id_list[1] = &f->ids[1];
+    full_filter_conditions(f);
+    f->inner.n_must = 1;
+    f->inner.must = f->must_not;
+    f->must[0] = f->least[1] = &f->c[0];
+    f->must[1] = &f->c[1];
+    f->must_not[0] = &f->c[2];
+    f->least[0] = &f->c[3];
+    f->min.n_conditions = 2;
+    f->min.conditions = f->least;
+    f->min.has_min_count = true;
+    f->min.min_count = 1;
+    f->f.n_must = 2;
+    f->f.must = f->must;
+    f->f.n_must_not = 1;
+    f->f.must_not = f->must_not;
+    f->f.min_should = &f->min;
+    f->m.collection_name = things;
+    f->m.filter = &f->f;
+}
+
 static void filters_are_read(void **state)
 {
     struct world *w = *state;
-    char color[] = "color", price[] = "items[].price", red[] = "red", blue[] = "blue";
-    char *list[] = {red, blue};
-    QvPb__RepeatedStrings strings = QV_PB__REPEATED_STRINGS__INIT;
-    strings.n_strings = 2;
-    strings.strings = list;
-    QvPb__Match match = QV_PB__MATCH__INIT;
-    match.match_value_case = QV_PB__MATCH__MATCH_VALUE_KEYWORDS;
-    match.keywords = &strings;
-    QvPb__Range range = QV_PB__RANGE__INIT;
-    range.has_gte = true;
-    range.gte = 2.5;
-    QvPb__FieldCondition by_color = QV_PB__FIELD_CONDITION__INIT;
-    by_color.key = color;
-    by_color.match = &match;
-    QvPb__FieldCondition by_price = QV_PB__FIELD_CONDITION__INIT;
-    by_price.key = price;
-    by_price.range = &range;
-    by_price.has_is_null = true;
-    by_price.is_null = false;
-    QvPb__Condition c1 = QV_PB__CONDITION__INIT, c2 = QV_PB__CONDITION__INIT;
-    QvPb__Condition c3 = QV_PB__CONDITION__INIT, c4 = QV_PB__CONDITION__INIT;
-    c1.condition_one_of_case = c2.condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_FIELD;
-    c1.field = &by_color;
-    c2.field = &by_price;
-    QvPb__PointId ids[] = {num_id(9), num_id(3)};
-    QvPb__PointId *id_list[] = {&ids[0], &ids[1]};
-    QvPb__HasIdCondition has = QV_PB__HAS_ID_CONDITION__INIT;
-    has.n_has_id = 2;
-    has.has_id = id_list;
-    c3.condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_HAS_ID;
-    c3.has_id = &has;
-    QvPb__Filter inner = QV_PB__FILTER__INIT;
-    QvPb__Condition *inner_must[] = {&c3};
-    inner.n_must = 1;
-    inner.must = inner_must;
-    QvPb__NestedCondition nested = QV_PB__NESTED_CONDITION__INIT;
-    nested.key = color;
-    nested.filter = &inner;
-    c4.condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF_NESTED;
-    c4.nested = &nested;
-    QvPb__Condition *must[] = {&c1, &c2}, *must_not[] = {&c3}, *least[] = {&c4, &c1};
-    QvPb__MinShould min = QV_PB__MIN_SHOULD__INIT;
-    min.n_conditions = 2;
-    min.conditions = least;
-    min.has_min_count = true;
-    min.min_count = 1;
-    QvPb__Filter f = QV_PB__FILTER__INIT;
-    f.n_must = 2;
-    f.must = must;
-    f.n_must_not = 1;
-    f.must_not = must_not;
-    f.min_should = &min;
-    QvPb__CountPoints m = QV_PB__COUNT_POINTS__INIT;
-    m.collection_name = things;
-    m.filter = &f;
-    expect(w, QV_PB_COUNT, &m, 0, NULL);
+    struct full_filter f;
+    full_filter_init(&f);
+    expect(w, QV_PB_COUNT, &f.m, 0, NULL);
     const struct qv_filter *out = w->req.u.count.filter;
     assert_true(w->req.u.count.exact);
     assert_int_equal(out->must_count, 2);
@@ -457,15 +528,28 @@ static void filters_are_read(void **state)
     assert_true(out->has_min_should && out->min_should_min == 1);
     assert_int_equal(out->min_should[0].type, QV_COND_NESTED);
     assert_int_equal(out->min_should[0].u.filter->must_count, 1);
+}
 
+static void bad_filters_are_refused(void **state)
+{
+    struct world *w = *state;
     char broken[] = "a[";
-    by_color.key = broken;
-    expect(w, QV_PB_COUNT, &m, QV_EINVAL, NULL);
-    by_color.key = color;
-    by_color.match = NULL;
-    expect(w, QV_PB_COUNT, &m, QV_EINVAL, "color");
-    c1.condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF__NOT_SET;
-    expect(w, QV_PB_COUNT, &m, QV_EINVAL, "empty");
+    struct full_filter f;
+    full_filter_init(&f);
+    f.by_color.key = broken;
+    expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, NULL);
+    full_filter_init(&f);
+    f.by_color.match = NULL;
+    expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, "color");
+    full_filter_init(&f);
+    f.c[0].condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF__NOT_SET;
+    expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, "empty");
+    full_filter_init(&f);
+    f.match.match_value_case = QV_PB__MATCH__MATCH_VALUE__NOT_SET;
+    expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, "empty");
+    full_filter_init(&f);
+    f.nested.filter = NULL;
+    expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, "nested");
 }
 
 static void every_match_is_read(void **state)
@@ -595,8 +679,17 @@ static void payload_changes_are_read(void **state)
     assert_int_equal(qv_doc_count(w->req.u.write.ops->payload), 0);
     set.points_selector = NULL;
     expect(w, QV_PB_SET_PAYLOAD, &set, QV_EINVAL, "selected");
+}
 
+static void selections_are_read(void **state)
+{
+    struct world *w = *state;
+    char key[] = "a.b";
     char *keys[] = {key};
+    QvPb__Filter filter = QV_PB__FILTER__INIT;
+    QvPb__PointsSelector select = QV_PB__POINTS_SELECTOR__INIT;
+    select.points_selector_one_of_case = QV_PB__POINTS_SELECTOR__POINTS_SELECTOR_ONE_OF_FILTER;
+    select.filter = &filter;
     QvPb__DeletePayloadPoints del = QV_PB__DELETE_PAYLOAD_POINTS__INIT;
     del.collection_name = things;
     del.points_selector = &select;
@@ -604,9 +697,6 @@ static void payload_changes_are_read(void **state)
     del.keys = keys;
     expect(w, QV_PB_DELETE_PAYLOAD, &del, 0, NULL);
     assert_int_equal(w->req.u.write.ops->key_count, 1);
-    QvPb__Filter filter = QV_PB__FILTER__INIT;
-    select.points_selector_one_of_case = QV_PB__POINTS_SELECTOR__POINTS_SELECTOR_ONE_OF_FILTER;
-    select.filter = &filter;
     QvPb__ClearPayloadPoints clear = QV_PB__CLEAR_PAYLOAD_POINTS__INIT;
     clear.collection_name = things;
     clear.points = &select;
@@ -620,50 +710,76 @@ static void payload_changes_are_read(void **state)
     assert_false(w->req.u.write.wait);
 }
 
-static void vectors_of_every_form_are_read(void **state)
+/* UpdatePointVectors of one point with one unnamed vector `v`. */
+struct one_vector {
+    QvPb__PointId id;
+    QvPb__Vector v;
+    QvPb__Vectors vectors;
+    QvPb__PointVectors point;
+    QvPb__PointVectors *points[1];
+    QvPb__UpdatePointVectors m;
+};
+
+static void one_vector_init(struct one_vector *o)
+{
+    *o = (struct one_vector){.id = num_id(1),
+                             .v = QV_PB__VECTOR__INIT,
+                             .vectors = QV_PB__VECTORS__INIT,
+                             .point = QV_PB__POINT_VECTORS__INIT,
+                             .m = QV_PB__UPDATE_POINT_VECTORS__INIT};
+    o->vectors.vectors_options_case = QV_PB__VECTORS__VECTORS_OPTIONS_VECTOR;
+    o->vectors.vector = &o->v;
+    o->point.id = &o->id;
+    o->point.vectors = &o->vectors;
+    o->points[0] = &o->point;
+    o->m.collection_name = things;
+    o->m.n_points = 1;
+    o->m.points = o->points;
+}
+
+static const struct qv_vec *read_vec(struct world *w, const struct one_vector *o)
+{
+    expect(w, QV_PB_UPDATE_VECTORS, &o->m, 0, NULL);
+    return &w->req.u.write.ops->points->vecs->vec;
+}
+
+static void old_vectors_are_read(void **state)
 {
     struct world *w = *state;
     float data[] = {1, 2, 3, 4};
     uint32_t where[] = {8, 1, 5, 2};
-    QvPb__PointId id = num_id(1);
-    QvPb__Vector v = QV_PB__VECTOR__INIT;
-    v.n_data = 4;
-    v.data = data;
-    QvPb__Vectors vectors = QV_PB__VECTORS__INIT;
-    vectors.vectors_options_case = QV_PB__VECTORS__VECTORS_OPTIONS_VECTOR;
-    vectors.vector = &v;
-    QvPb__PointVectors point = QV_PB__POINT_VECTORS__INIT;
-    point.id = &id;
-    point.vectors = &vectors;
-    QvPb__PointVectors *points[] = {&point};
-    QvPb__UpdatePointVectors m = QV_PB__UPDATE_POINT_VECTORS__INIT;
-    m.collection_name = things;
-    m.n_points = 1;
-    m.points = points;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, 0, NULL);
-    const struct qv_vec *out = &w->req.u.write.ops->points->vecs->vec;
+    struct one_vector o;
+    one_vector_init(&o);
+    o.v.n_data = 4;
+    o.v.data = data;
+    const struct qv_vec *out = read_vec(w, &o);
     assert_int_equal(out->kind, QV_VEC_DENSE);
     assert_int_equal(out->dim, 4);
-    v.has_vectors_count = true;
-    v.vectors_count = 2;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, 0, NULL);
-    out = &w->req.u.write.ops->points->vecs->vec;
+    o.v.has_vectors_count = true;
+    o.v.vectors_count = 2;
+    out = read_vec(w, &o);
     assert_int_equal(out->kind, QV_VEC_MULTI);
     assert_int_equal(out->rows, 2);
     assert_int_equal(out->dim, 2);
-    v.vectors_count = 3;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, QV_EVALIDATION, "multivector");
-    v.has_vectors_count = false;
+    o.v.vectors_count = 3;
+    expect(w, QV_PB_UPDATE_VECTORS, &o.m, QV_EVALIDATION, "multivector");
+    o.v.has_vectors_count = false;
     QvPb__SparseIndices indices = QV_PB__SPARSE_INDICES__INIT;
     indices.n_data = 4;
     indices.data = where;
-    v.indices = &indices;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, 0, NULL);
-    out = &w->req.u.write.ops->points->vecs->vec;
+    o.v.indices = &indices;
+    out = read_vec(w, &o);
     assert_int_equal(out->kind, QV_VEC_SPARSE);
     assert_int_equal(out->indices[3], 8);
     assert_true(out->values[3] == 1.0f);
+}
 
+static void multivectors_are_read(void **state)
+{
+    struct world *w = *state;
+    float data[] = {1, 2, 3, 4};
+    struct one_vector o;
+    one_vector_init(&o);
     QvPb__DenseVector row = QV_PB__DENSE_VECTOR__INIT, other = QV_PB__DENSE_VECTOR__INIT;
     row.n_data = other.n_data = 2;
     row.data = data;
@@ -672,30 +788,30 @@ static void vectors_of_every_form_are_read(void **state)
     QvPb__MultiDenseVector multi = QV_PB__MULTI_DENSE_VECTOR__INIT;
     multi.n_vectors = 2;
     multi.vectors = rows;
-    v = (QvPb__Vector)QV_PB__VECTOR__INIT;
-    v.vector_case = QV_PB__VECTOR__VECTOR_MULTI_DENSE;
-    v.multi_dense = &multi;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, 0, NULL);
-    out = &w->req.u.write.ops->points->vecs->vec;
+    o.v.vector_case = QV_PB__VECTOR__VECTOR_MULTI_DENSE;
+    o.v.multi_dense = &multi;
+    const struct qv_vec *out = read_vec(w, &o);
     assert_int_equal(out->kind, QV_VEC_MULTI);
+    assert_int_equal(out->rows, 2);
     assert_memory_equal(out->values, data, sizeof data);
     other.n_data = 1;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, QV_EVALIDATION, "same length");
+    expect(w, QV_PB_UPDATE_VECTORS, &o.m, QV_EVALIDATION, "same length");
     multi.n_vectors = 0;
-    expect(w, QV_PB_UPDATE_VECTORS, &m, QV_EVALIDATION, "empty");
+    expect(w, QV_PB_UPDATE_VECTORS, &o.m, QV_EVALIDATION, "empty");
+}
 
+static void names_of_vectors_are_read(void **state)
+{
+    struct world *w = *state;
     char text[] = "text";
     char *names[] = {text};
     QvPb__VectorsSelector selector = QV_PB__VECTORS_SELECTOR__INIT;
     selector.n_names = 1;
     selector.names = names;
-    QvPb__PointId *ids[] = {&id};
-    QvPb__PointsIdsList list = QV_PB__POINTS_IDS_LIST__INIT;
-    list.n_ids = 1;
-    list.ids = ids;
+    QvPb__Filter filter = QV_PB__FILTER__INIT;
     QvPb__PointsSelector select = QV_PB__POINTS_SELECTOR__INIT;
-    select.points_selector_one_of_case = QV_PB__POINTS_SELECTOR__POINTS_SELECTOR_ONE_OF_POINTS;
-    select.points = &list;
+    select.points_selector_one_of_case = QV_PB__POINTS_SELECTOR__POINTS_SELECTOR_ONE_OF_FILTER;
+    select.filter = &filter;
     QvPb__DeletePointVectors del = QV_PB__DELETE_POINT_VECTORS__INIT;
     del.collection_name = things;
     del.points_selector = &select;
@@ -703,6 +819,8 @@ static void vectors_of_every_form_are_read(void **state)
     expect(w, QV_PB_DELETE_VECTORS, &del, 0, NULL);
     assert_int_equal(w->req.u.write.ops->name_count, 1);
     assert_true(is_str(w->req.u.write.ops->names[0], "text"));
+    selector.n_names = 0;
+    expect(w, QV_PB_DELETE_VECTORS, &del, QV_EVALIDATION, "names");
 }
 
 static void batches_are_read(void **state)
@@ -858,19 +976,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(paths_are_found),
-        T(search_is_read),
-        T(query_is_read),
-        T(unserved_fields_are_named),
-        T(filters_are_read),
-        T(every_match_is_read),
-        T(get_and_scroll_are_read),
-        T(payload_changes_are_read),
-        T(vectors_of_every_form_are_read),
-        T(batches_are_read),
-        T(collection_calls_are_read),
-        T(indexes_are_read),
-        T(random_requests_end_in_an_answer),
+        T(paths_are_found),           T(search_is_read),
+        T(bad_searches_are_refused),  T(query_is_read),
+        T(unserved_fields_are_named), T(filters_are_read),
+        T(bad_filters_are_refused),   T(every_match_is_read),
+        T(get_and_scroll_are_read),   T(payload_changes_are_read),
+        T(selections_are_read),       T(old_vectors_are_read),
+        T(multivectors_are_read),     T(names_of_vectors_are_read),
+        T(batches_are_read),          T(collection_calls_are_read),
+        T(indexes_are_read),          T(random_requests_end_in_an_answer),
     };
     return RUN_SUITE(tests);
 }
