@@ -66,7 +66,7 @@ void log_free(struct qv_log *log)
 static size_t tail_blocks(const struct log_scan *s, const struct log_segment_scan *g, size_t *first)
 {
     size_t i = 0;
-    while (i < g->block_n && g->blocks[i].lsn + log_round_page(g->blocks[i].bytes) <= s->durable)
+    while (i < g->block_n && g->blocks[i].lsn + g->blocks[i].bytes <= s->durable)
         i++;
     size_t end = i;
     while (end < g->block_n && g->blocks[end].lsn < s->end && g->blocks[end].lsn < g->limit)

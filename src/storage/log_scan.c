@@ -305,8 +305,8 @@ static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv
         qv_lsn b_end = b->lsn + log_round_page(b->bytes);
         if (b->lsn >= g->limit)
             break;
-        bool needed =
-            b_end > s->config->replay_from || s->config->replay_from == QV_LOG_FROM_OLDEST;
+        bool needed = b->lsn + b->bytes > s->config->replay_from ||
+                      s->config->replay_from == QV_LOG_FROM_OLDEST;
         if (needed && b->lsn > *pos) {
             int err = scan_gap(s, g, *pos, b->lsn, ended, "unreadable block", msg);
             if (err != 0 || *ended)

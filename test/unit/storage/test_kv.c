@@ -1,0 +1,485 @@
+/* One conformance suite over RocksDB and its simulated twin. */
+#include "suite.h"
+
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "base/rng.h"
+#include "core/kv.h"
+#include "io/disk_posix.h"
+#include "io/sim_disk.h"
+#include "io/sim_kv.h"
+#include "storage/kv_rocks.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct fixture {
+    bool real;
+    struct qv_disk *disk;
+    struct qv_kv_driver *driver;
+    struct qv_kv *kv;
+    char root[64];
+    char dir[96];
+};
+
+static struct qv_bytes text(const char *s)
+{
+    return (struct qv_bytes){(const uint8_t *)s, strlen(s)};
+}
+
+static void reopen(struct fixture *f)
+{
+    struct qv_errmsg msg = {""};
+    qv_kv_close(f->kv);
+    f->kv = NULL;
+    if (qv_kv_open(f->driver, f->dir, true, &f->kv, &msg) != 0)
+        fail_msg("%s", msg.text);
+}
+
+static void fixture_open(struct fixture *f, bool real)
+{
+    memset(f, 0, sizeof *f);
+    f->real = real;
+    if (real) {
+        snprintf(f->root, sizeof f->root, "/tmp/qv_kv_XXXXXX");
+        assert_non_null(mkdtemp(f->root));
+        f->disk = qv_disk_posix_create();
+        f->driver = qv_kv_rocks_create(NULL);
+    } else {
+        snprintf(f->root, sizeof f->root, "root");
+        f->disk = qv_sim_disk_create(7, 0);
+        assert_int_equal(qv_disk_mkdir(f->disk, f->root, NULL), 0);
+        f->driver = qv_sim_kv_create(f->disk);
+    }
+    snprintf(f->dir, sizeof f->dir, "%s/kv", f->root);
+    reopen(f);
+}
+
+static void fixture_close(struct fixture *f)
+{
+    qv_kv_close(f->kv);
+    assert_int_equal(qv_kv_destroy(f->driver, f->dir, NULL), 0);
+    assert_int_equal(qv_kv_destroy(f->driver, f->dir, NULL), 0);
+    assert_int_equal(qv_disk_rmdir(f->disk, f->root, NULL), 0);
+    if (f->real) {
+        qv_kv_rocks_destroy(&f->driver);
+        qv_disk_posix_destroy(&f->disk);
+    } else {
+        qv_sim_kv_destroy(&f->driver);
+        qv_sim_disk_destroy(&f->disk);
+    }
+}
+
+static void put(struct fixture *f, const char *key, const char *value)
+{
+    struct qv_kv_batch b;
+    qv_kv_batch_init(&b);
+    qv_kv_batch_put(&b, text(key), text(value));
+    assert_int_equal(qv_kv_write(f->kv, &b, NULL), 0);
+    qv_kv_batch_close(&b);
+}
+
+static bool has(struct fixture *f, const struct qv_kv_snapshot *snap, const char *key,
+                const char *value)
+{
+    struct qv_kv_value v;
+    assert_int_equal(qv_kv_get(f->kv, snap, text(key), &v, NULL), 0);
+    bool same = v.p == NULL ? value == NULL
+                            : value != NULL && v.n == strlen(value) &&
+                                  (v.n == 0 || memcmp(v.p, value, v.n) == 0);
+    qv_kv_value_close(&v);
+    return same;
+}
+
+static void check_basics(bool real)
+{
+    struct fixture f;
+    fixture_open(&f, real);
+    assert_true(has(&f, NULL, "a", NULL));
+    put(&f, "a", "1");
+    put(&f, "b", "");
+    assert_true(has(&f, NULL, "a", "1"));
+    assert_true(has(&f, NULL, "b", ""));
+    struct qv_kv_snapshot *snap = NULL;
+    assert_int_equal(qv_kv_snapshot(f.kv, &snap), 0);
+    put(&f, "a", "2");
+    assert_true(has(&f, NULL, "a", "2"));
+    assert_true(has(&f, snap, "a", "1"));
+    qv_kv_snapshot_release(f.kv, snap);
+
+    struct qv_bytes keys[3] = {text("b"), text("nothing"), text("a")};
+    struct qv_kv_value values[3];
+    assert_int_equal(qv_kv_multi_get(f.kv, NULL, 3, keys, values, NULL), 0);
+    assert_true(values[0].p != NULL && values[0].n == 0);
+    assert_null(values[1].p);
+    assert_true(values[2].n == 1 && values[2].p[0] == '2');
+    for (int i = 0; i < 3; i++)
+        qv_kv_value_close(&values[i]);
+
+    assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+    reopen(&f);
+    assert_true(has(&f, NULL, "a", "2"));
+    assert_int_equal(qv_kv_verify(f.kv, NULL), 0);
+    assert_true(qv_kv_disk_bytes(f.kv) > 0);
+    struct qv_kv *none = NULL;
+    char missing[128];
+    snprintf(missing, sizeof missing, "%s/missing", f.root);
+    assert_int_equal(qv_kv_open(f.driver, missing, false, &none, NULL), QV_ENOTFOUND);
+    fixture_close(&f);
+}
+
+static void check_batch_limits(bool real)
+{
+    struct fixture f;
+    static const uint8_t big[QV_KV_KEY_BYTES_MAX + 1] = {1};
+    fixture_open(&f, real);
+    struct qv_kv_batch b;
+    qv_kv_batch_init(&b);
+    qv_kv_batch_put(&b, text("k"), text("v"));
+    qv_kv_batch_put(&b, (struct qv_bytes){big, sizeof big}, text("v"));
+    assert_int_equal(qv_kv_write(f.kv, &b, NULL), QV_ENOMEM);
+    assert_true(has(&f, NULL, "k", NULL));
+    qv_kv_batch_clear(&b);
+    qv_kv_batch_put(&b, (struct qv_bytes){big, sizeof big - 1}, text("v"));
+    assert_int_equal(qv_kv_write(f.kv, &b, NULL), 0);
+    qv_kv_batch_close(&b);
+    fixture_close(&f);
+}
+
+/* ---- against a plain model ---- */
+
+enum { KEYS = 64 };
+
+struct model {
+    int value[KEYS]; /* 0: none */
+};
+
+static size_t key_of(int i, char out[8])
+{
+    return (size_t)snprintf(out, 8, "%c%02d", 'a' + i / 16, i);
+}
+
+static void check_iteration(struct fixture *f, const struct qv_kv_snapshot *snap,
+                            const struct model *m, struct qv_rng *rng)
+{
+    char lower[8];
+    char upper[8];
+    int from = (int)qv_rng_below(rng, KEYS);
+    int to = from + (int)qv_rng_below(rng, (uint64_t)(KEYS - from));
+    struct qv_bytes lo = {(const uint8_t *)lower, key_of(from, lower)};
+    struct qv_bytes hi = {(const uint8_t *)upper, key_of(to, upper)};
+    bool bounded = qv_rng_below(rng, 2) == 0;
+    struct qv_kv_iter *it = NULL;
+    assert_int_equal(qv_kv_iter_open(f->kv, snap, lo, bounded ? hi : (struct qv_bytes){0}, &it), 0);
+    memset(lower, 0, sizeof lower); /* the bounds were copied */
+    memset(upper, 0, sizeof upper);
+    int start = from;
+    if (qv_rng_below(rng, 3) == 0) {
+        char seek[8];
+        int at = (int)qv_rng_below(rng, KEYS);
+        qv_kv_iter_seek(it, (struct qv_bytes){(const uint8_t *)seek, key_of(at, seek)});
+        start = at > from ? at : from;
+    }
+    struct qv_bytes key;
+    struct qv_bytes value;
+    for (int i = start; i < (bounded ? to : KEYS); i++) {
+        char want[8];
+        char text_value[16];
+        if (m->value[i] == 0)
+            continue;
+        assert_int_equal(qv_kv_iter_next(it, &key, &value, NULL), 0);
+        assert_int_equal(key.n, key_of(i, want));
+        assert_memory_equal(key.p, want, key.n);
+        assert_int_equal(value.n, snprintf(text_value, sizeof text_value, "%d", m->value[i]));
+        assert_memory_equal(value.p, text_value, value.n);
+    }
+    assert_int_equal(qv_kv_iter_next(it, &key, &value, NULL), QV_EEOF);
+    assert_int_equal(qv_kv_iter_next(it, &key, &value, NULL), QV_EEOF);
+    qv_kv_iter_close(it);
+}
+
+static void random_batch(struct fixture *f, struct model *m, struct qv_rng *rng, int *next)
+{
+    struct qv_kv_batch b;
+    qv_kv_batch_init(&b);
+    size_t n = (size_t)qv_rng_below(rng, 12);
+    for (size_t i = 0; i < n; i++) {
+        char key[8];
+        char other[8];
+        char value[16];
+        int k = (int)qv_rng_below(rng, KEYS);
+        int to = k + (int)qv_rng_below(rng, (uint64_t)(KEYS - k));
+        struct qv_bytes kb = {(const uint8_t *)key, key_of(k, key)};
+        switch (qv_rng_below(rng, 6)) {
+        case 0:
+            qv_kv_batch_delete(&b, kb);
+            m->value[k] = 0;
+            break;
+        case 1:
+            if (qv_rng_below(rng, 4) == 0) {
+                qv_kv_batch_delete_range(
+                    &b, kb, (struct qv_bytes){(const uint8_t *)other, key_of(to, other)});
+                memset(&m->value[k], 0, (size_t)(to - k) * sizeof m->value[0]);
+            }
+            break;
+        default:
+            m->value[k] = (*next)++;
+            qv_kv_batch_put(
+                &b, kb,
+                (struct qv_bytes){(const uint8_t *)value,
+                                  (size_t)snprintf(value, sizeof value, "%d", m->value[k])});
+            break;
+        }
+    }
+    assert_int_equal(qv_kv_write(f->kv, &b, NULL), 0);
+    qv_kv_batch_close(&b);
+}
+
+static void check_model(bool real)
+{
+    struct fixture f;
+    fixture_open(&f, real);
+    struct qv_rng rng;
+    qv_rng_init(&rng, 11);
+    struct model now = {{0}};
+    struct model then = {{0}};
+    struct qv_kv_snapshot *snap = NULL;
+    int next = 1;
+    for (int step = 0; step < 300; step++) {
+        random_batch(&f, &now, &rng, &next);
+        if (qv_rng_below(&rng, 10) == 0)
+            assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+        if (snap == NULL && qv_rng_below(&rng, 10) == 0) {
+            assert_int_equal(qv_kv_snapshot(f.kv, &snap), 0);
+            then = now;
+        }
+        check_iteration(&f, NULL, &now, &rng);
+        if (snap != NULL) {
+            check_iteration(&f, snap, &then, &rng);
+            if (qv_rng_below(&rng, 10) == 0) {
+                qv_kv_snapshot_release(f.kv, snap);
+                snap = NULL;
+            }
+        }
+        if (snap == NULL && qv_rng_below(&rng, 40) == 0) {
+            assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+            reopen(&f);
+        }
+    }
+    if (snap != NULL)
+        qv_kv_snapshot_release(f.kv, snap);
+    char copy[128];
+    snprintf(copy, sizeof copy, "%s/copy", f.root);
+    assert_int_equal(qv_kv_checkpoint(f.kv, copy, NULL), 0);
+    put(&f, "zz", "later");
+    struct qv_kv *main_kv = f.kv;
+    assert_int_equal(qv_kv_open(f.driver, copy, false, &f.kv, NULL), 0);
+    check_iteration(&f, NULL, &now, &rng);
+    assert_true(has(&f, NULL, "zz", NULL));
+    qv_kv_close(f.kv);
+    f.kv = main_kv;
+    assert_int_equal(qv_kv_destroy(f.driver, copy, NULL), 0);
+    fixture_close(&f);
+}
+
+/* ---- flipped bits ---- */
+
+struct flip_list {
+    char name[32][64];
+    size_t n;
+};
+
+static bool flip_name(void *arg, const char *name, bool is_dir)
+{
+    struct flip_list *l = arg;
+    /* LOG is RocksDB's diary, LOCK is empty, IDENTITY and OPTIONS hold no data of ours. */
+    bool data = strstr(name, ".sst") != NULL || strstr(name, ".kv") != NULL ||
+                strncmp(name, "MANIFEST", 8) == 0 || strcmp(name, "CURRENT") == 0;
+    if (!is_dir && data && l->n < 32)
+        snprintf(l->name[l->n++], 64, "%s", name);
+    return true;
+}
+
+static void flip(struct fixture *f, const char *path, uint64_t offset, unsigned bit)
+{
+    struct qv_file *file = NULL;
+    uint8_t byte;
+    if (!f->real) {
+        assert_int_equal(qv_sim_disk_flip(f->disk, path, offset, bit), 0);
+        return;
+    }
+    assert_int_equal(qv_disk_open(f->disk, path, QV_OPEN_WRITE, &file, NULL), 0);
+    assert_int_equal(qv_file_pread_full(file, offset, &byte, 1, NULL), 0);
+    byte ^= (uint8_t)(1u << bit);
+    assert_int_equal(qv_file_pwrite_full(file, offset, &byte, 1, NULL), 0);
+    qv_file_close(file);
+}
+
+/* Everything reads as it was, or an error says that it doesn't: never other bytes. */
+static bool detected_or_right(struct fixture *f, int rows)
+{
+    struct qv_errmsg msg = {""};
+    struct qv_kv_iter *it = NULL;
+    struct qv_bytes none = {0};
+    struct qv_bytes key;
+    struct qv_bytes value;
+    int err = qv_kv_open(f->driver, f->dir, false, &f->kv, &msg);
+    int seen = 0;
+    if (err != 0) {
+        assert_true(err == QV_ECORRUPT || err == QV_EIO);
+        assert_true(strlen(msg.text) > 0);
+        return true;
+    }
+    assert_int_equal(qv_kv_iter_open(f->kv, NULL, none, none, &it), 0);
+    while ((err = qv_kv_iter_next(it, &key, &value, &msg)) == 0) {
+        char want_key[16];
+        char want[64];
+        assert_int_equal(key.n, snprintf(want_key, sizeof want_key, "key%05d", seen));
+        assert_memory_equal(key.p, want_key, key.n);
+        assert_int_equal(value.n, snprintf(want, sizeof want, "value %d %d", seen, seen * 7919));
+        assert_memory_equal(value.p, want, value.n);
+        seen++;
+    }
+    qv_kv_iter_close(it);
+    bool right = err == QV_EEOF && seen == rows;
+    bool detected = err == QV_ECORRUPT && strstr(msg.text, f->dir) != NULL;
+    int again = qv_kv_verify(f->kv, &msg);
+    qv_kv_close(f->kv);
+    f->kv = NULL;
+    return (right && (again == 0 || again == QV_ECORRUPT)) || (detected && again == QV_ECORRUPT);
+}
+
+static void check_flips(bool real)
+{
+    struct fixture f;
+    fixture_open(&f, real);
+    enum { ROWS = 2000 };
+    int flips = real ? 100 : 300;
+    struct qv_kv_batch b;
+    qv_kv_batch_init(&b);
+    for (int i = 0; i < ROWS; i++) {
+        char key[16];
+        char value[64];
+        snprintf(key, sizeof key, "key%05d", i);
+        snprintf(value, sizeof value, "value %d %d", i, i * 7919);
+        qv_kv_batch_put(&b, text(key), text(value));
+    }
+    assert_int_equal(qv_kv_write(f.kv, &b, NULL), 0);
+    qv_kv_batch_close(&b);
+    assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+    qv_kv_close(f.kv);
+    f.kv = NULL;
+    struct flip_list files = {.n = 0};
+    assert_int_equal(qv_disk_list(f.disk, f.dir, flip_name, &files, NULL), 0);
+    assert_true(files.n >= 1);
+    struct qv_rng rng;
+    qv_rng_init(&rng, 5);
+    unsigned long corrupt = qv_corrupt_count();
+    for (int i = 0; i < flips; i++) {
+        char path[256];
+        struct qv_disk *d = f.disk;
+        struct qv_file *file = NULL;
+        uint64_t size = 0;
+        snprintf(path, sizeof path, "%s/%s", f.dir, files.name[(size_t)i % files.n]);
+        assert_int_equal(qv_disk_open(d, path, QV_OPEN_READ, &file, NULL), 0);
+        assert_int_equal(qv_file_size(file, &size, NULL), 0);
+        qv_file_close(file);
+        uint64_t offset = qv_rng_below(&rng, size);
+        unsigned bit = (unsigned)qv_rng_below(&rng, 8);
+        flip(&f, path, offset, bit);
+        if (!detected_or_right(&f, ROWS))
+            fail_msg("%s, offset %llu, bit %u", path, (unsigned long long)offset, bit);
+        struct qv_file *again =
+            NULL; /* a store that opened may have replaced MANIFEST and CURRENT */
+        int err = qv_disk_open(d, path, QV_OPEN_READ, &again, NULL);
+        qv_file_close(again);
+        if (err == 0)
+            flip(&f, path, offset, bit);
+        files.n = 0;
+        assert_int_equal(qv_disk_list(f.disk, f.dir, flip_name, &files, NULL), 0);
+    }
+    assert_true(qv_corrupt_count() > corrupt);
+    reopen(&f);
+    fixture_close(&f);
+}
+
+static void test_sim_loses_what_was_not_flushed(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct fixture f;
+        fixture_open(&f, false);
+        struct qv_rng rng;
+        qv_rng_init(&rng, seed);
+        struct model durable = {{0}};
+        struct model now = {{0}};
+        int next = 1;
+        for (int i = 0; i < 6; i++) {
+            random_batch(&f, &now, &rng, &next);
+            if (qv_rng_below(&rng, 3) == 0) {
+                assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+                durable = now;
+            }
+        }
+        bool cut = qv_rng_below(&rng, 2) == 0;
+        if (cut)
+            qv_sim_disk_die_after(f.disk, 1 + qv_rng_below(&rng, 6));
+        bool flushed = cut && qv_kv_flush(f.kv, NULL) == 0;
+        if (flushed)
+            durable = now;
+        qv_kv_close(f.kv);
+        f.kv = NULL;
+        qv_sim_disk_crash(f.disk);
+        reopen(&f);
+        struct qv_rng same = rng;
+        bool is_now = false;
+        if (cut && !flushed) { /* it may be there, whole */
+            char key[8];
+            is_now = true;
+            for (int k = 0; k < KEYS; k++) {
+                char value[16];
+                snprintf(value, sizeof value, "%d", now.value[k]);
+                key_of(k, key);
+                is_now = is_now && has(&f, NULL, key, now.value[k] != 0 ? value : NULL);
+            }
+        }
+        for (int i = 0; i < 10; i++)
+            check_iteration(&f, NULL, is_now ? &now : &durable, &same);
+        fixture_close(&f);
+    }
+}
+
+#define BOTH(check)                                                                                \
+    static void check##_rocks(void **state)                                                        \
+    {                                                                                              \
+        (void)state;                                                                               \
+        check(true);                                                                               \
+    }                                                                                              \
+    static void check##_sim(void **state)                                                          \
+    {                                                                                              \
+        (void)state;                                                                               \
+        check(false);                                                                              \
+    }
+BOTH(check_basics)
+BOTH(check_batch_limits)
+BOTH(check_model)
+BOTH(check_flips)
+
+int main(void)
+{
+    if (getenv("QV_VERBOSE") == NULL && freopen("/dev/null", "w", stderr) == NULL)
+        return 1; /* the flipped bits are ours: what is said of them is noise */
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(check_basics_rocks),
+        cmocka_unit_test(check_basics_sim),
+        cmocka_unit_test(check_batch_limits_rocks),
+        cmocka_unit_test(check_batch_limits_sim),
+        cmocka_unit_test(check_model_rocks),
+        cmocka_unit_test(check_model_sim),
+        cmocka_unit_test(check_flips_rocks),
+        cmocka_unit_test(check_flips_sim),
+        cmocka_unit_test(test_sim_loses_what_was_not_flushed),
+    };
+    return RUN_SUITE(tests);
+}
