@@ -6,7 +6,7 @@
 #include "io/disk_posix.h"
 #include "io/uv_env.h"
 #include "net/server.h"
-#include "server/api.h"
+#include "server/edge.h"
 #include "simd/kernels.h"
 #include "storage/kv_rocks.h"
 
@@ -33,7 +33,7 @@ struct serve {
     struct qv_kv_driver *kv;
     struct qv_uv_env *env;
     struct qv_node *node;
-    struct qv_api *api;
+    struct qv_edge *edge;
     struct qv_net_server *net;
     int lock_fd;
     int err;
@@ -208,13 +208,13 @@ static int start_node(struct serve *x)
 static int start_net(struct serve *x)
 {
     struct qv_net_server_config config;
-    struct qv_api_config api = {.node = x->node,
-                                .api_key = x->settings.api_key,
-                                .read_only_api_key = x->settings.read_only_api_key,
-                                .version = QV_VERSION,
-                                .api_version = QV_API_VERSION,
-                                .commit = QV_COMMIT};
-    x->api = qv_api_create(&api);
+    struct qv_edge_config edge = {.node = x->node,
+                                  .api_key = x->settings.api_key,
+                                  .read_only_api_key = x->settings.read_only_api_key,
+                                  .version = QV_VERSION,
+                                  .api_version = QV_API_VERSION,
+                                  .commit = QV_COMMIT};
+    x->edge = qv_edge_create(&edge);
     qv_net_server_config_init(&config);
     config.host = x->settings.host;
     config.ports[0] = (uint16_t)x->settings.http_port;
@@ -225,12 +225,12 @@ static int start_net(struct serve *x)
     config.limits.body_bytes_max = (size_t)x->settings.max_request_size_mb << 20;
     config.limits.arena_bytes_max = (size_t)8 * config.limits.body_bytes_max;
     config.limits.request_timeout_ms = (uint32_t)x->settings.request_timeout_sec * 1000;
-    config.handler = qv_api_handle;
-    config.on_headers = qv_api_headers;
-    config.ctx = x->api;
+    config.handler = qv_edge_handle;
+    config.on_headers = qv_edge_headers;
+    config.ctx = x->edge;
     int err = qv_net_server_create(&config, &x->net, &x->msg);
     if (err == 0)
-        qv_api_set_net(x->api, x->net);
+        qv_edge_set_net(x->edge, x->net);
     return err;
 }
 
@@ -267,7 +267,7 @@ static void stop(struct serve *x)
     }
     if (x->env != NULL)
         qv_uv_env_destroy(&x->env);
-    qv_api_destroy(&x->api);
+    qv_edge_destroy(&x->edge);
     if (x->kv != NULL)
         qv_kv_rocks_destroy(&x->kv);
     if (x->disk != NULL)

@@ -1,7 +1,7 @@
 #include "base/arena.h"
 
-#include "base/qv_assert.h"
 #include "base/mem.h"
+#include "base/qv_assert.h"
 
 #include <stdalign.h>
 #include <string.h>

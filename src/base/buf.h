@@ -71,7 +71,7 @@ struct qv_rd {
 static inline void qv_rd_init(struct qv_rd *r, const void *p, size_t n)
 {
     r->p = (const uint8_t *)p;
-    r->end = r->p + n;
+    r->end = n > 0 ? r->p + n : r->p; /* NULL + 0 is undefined in C */
     r->failed = false;
 }
 static inline size_t qv_rd_left(const struct qv_rd *r)

@@ -13,7 +13,7 @@ static inline size_t qv_dtype_bytes(enum qv_dtype t)
 
 /* Inside, everything is a distance: smaller is closer. QV_METRIC_L2 is the squared euclidean
  * distance, DOT the negated inner product, COSINE 1 - cosine similarity, L1 manhattan. The score a
- * client sees (sqrt, sign) is made from the distance at the edge of the shard (core/score.h). */
+ * client sees (sqrt, sign) is made from the distance at the edge of the shard (core/rank.h). */
 enum qv_metric { QV_METRIC_L2, QV_METRIC_DOT, QV_METRIC_COSINE, QV_METRIC_L1, QV_METRIC_COUNT };
 
 #endif

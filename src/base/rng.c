@@ -1,7 +1,7 @@
 #include "base/rng.h"
 
-#include "base/qv_assert.h"
 #include "base/hash.h"
+#include "base/qv_assert.h"
 
 #include <math.h>
 

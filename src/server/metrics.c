@@ -2,8 +2,8 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
-#include "server/api.h"
 #include "server/api_status.h"
+#include "server/edge.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -132,15 +132,15 @@ static void write_metric(struct qv_buf *b, const char *name, const char *type, d
     qv_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name, value);
 }
 
-void qv_metrics_write(struct qv_api *api, struct qv_buf *b)
+void qv_metrics_write(struct qv_edge *edge, struct qv_buf *b)
 {
     struct qv_store_stats store;
     struct qv_net_stats net = {0};
-    double up = uptime(qv_api_metrics(api));
-    const struct qv_api_config *settings = qv_api_settings(api);
-    qv_node_stats(qv_api_node(api), &store);
-    if (qv_api_net(api) != NULL)
-        qv_net_server_stats(qv_api_net(api), &net);
+    double up = uptime(qv_edge_metrics(edge));
+    const struct qv_edge_config *settings = qv_edge_settings(edge);
+    qv_node_stats(qv_edge_node(edge), &store);
+    if (qv_edge_net(edge) != NULL)
+        qv_net_server_stats(qv_edge_net(edge), &net);
     qv_buf_printf(b,
                   "# HELP app_info Information about the node.\n# TYPE app_info gauge\n"
                   "app_info{name=\"quiver\",version=\"%s\"} 1\n",
@@ -148,16 +148,16 @@ void qv_metrics_write(struct qv_api *api, struct qv_buf *b)
 #define METRIC(name, type, value, help) write_metric(b, name, type, (double)(value), help);
 #include "server/metrics.def"
 #undef METRIC
-    write_requests(qv_api_metrics(api), b);
+    write_requests(qv_edge_metrics(edge), b);
 }
 
-void qv_metrics_write_telemetry(struct qv_api *api, struct qv_buf *b)
+void qv_metrics_write_telemetry(struct qv_edge *edge, struct qv_buf *b)
 {
     struct qv_store_stats store;
-    const struct qv_api_config *settings = qv_api_settings(api);
-    const struct qv_metrics *m = qv_api_metrics(api);
-    const struct qv_topology *t = qv_node_topology(qv_api_node(api));
-    qv_node_stats(qv_api_node(api), &store);
+    const struct qv_edge_config *settings = qv_edge_settings(edge);
+    const struct qv_metrics *m = qv_edge_metrics(edge);
+    const struct qv_topology *t = qv_node_topology(qv_edge_node(edge));
+    qv_node_stats(qv_edge_node(edge), &store);
     qv_buf_printf(b,
                   "{\"id\":\"quiver\",\"app\":{\"name\":\"quiver\",\"version\":\"%s\","
                   "\"uptime_seconds\":%.0f},\"collections\":{\"number_of_collections\":%u},"

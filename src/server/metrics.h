@@ -14,8 +14,8 @@ void qv_metrics_destroy(struct qv_metrics **m);
 void qv_metrics_op(struct qv_metrics *m, enum qv_op_kind kind, int err, uint64_t ns);
 
 /* Prometheus text format, version 0.0.4. */
-void qv_metrics_write(struct qv_api *api, struct qv_buf *b);
+void qv_metrics_write(struct qv_edge *edge, struct qv_buf *b);
 /* The result object of GET /telemetry. */
-void qv_metrics_write_telemetry(struct qv_api *api, struct qv_buf *b);
+void qv_metrics_write_telemetry(struct qv_edge *edge, struct qv_buf *b);
 
 #endif

@@ -14,7 +14,7 @@
 #include "net/server.h"
 #include "server/node.h"
 
-struct qv_api;
+struct qv_edge;
 
 enum qv_op_kind {
     QV_OP_SERVICE, /* GET /, HealthCheck */
@@ -42,7 +42,7 @@ enum qv_op_kind {
 };
 
 struct qv_op {
-    struct qv_api *api;
+    struct qv_edge *edge;
     struct qv_call *call;
     enum qv_op_kind kind;
     bool grpc;

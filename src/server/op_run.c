@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
-#include "server/api.h"
+#include "server/edge.h"
 #include "server/metrics.h"
 
 #include <string.h>
@@ -22,7 +22,7 @@ double qv_op_seconds(const struct qv_op *op)
 
 void qv_op_answer(struct qv_op *op, int err)
 {
-    qv_metrics_op(qv_api_metrics(op->api), op->kind, err, now_ns() - op->start_ns);
+    qv_metrics_op(qv_edge_metrics(op->edge), op->kind, err, now_ns() - op->start_ns);
     if (op->shard != NULL)
         qv_shard_unref(op->shard);
     op->shard = NULL;
@@ -84,7 +84,7 @@ static int run_read(struct qv_op *op, unsigned worker)
     case QV_OP_COLLECTION_LIST:
         return run_list(op);
     case QV_OP_COLLECTION_GET:
-        return qv_node_collection_info(qv_api_node(op->api), op->topology, op->collection, worker,
+        return qv_node_collection_info(qv_edge_node(op->edge), op->topology, op->collection, worker,
                                        arena, &op->out.info, &op->msg);
     case QV_OP_COLLECTION_EXISTS:
         op->out.done = qv_topology_find(op->topology, op->collection) != NULL;
@@ -114,7 +114,7 @@ static int run_read(struct qv_op *op, unsigned worker)
 static void collection_task(struct qv_task *task)
 {
     struct qv_op *op = task->arg;
-    struct qv_node *n = qv_api_node(op->api);
+    struct qv_node *n = qv_edge_node(op->edge);
     struct qv_str field = op->req.index.field;
     int err = 0;
     switch (op->kind) {
@@ -181,7 +181,7 @@ static bool needs_shard(enum qv_op_kind kind)
 static void op_job(struct qv_job *job, unsigned worker)
 {
     struct qv_op *op = job->arg;
-    struct qv_node *n = qv_api_node(op->api);
+    struct qv_node *n = qv_edge_node(op->edge);
     if (qv_call_cancelled(op->call)) { /* its deadline passed in the queue: not begun */
         qv_op_answer(op, qv_fail(&op->msg, QV_ETIMEOUT, "the request waited too long"));
         return;
@@ -215,7 +215,7 @@ void qv_op_start(struct qv_op *op)
 {
     op->start_ns = op->call->received_ns;
     op->job = (struct qv_job){.run = op_job, .arg = op};
-    int err = qv_env_submit(qv_node_env(qv_api_node(op->api)), QV_JOB_INTERACTIVE, &op->job);
+    int err = qv_env_submit(qv_node_env(qv_edge_node(op->edge)), QV_JOB_INTERACTIVE, &op->job);
     if (err != 0)
         qv_op_answer(op, qv_fail(&op->msg, QV_EBUSY, "too many requests are waiting"));
 }

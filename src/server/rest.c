@@ -3,8 +3,8 @@
 #include "server/rest.h"
 
 #include "base/qv_assert.h"
-#include "server/api.h"
 #include "server/api_status.h"
+#include "server/edge.h"
 #include "server/metrics.h"
 #include "wire/json_answer.h"
 #include "wire/json_request.h"
@@ -216,7 +216,7 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
         break;
     case QV_OP_TELEMETRY:
-        qv_metrics_write_telemetry(op->api, b);
+        qv_metrics_write_telemetry(op->edge, b);
         break;
     default:
         QV_UNREACHABLE();
@@ -226,7 +226,7 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
 void qv_op_answer_rest(struct qv_op *op, int err)
 {
     struct qv_call *call = op->call;
-    const struct qv_api_config *settings = qv_api_settings(op->api);
+    const struct qv_edge_config *settings = qv_edge_settings(op->edge);
     struct qv_buf *b = qv_call_out(call);
     if (err != 0) {
         reply_error(call, err, &op->msg, qv_op_seconds(op));
@@ -236,7 +236,7 @@ void qv_op_answer_rest(struct qv_op *op, int err)
     if (op->kind == QV_OP_SERVICE) {
         qv_json_write_service(b, settings->api_version, settings->commit, settings->version);
     } else if (op->kind == QV_OP_METRICS) {
-        qv_metrics_write(op->api, b);
+        qv_metrics_write(op->edge, b);
         qv_call_reply(call, 200, "text/plain; version=0.0.4", NULL, 0, b);
         return;
     } else {
@@ -388,7 +388,7 @@ static void answer_unrouted(struct qv_call *call, bool other_method)
     }
 }
 
-void qv_rest_handle(struct qv_api *api, struct qv_call *call)
+void qv_rest_handle(struct qv_edge *edge, struct qv_call *call)
 {
     struct qv_str captured[3] = {{"", 0}, {"", 0}, {"", 0}};
     struct qv_errmsg msg = {""};
@@ -408,7 +408,7 @@ void qv_rest_handle(struct qv_api *api, struct qv_call *call)
         reply_error(call, err, &msg, 0);
         return;
     }
-    op->api = api;
+    op->edge = edge;
     op->call = call;
     op->kind = r->kind;
     op->write_type = r->write;

@@ -5,7 +5,7 @@
 #include "server/op.h"
 
 /* Routes and starts, or answers at once. Loop thread. */
-void qv_rest_handle(struct qv_api *api, struct qv_call *call);
+void qv_rest_handle(struct qv_edge *edge, struct qv_call *call);
 /* May a read-only key make this call? */
 bool qv_rest_reads(const struct qv_call *call);
 /* Answers with an error before the body is read (401, 403). */

@@ -3,8 +3,8 @@
 
 #include "base/qv_assert.h"
 #include "net/grpc.h"
-#include "server/api.h"
 #include "server/api_status.h"
+#include "server/edge.h"
 #include "wire/pb_answer.h"
 #include "wire/pb_request.h"
 
@@ -63,7 +63,7 @@ static int health(struct qv_op *op, struct qv_buf *b)
 
 static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
 {
-    const struct qv_api_config *settings = qv_api_settings(op->api);
+    const struct qv_edge_config *settings = qv_edge_settings(op->edge);
     switch (op->kind) {
     case QV_OP_SERVICE:
         qv_pb_answer_health(b, "qdrant - vector search engine", settings->api_version,
@@ -184,7 +184,7 @@ bool qv_rpc_reads(const struct qv_call *call)
            methods[method].reads;
 }
 
-void qv_rpc_handle(struct qv_api *api, struct qv_call *call)
+void qv_rpc_handle(struct qv_edge *edge, struct qv_call *call)
 {
     struct qv_errmsg msg = {""};
     enum qv_pb_call method;
@@ -198,7 +198,7 @@ void qv_rpc_handle(struct qv_api *api, struct qv_call *call)
         reply_error(call, err, &msg);
         return;
     }
-    op->api = api;
+    op->edge = edge;
     op->call = call;
     op->grpc = true;
     op->kind = methods[method].kind;

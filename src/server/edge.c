@@ -1,4 +1,4 @@
-#include "server/api.h"
+#include "server/edge.h"
 
 #include "base/mem.h"
 #include "server/metrics.h"
@@ -7,61 +7,61 @@
 
 #include <string.h>
 
-struct qv_api {
-    struct qv_api_config config;
+struct qv_edge {
+    struct qv_edge_config config;
     char *api_key;
     char *read_only_api_key;
     const struct qv_net_server *net;
     struct qv_metrics *metrics;
 };
 
-struct qv_api *qv_api_create(const struct qv_api_config *config)
+struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
 {
-    struct qv_api *api = qv_mem_calloc(1, sizeof *api);
-    api->config = *config;
-    api->api_key = qv_mem_strdup(config->api_key != NULL ? config->api_key : "");
-    api->read_only_api_key =
+    struct qv_edge *edge = qv_mem_calloc(1, sizeof *edge);
+    edge->config = *config;
+    edge->api_key = qv_mem_strdup(config->api_key != NULL ? config->api_key : "");
+    edge->read_only_api_key =
         qv_mem_strdup(config->read_only_api_key != NULL ? config->read_only_api_key : "");
-    api->config.api_key = api->api_key;
-    api->config.read_only_api_key = api->read_only_api_key;
-    api->metrics = qv_metrics_create();
-    return api;
+    edge->config.api_key = edge->api_key;
+    edge->config.read_only_api_key = edge->read_only_api_key;
+    edge->metrics = qv_metrics_create();
+    return edge;
 }
 
-void qv_api_destroy(struct qv_api **api)
+void qv_edge_destroy(struct qv_edge **edge)
 {
-    if (*api == NULL)
+    if (*edge == NULL)
         return;
-    qv_metrics_destroy(&(*api)->metrics);
-    qv_mem_free((*api)->api_key);
-    qv_mem_free((*api)->read_only_api_key);
-    qv_mem_free(*api);
-    *api = NULL;
+    qv_metrics_destroy(&(*edge)->metrics);
+    qv_mem_free((*edge)->api_key);
+    qv_mem_free((*edge)->read_only_api_key);
+    qv_mem_free(*edge);
+    *edge = NULL;
 }
 
-void qv_api_set_net(struct qv_api *api, const struct qv_net_server *net)
+void qv_edge_set_net(struct qv_edge *edge, const struct qv_net_server *net)
 {
-    api->net = net;
+    edge->net = net;
 }
 
-struct qv_node *qv_api_node(struct qv_api *api)
+struct qv_node *qv_edge_node(struct qv_edge *edge)
 {
-    return api->config.node;
+    return edge->config.node;
 }
 
-struct qv_metrics *qv_api_metrics(struct qv_api *api)
+struct qv_metrics *qv_edge_metrics(struct qv_edge *edge)
 {
-    return api->metrics;
+    return edge->metrics;
 }
 
-const struct qv_api_config *qv_api_settings(const struct qv_api *api)
+const struct qv_edge_config *qv_edge_settings(const struct qv_edge *edge)
 {
-    return &api->config;
+    return &edge->config;
 }
 
-const struct qv_net_server *qv_api_net(const struct qv_api *api)
+const struct qv_net_server *qv_edge_net(const struct qv_edge *edge)
 {
-    return api->net;
+    return edge->net;
 }
 
 /* ---- keys ---- */
@@ -97,10 +97,10 @@ static bool is_open_path(const struct qv_call *call)
     return call->method == QV_NET_OPTIONS;
 }
 
-static int check_key(const struct qv_api *api, const struct qv_call *call, const char **why)
+static int check_key(const struct qv_edge *edge, const struct qv_call *call, const char **why)
 {
-    bool has_full = api->api_key[0] != '\0';
-    bool has_read = api->read_only_api_key[0] != '\0';
+    bool has_full = edge->api_key[0] != '\0';
+    bool has_read = edge->read_only_api_key[0] != '\0';
     if ((!has_full && !has_read) || (!call->is_grpc && is_open_path(call)))
         return 0;
     const char *key = given_key(call);
@@ -108,9 +108,9 @@ static int check_key(const struct qv_api *api, const struct qv_call *call, const
         *why = "Must provide an API key or an Authorization bearer token";
         return QV_EAUTH;
     }
-    if (has_full && key_equal(key, api->api_key))
+    if (has_full && key_equal(key, edge->api_key))
         return 0;
-    if (has_read && key_equal(key, api->read_only_api_key)) {
+    if (has_read && key_equal(key, edge->read_only_api_key)) {
         bool reads = call->is_grpc ? qv_rpc_reads(call) : qv_rest_reads(call);
         *why = "the read-only API key can't change anything";
         return reads ? 0 : QV_EFORBIDDEN;
@@ -119,11 +119,11 @@ static int check_key(const struct qv_api *api, const struct qv_call *call, const
     return QV_EAUTH;
 }
 
-void qv_api_headers(void *ctx, struct qv_call *call)
+void qv_edge_headers(void *ctx, struct qv_call *call)
 {
-    struct qv_api *api = ctx;
+    struct qv_edge *edge = ctx;
     const char *why = "";
-    int err = check_key(api, call, &why);
+    int err = check_key(edge, call, &why);
     if (err == 0)
         return;
     if (call->is_grpc)
@@ -132,11 +132,11 @@ void qv_api_headers(void *ctx, struct qv_call *call)
         qv_rest_refuse(call, err, why);
 }
 
-void qv_api_handle(void *ctx, struct qv_call *call)
+void qv_edge_handle(void *ctx, struct qv_call *call)
 {
-    struct qv_api *api = ctx;
+    struct qv_edge *edge = ctx;
     if (call->is_grpc)
-        qv_rpc_handle(api, call);
+        qv_rpc_handle(edge, call);
     else
-        qv_rest_handle(api, call);
+        qv_rest_handle(edge, call);
 }

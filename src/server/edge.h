@@ -1,0 +1,34 @@
+/* The API's front: the network server's handler, routing to operations, authentication. */
+#ifndef QV_SERVER_EDGE_H
+#define QV_SERVER_EDGE_H
+
+#include "net/server.h"
+#include "server/node.h"
+
+struct qv_edge;
+struct qv_metrics;
+
+struct qv_edge_config {
+    struct qv_node *node;          /* borrowed */
+    const char *api_key;           /* NULL or "": open; copied */
+    const char *read_only_api_key; /* copied */
+    const char *version;           /* ours; a literal */
+    const char *api_version;       /* of the API we serve; a literal */
+    const char *commit;            /* 40 characters; a literal */
+};
+
+struct qv_edge *qv_edge_create(const struct qv_edge_config *config); /* gives */
+void qv_edge_destroy(struct qv_edge **edge); /* after the network server is gone */
+
+/* For struct qv_net_server_config; ctx is the edge. */
+void qv_edge_handle(void *ctx, struct qv_call *call);
+void qv_edge_headers(void *ctx, struct qv_call *call);
+/* The network server, for its counters in /metrics; may be set after both exist. */
+void qv_edge_set_net(struct qv_edge *edge, const struct qv_net_server *net);
+
+struct qv_node *qv_edge_node(struct qv_edge *edge);
+struct qv_metrics *qv_edge_metrics(struct qv_edge *edge);
+const struct qv_edge_config *qv_edge_settings(const struct qv_edge *edge);
+const struct qv_net_server *qv_edge_net(const struct qv_edge *edge);
+
+#endif
