@@ -1,0 +1,596 @@
+/* quiver bench index: recall@10 against QPS of the graph in this process, no server between.
+ *
+ * Rows are copied out of the input file first (and the file unmapped), so that memory is what an
+ * index holds: rows, links, marks. Cosine is dot over rows of unit length, as a shard does it.
+ * A pass asks every query once, in order; `passes` passes an ef after one that warms up. qps is the
+ * median pass; p50 and p99 are over all calls; p99_min_of_passes is over each query's fastest call,
+ * which is what a deterministic workload costs when nothing else runs.
+ * A hit is a returned row not farther than the true tenth. */
+#include "cli/bench_index.h"
+
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "base/vmem.h"
+#include "cli/vecfile.h"
+#include "index/flat.h"
+#include "index/hnsw.h"
+#include "simd/convert.h"
+#include "simd/kernels.h"
+
+#include <limits.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define EFS_MAX 64
+#define THREADS_MAX 256
+#define PASSES_MAX 1000
+#define K 10u
+
+struct options {
+    const char *base, *query, *gt, *metric, *mode;
+    uint32_t efs[EFS_MAX];
+    uint32_t ef_count;
+    uint32_t threads, passes, queries_max, m, ef_construct;
+    bool json;
+};
+
+struct memory {
+    long long rss, anon, read;
+};
+
+struct bench {
+    const struct options *opt;
+    struct qv_rows rows, queries;
+    struct qv_vmem rows_mem, queries_mem;
+    enum qv_metric metric;
+    enum qv_dtype dtype;
+    uint32_t n, dim, q;
+    float *bounds;  /* distance of each query's true tenth */
+    double *ns;     /* passes * q: time of each call */
+    uint32_t *hits; /* by query */
+    struct qv_hnsw *h;
+    _Atomic uint32_t next; /* row to insert */
+    _Atomic int failed;
+    double build_s;
+    struct memory before;
+};
+
+static double now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* ---- options ---- */
+
+static const char usage[] =
+    "usage: quiver bench index --base FILE --query FILE [options]\n"
+    "\n"
+    "Builds the graph over --base in this process and prints recall@10, QPS and latency for each "
+    "ef.\n"
+    "\n"
+    "  --base FILE, --query FILE  .fbin, .u8bin or IDX of equal type and dimension\n"
+    "  --gt FILE            .ibin, the true neighbours' row numbers, nearest first; without it "
+    "they\n"
+    "                       are computed here\n"
+    "  --metric M           l2 (default), cosine, dot\n"
+    "  --mode MODE          default\n"
+    "  --ef LIST            default 10,20,40,80,160\n"
+    "  --threads N          for build and search (default 1)\n"
+    "  --passes N           over the queries, each ef (default 9)\n"
+    "  --queries N          use the first N only\n"
+    "  --m N, --ef-construct N  of the graph (default 16, 100)\n"
+    "  --json               one JSON object instead of a table\n"
+    "\n"
+    "example: quiver bench index --base fashion.base.fbin --query fashion.query.fbin \\\n"
+    "             --gt fashion.gt.ibin --metric l2 --ef 10,20,50,100 --json\n";
+
+static int bad(const char *name, const char *value, const char *allowed)
+{
+    fprintf(stderr, "quiver bench index: %s is '%s'; allowed: %s\n", name, value, allowed);
+    return 2;
+}
+
+static int parse_number(const char *name, const char *s, uint32_t max, uint32_t *out)
+{
+    char *end;
+    unsigned long v = s[0] >= '0' && s[0] <= '9' ? strtoul(s, &end, 10) : 0;
+    if (v == 0 || v > max || *end != 0) {
+        fprintf(stderr, "quiver bench index: %s is '%s'; allowed: 1 to %u\n", name, s, max);
+        return 2;
+    }
+    *out = (uint32_t)v;
+    return 0;
+}
+
+static int parse_efs(const char *s, struct options *opt)
+{
+    opt->ef_count = 0;
+    for (const char *p = s; *p != 0;) {
+        char *end;
+        unsigned long v = *p >= '0' && *p <= '9' ? strtoul(p, &end, 10) : 0;
+        if (v == 0 || v > QV_HNSW_EF_MAX || (*end != 0 && *end != ',') ||
+            opt->ef_count == EFS_MAX) {
+            fprintf(stderr,
+                    "quiver bench index: --ef is '%s'; allowed: up to %d numbers from 1 to %u, "
+                    "with commas\n",
+                    s, EFS_MAX, QV_HNSW_EF_MAX);
+            return 2;
+        }
+        opt->efs[opt->ef_count++] = (uint32_t)v;
+        p = *end == ',' ? end + 1 : end;
+    }
+    return opt->ef_count > 0 ? 0 : bad("--ef", s, "numbers with commas");
+}
+
+static int set_option(struct options *opt, const char *name, const char *value)
+{
+    struct {
+        const char *name;
+        const char **to;
+    } texts[] = {{"--base", &opt->base},
+                 {"--query", &opt->query},
+                 {"--gt", &opt->gt},
+                 {"--metric", &opt->metric},
+                 {"--mode", &opt->mode}};
+    struct {
+        const char *name;
+        uint32_t *to;
+        uint32_t max;
+    } numbers[] = {{"--threads", &opt->threads, THREADS_MAX},
+                   {"--passes", &opt->passes, PASSES_MAX},
+                   {"--queries", &opt->queries_max, UINT32_MAX},
+                   {"--m", &opt->m, QV_HNSW_M_MAX},
+                   {"--ef-construct", &opt->ef_construct, QV_HNSW_EF_MAX}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (strcmp(name, texts[i].name) == 0) {
+            *texts[i].to = value;
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (strcmp(name, numbers[i].name) == 0)
+            return parse_number(name, value, numbers[i].max, numbers[i].to);
+    if (strcmp(name, "--ef") == 0)
+        return parse_efs(value, opt);
+    fprintf(stderr, "quiver bench index: unknown option '%s'; --help lists what there is\n", name);
+    return 2;
+}
+
+/* 0, an exit code, or -1: --help was printed. */
+static int parse_options(int argc, char **argv, struct options *opt)
+{
+    *opt = (struct options){.metric = "l2",
+                            .mode = "default",
+                            .efs = {10, 20, 40, 80, 160},
+                            .ef_count = 5,
+                            .threads = 1,
+                            .passes = 9,
+                            .queries_max = UINT32_MAX,
+                            .m = 16,
+                            .ef_construct = 100};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(usage, stdout);
+            return -1;
+        }
+        if (strcmp(argv[i], "--json") == 0) {
+            opt->json = true;
+            continue;
+        }
+        if (i + 1 == argc && strncmp(argv[i], "--", 2) == 0)
+            return bad(argv[i], "", "a value behind it");
+        int err = set_option(opt, argv[i], i + 1 < argc ? argv[i + 1] : "");
+        if (err != 0)
+            return err;
+        i++;
+    }
+    if (opt->base == NULL || opt->query == NULL) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (strcmp(opt->mode, "default") != 0)
+        return bad("--mode", opt->mode, "default");
+    return 0;
+}
+
+/* ---- input ---- */
+
+static int fail(const struct qv_errmsg *msg)
+{
+    fprintf(stderr, "quiver bench index: %s\n", msg->text);
+    return 2;
+}
+
+static int choose_metric(struct bench *b, enum qv_vecfile_type type)
+{
+    const char *m = b->opt->metric;
+    if (type == QV_VECFILE_I32)
+        return bad("--base", b->opt->base, "a file of f32 or u8");
+    b->dtype = type == QV_VECFILE_U8 ? QV_DTYPE_U8 : QV_DTYPE_F32;
+    if (strcmp(m, "l2") == 0)
+        b->metric = QV_METRIC_L2;
+    else if (strcmp(m, "dot") == 0)
+        b->metric = QV_METRIC_DOT;
+    else if (strcmp(m, "cosine") == 0)
+        b->metric = b->dtype == QV_DTYPE_F32 ? QV_METRIC_DOT : QV_METRIC_COSINE;
+    else
+        return bad("--metric", m, "l2, cosine, dot");
+    return 0;
+}
+
+/* Copies n rows into memory of our own, of unit length for cosine. */
+static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, struct qv_vmem *mem,
+                     struct qv_rows *out)
+{
+    const size_t row_bytes = b->dim * qv_dtype_bytes(b->dtype);
+    if (qv_vmem_reserve(mem, n * row_bytes, true) != 0 || qv_vmem_grow(mem, n * row_bytes) != 0) {
+        fprintf(stderr, "quiver bench index: no memory for %u rows\n", n);
+        return 1;
+    }
+    memcpy(mem->base, f->data, n * row_bytes);
+    if (strcmp(b->opt->metric, "cosine") == 0 && b->dtype == QV_DTYPE_F32)
+        for (uint32_t i = 0; i < n; i++)
+            qv_simd_normalise_f32((float *)(void *)(mem->base + i * row_bytes), b->dim);
+    *out = (struct qv_rows){.base = mem->base, .stride_bytes = row_bytes};
+    return 0;
+}
+
+static void read_memory(struct memory *m)
+{
+    char line[256];
+    *m = (struct memory){0};
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            m->rss = strtoll(line + 6, NULL, 10) * 1024;
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            m->anon = strtoll(line + 8, NULL, 10) * 1024;
+    }
+    if (f != NULL)
+        (void)fclose(f);
+    f = fopen("/proc/self/io", "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "read_bytes:", 11) == 0)
+            m->read = strtoll(line + 11, NULL, 10);
+    if (f != NULL)
+        (void)fclose(f);
+}
+
+static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfile *query)
+{
+    struct qv_errmsg msg;
+    if (qv_vecfile_open(b->opt->base, base, &msg) != 0)
+        return fail(&msg);
+    if (qv_vecfile_open(b->opt->query, query, &msg) != 0)
+        return fail(&msg);
+    int err = choose_metric(b, base->type);
+    if (err != 0)
+        return err;
+    if (base->type != query->type || base->dim != query->dim) {
+        fprintf(stderr, "quiver bench index: %s and %s differ in type or dimension (%u, %u)\n",
+                b->opt->base, b->opt->query, base->dim, query->dim);
+        return 2;
+    }
+    b->n = base->rows;
+    b->dim = base->dim;
+    b->q = query->rows < b->opt->queries_max ? query->rows : b->opt->queries_max;
+    err = copy_rows(b, query, b->q, &b->queries_mem, &b->queries);
+    if (err != 0)
+        return err;
+    qv_vecfile_close(query);
+    read_memory(&b->before); /* from here on it is the index's */
+    err = copy_rows(b, base, b->n, &b->rows_mem, &b->rows);
+    qv_vecfile_close(base);
+    return err;
+}
+
+/* ---- the truth ---- */
+
+/* b->bounds from a file of true neighbours. */
+static int read_truth(struct bench *b)
+{
+    struct qv_vecfile gt;
+    struct qv_errmsg msg;
+    if (qv_vecfile_open(b->opt->gt, &gt, &msg) != 0)
+        return fail(&msg);
+    qv_dist_f dist = qv_simd_dist(b->metric, b->dtype);
+    int err = 0;
+    if (gt.type != QV_VECFILE_I32 || gt.rows < b->q || gt.dim < K) {
+        fprintf(stderr, "quiver bench index: %s holds %u rows of %u; needed: %u of %u or more\n",
+                b->opt->gt, gt.rows, gt.dim, b->q, K);
+        err = 2;
+    }
+    const uint32_t k = b->n < K ? b->n : K;
+    for (uint32_t i = 0; i < b->q && err == 0; i++) {
+        uint32_t id;
+        memcpy(&id, qv_vecfile_row(&gt, i) + (k - 1) * 4, 4);
+        if (id >= b->n) {
+            fprintf(stderr, "quiver bench index: %s: neighbour %u of query %u; rows: %u\n",
+                    b->opt->gt, id, i, b->n);
+            err = 2;
+            break;
+        }
+        b->bounds[i] = dist(qv_rows_at(&b->queries, i), qv_rows_at(&b->rows, id), b->dim);
+    }
+    qv_vecfile_close(&gt);
+    return err;
+}
+
+#define TRUTH_BATCH 32u
+
+static void *compute_truth_loop(void *arg)
+{
+    struct bench *b = arg;
+    const struct qv_flat flat = {.rows = b->rows,
+                                 .metric = b->metric,
+                                 .dtype = b->dtype,
+                                 .dim = b->dim,
+                                 .begin = 0,
+                                 .end = b->n};
+    uint64_t keys[TRUTH_BATCH][K];
+    const uint32_t k = b->n < K ? b->n : K;
+    for (;;) {
+        uint32_t from = atomic_fetch_add(&b->next, TRUTH_BATCH);
+        if (from >= b->q)
+            return NULL;
+        struct qv_topk tops[TRUTH_BATCH];
+        const void *queries[TRUTH_BATCH];
+        uint32_t n = b->q - from < TRUTH_BATCH ? b->q - from : TRUTH_BATCH;
+        for (uint32_t i = 0; i < n; i++) {
+            tops[i] = (struct qv_topk){.keys = keys[i], .k = k};
+            queries[i] = qv_rows_at(&b->queries, from + i);
+        }
+        qv_flat_scan(&flat, queries, tops, n);
+        for (uint32_t i = 0; i < n; i++) /* the heap's root is the farthest kept */
+            b->bounds[from + i] = qv_topk_key_dist(tops[i].keys[0]);
+    }
+}
+
+/* ---- build and search ---- */
+
+static void run_threads(struct bench *b, void *(*loop)(void *))
+{
+    pthread_t threads[THREADS_MAX];
+    atomic_store(&b->next, 0);
+    for (uint32_t i = 1; i < b->opt->threads; i++) {
+        int err = pthread_create(&threads[i], NULL, loop, b);
+        QV_ASSERT(err == 0);
+    }
+    (void)loop(b);
+    for (uint32_t i = 1; i < b->opt->threads; i++)
+        (void)pthread_join(threads[i], NULL);
+}
+
+static void *build_loop(void *arg)
+{
+    struct bench *b = arg;
+    struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
+    for (;;) {
+        uint32_t row = atomic_fetch_add(&b->next, 1);
+        if (row >= b->n || atomic_load(&b->failed) != 0)
+            break;
+        int err = qv_hnsw_insert(b->h, ctx, row, 0);
+        if (err != 0)
+            atomic_store(&b->failed, err);
+    }
+    qv_hnsw_ctx_destroy(&ctx);
+    return NULL;
+}
+
+static int build(struct bench *b)
+{
+    struct qv_hnsw_params p = qv_hnsw_params_default(b->metric, b->dtype, b->dim);
+    struct qv_errmsg msg;
+    p.m = b->opt->m;
+    p.ef_construct = b->opt->ef_construct;
+    p.max_slots = b->n;
+    if (qv_hnsw_create(&p, &b->rows, &b->h, &msg) != 0)
+        return fail(&msg);
+    double t = now_ns();
+    run_threads(b, build_loop);
+    b->build_s = (now_ns() - t) / 1e9;
+    if (atomic_load(&b->failed) != 0) {
+        fprintf(stderr, "quiver bench index: insert: %s\n", qv_err_text(atomic_load(&b->failed)));
+        return 1;
+    }
+    return 0;
+}
+
+struct pass {
+    struct bench *b;
+    struct qv_hnsw_ctx *ctx;
+    uint32_t from, to, ef;
+    double *ns; /* of this pass, by query */
+};
+
+static void *search_loop(void *arg)
+{
+    struct pass *p = arg;
+    struct bench *b = p->b;
+    for (uint32_t i = p->from; i < p->to; i++) {
+        struct qv_hnsw_hit hits[K];
+        uint32_t n = 0;
+        struct qv_hnsw_query query = {.row = qv_rows_at(&b->queries, i), .k = K, .ef = p->ef};
+        double t = now_ns();
+        int err = qv_hnsw_search(b->h, p->ctx, &query, hits, &n);
+        p->ns[i] = now_ns() - t;
+        QV_ASSERT(err == 0);
+        const float bound = b->bounds[i] + 1e-6F * fabsf(b->bounds[i]); /* kernels differ so much */
+        b->hits[i] = 0;
+        for (uint32_t j = 0; j < n; j++)
+            b->hits[i] += hits[j].dist <= bound ? 1 : 0;
+    }
+    return NULL;
+}
+
+/* All queries once, shared among the threads; seconds. */
+static double run_pass(struct bench *b, struct qv_hnsw_ctx **ctxs, uint32_t ef, double *ns)
+{
+    struct pass parts[THREADS_MAX];
+    pthread_t threads[THREADS_MAX];
+    const uint32_t n = b->opt->threads;
+    for (uint32_t i = 0; i < n; i++)
+        parts[i] = (struct pass){.b = b,
+                                 .ctx = ctxs[i],
+                                 .from = (uint32_t)((uint64_t)b->q * i / n),
+                                 .to = (uint32_t)((uint64_t)b->q * (i + 1) / n),
+                                 .ef = ef,
+                                 .ns = ns};
+    double t = now_ns();
+    for (uint32_t i = 1; i < n; i++) {
+        int err = pthread_create(&threads[i], NULL, search_loop, &parts[i]);
+        QV_ASSERT(err == 0);
+    }
+    (void)search_loop(&parts[0]);
+    for (uint32_t i = 1; i < n; i++)
+        (void)pthread_join(threads[i], NULL);
+    return (now_ns() - t) / 1e9;
+}
+
+/* ---- results ---- */
+
+static int by_double(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(double *v, size_t n, double p)
+{
+    qsort(v, n, sizeof *v, by_double);
+    size_t at = (size_t)(p * (double)n);
+    return v[at < n ? at : n - 1];
+}
+
+struct point {
+    uint32_t ef;
+    double recall, qps, p50_us, p99_us, p99_min_us;
+    struct memory memory;
+};
+
+static void measure(struct bench *b, struct qv_hnsw_ctx **ctxs, uint32_t ef, struct point *out)
+{
+    double seconds[PASSES_MAX];
+    const uint32_t passes = b->opt->passes;
+    struct memory before;
+    read_memory(&before);
+    (void)run_pass(b, ctxs, ef, b->ns); /* warms up */
+    for (uint32_t i = 0; i < passes; i++)
+        seconds[i] = run_pass(b, ctxs, ef, b->ns + (size_t)i * b->q);
+    uint64_t hits = 0;
+    double *fastest = qv_mem_alloc(b->q * sizeof *fastest);
+    for (uint32_t i = 0; i < b->q; i++) {
+        hits += b->hits[i];
+        fastest[i] = b->ns[i];
+        for (uint32_t p = 1; p < passes; p++)
+            if (b->ns[(size_t)p * b->q + i] < fastest[i])
+                fastest[i] = b->ns[(size_t)p * b->q + i];
+    }
+    out->ef = ef;
+    out->recall = (double)hits / ((double)b->q * (b->n < K ? b->n : K));
+    out->qps = b->q / quantile(seconds, passes, 0.5);
+    out->p50_us = quantile(b->ns, (size_t)passes * b->q, 0.5) / 1e3;
+    out->p99_us = quantile(b->ns, (size_t)passes * b->q, 0.99) / 1e3;
+    out->p99_min_us = quantile(fastest, b->q, 0.99) / 1e3;
+    qv_mem_free(fastest);
+    read_memory(&out->memory);
+    out->memory.rss -= b->before.rss;
+    out->memory.anon -= b->before.anon;
+    out->memory.read -= before.read;
+}
+
+static void print_point(const struct bench *b, const struct point *p, bool first)
+{
+    if (!b->opt->json) {
+        if (first)
+            printf("%6s %10s %10s %9s %9s %9s %9s\n", "ef", "recall@10", "qps", "p50_us", "p99_us",
+                   "p99min_us", "MB");
+        printf("%6u %10.4f %10.0f %9.1f %9.1f %9.1f %9.1f\n", p->ef, p->recall, p->qps, p->p50_us,
+               p->p99_us, p->p99_min_us, (double)p->memory.rss / 1e6);
+        return;
+    }
+    printf("%s\n  {\"engine\":\"quiver\",\"mode\":\"%s\",\"ef\":%u,\"recall_at_10\":%.5f,"
+           "\"qps\":%.1f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p99_min_of_passes_us\":%.2f,"
+           "\"memory_bytes\":%lld,\"memory_anon_bytes\":%lld,\"page_cache_bytes\":0,"
+           "\"read_bytes\":%lld}",
+           first ? "" : ",", b->opt->mode, p->ef, p->recall, p->qps, p->p50_us, p->p99_us,
+           p->p99_min_us, p->memory.rss, p->memory.anon, p->memory.read);
+}
+
+static void print_results(struct bench *b)
+{
+    struct qv_hnsw_ctx *ctxs[THREADS_MAX];
+    for (uint32_t i = 0; i < b->opt->threads; i++)
+        ctxs[i] = qv_hnsw_ctx_create();
+    if (b->opt->json)
+        printf("{\"schema\":1,\"isa\":\"%s\",\"n\":%u,\"dim\":%u,\"queries\":%u,\"metric\":\"%s\","
+               "\"threads\":%u,\"points\":[",
+               qv_simd_isa_name(qv_simd_isa()), b->n, b->dim, b->q, b->opt->metric,
+               b->opt->threads);
+    else
+        printf("built %u x %u in %.2f s, %.0f vectors/s (%s, %u threads)\n", b->n, b->dim,
+               b->build_s, b->n / b->build_s, qv_simd_isa_name(qv_simd_isa()), b->opt->threads);
+    for (uint32_t i = 0; i < b->opt->ef_count; i++) {
+        struct point p;
+        measure(b, ctxs, b->opt->efs[i], &p);
+        print_point(b, &p, i == 0);
+        (void)fflush(stdout);
+    }
+    if (b->opt->json)
+        printf("],\n \"build\":{\"seconds\":%.3f,\"vectors_per_s\":%.1f}}\n", b->build_s,
+               b->n / b->build_s);
+    for (uint32_t i = 0; i < b->opt->threads; i++)
+        qv_hnsw_ctx_destroy(&ctxs[i]);
+}
+
+static int run(struct bench *b)
+{
+    b->bounds = qv_mem_try_calloc(b->q, sizeof *b->bounds);
+    b->hits = qv_mem_try_calloc(b->q, sizeof *b->hits);
+    b->ns = qv_mem_try_calloc((size_t)b->q * b->opt->passes, sizeof *b->ns);
+    if (b->bounds == NULL || b->hits == NULL || b->ns == NULL) {
+        fprintf(stderr, "quiver bench index: no memory for %u queries\n", b->q);
+        return 1;
+    }
+    int err = 0;
+    if (b->opt->gt != NULL)
+        err = read_truth(b);
+    else
+        run_threads(b, compute_truth_loop);
+    if (err == 0)
+        err = build(b);
+    if (err == 0)
+        print_results(b);
+    return err;
+}
+
+int qv_cli_bench_index(int argc, char **argv)
+{
+    struct options opt;
+    int err = parse_options(argc, argv, &opt);
+    if (err != 0)
+        return err < 0 ? 0 : err;
+    struct bench b = {.opt = &opt};
+    struct qv_vecfile base = {0};
+    struct qv_vecfile query = {0};
+    err = load_input(&b, &base, &query);
+    if (err == 0)
+        err = run(&b);
+    qv_vecfile_close(&base);
+    qv_vecfile_close(&query);
+    qv_hnsw_destroy(&b.h);
+    qv_vmem_close(&b.rows_mem);
+    qv_vmem_close(&b.queries_mem);
+    qv_mem_free(b.bounds);
+    qv_mem_free(b.hits);
+    qv_mem_free(b.ns);
+    return err;
+}
