@@ -2,7 +2,10 @@
  * net/client.h over the loopback.
  *
  *   net_echo [--http1] [--worker] [--in-flight N] [--connections N] [--request BYTES]
- *            [--reply BYTES] [--seconds S] [--passes N] [--server-cpu N] [--client-cpu N]
+ *            [--work-us N] [--reply BYTES] [--seconds S] [--passes N] [--server-cpu N]
+ * [--client-cpu N]
+ *
+ * --work-us: what a call costs the server beside the transport, in thread CPU.
  *
  * The server's loop (and, with --worker, one worker that answers) is pinned to one cpu, the client
  * to another or the same. CPU of the server = of the process less that of the client's thread. One
@@ -25,7 +28,7 @@
 
 struct options {
     bool http1, worker;
-    unsigned in_flight, connections, passes;
+    unsigned in_flight, connections, passes, work_us;
     size_t request_bytes, reply_bytes;
     double seconds;
     int server_cpu, client_cpu;
@@ -68,6 +71,9 @@ static void pin(int cpu)
 static void answer(struct bench *b, struct qv_call *call)
 {
     struct qv_buf *out = qv_call_out(call);
+    uint64_t until_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) + b->options.work_us * 1000u;
+    while (b->options.work_us > 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) < until_ns)
+        ;
     qv_buf_append(out, b->reply, b->options.reply_bytes);
     if (call->is_grpc)
         qv_call_reply_grpc(call, 0, NULL, out);
@@ -190,6 +196,7 @@ static int parse(int argc, char **argv, struct options *o)
                                           {"connections", required_argument, NULL, 'c'},
                                           {"request", required_argument, NULL, 'q'},
                                           {"reply", required_argument, NULL, 'r'},
+                                          {"work-us", required_argument, NULL, 'u'},
                                           {"seconds", required_argument, NULL, 's'},
                                           {"passes", required_argument, NULL, 'p'},
                                           {"server-cpu", required_argument, NULL, 'S'},
@@ -224,6 +231,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case 'r':
             o->reply_bytes = v;
+            break;
+        case 'u':
+            o->work_us = (unsigned)v;
             break;
         case 's':
             o->seconds = strtod(optarg, NULL);

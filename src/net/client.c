@@ -299,10 +299,8 @@ void qv_client_settle(struct qv_client *client)
     if (client->settling || client->closing)
         return;
     client->settling = true;
-    bool again = true;
-    while (again) {
-        again = false;
-        struct qv_client_conn *conn;
+    struct qv_client_conn *conn;
+    do {
         while (client->waiting.first != NULL && (conn = pick_conn(client)) != NULL) {
             struct qv_client_call *call = client->waiting.first;
             qv_client_list_remove(&client->waiting, call);
@@ -310,8 +308,7 @@ void qv_client_settle(struct qv_client *client)
         }
         for (uint32_t i = 0; i < client->config.connections; i++)
             qv_client_conn_flush(&client->conns[i]);
-        again = client->waiting.first != NULL && pick_conn(client) != NULL;
-    }
+    } while (client->waiting.first != NULL && pick_conn(client) != NULL);
     client->settling = false;
     bool want = client->n_calls > 0;
     if (want && !client->ticking)

@@ -22,7 +22,7 @@ void qv_outq_close(struct qv_outq *q)
 /* A fresh segment at the end; NULL without memory. */
 static struct qv_out_seg *outq_push(struct qv_outq *q)
 {
-    if (q->first + q->n == q->cap && q->first > 0) {
+    if (q->segs != NULL && q->first + q->n == q->cap && q->first > 0) {
         memmove(q->segs, q->segs + q->first, q->n * sizeof *q->segs);
         q->first = 0;
     }
@@ -36,6 +36,7 @@ static struct qv_out_seg *outq_push(struct qv_outq *q)
         q->segs = segs;
         q->cap = cap;
     }
+    QV_ASSERT(q->segs != NULL && q->first + q->n < q->cap);
     struct qv_out_seg *seg = &q->segs[q->first + q->n++];
     memset(seg, 0, sizeof *seg);
     return seg;
