@@ -24,7 +24,7 @@ struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
         qv_mem_strdup(config->read_only_api_key != NULL ? config->read_only_api_key : "");
     edge->config.api_key = edge->api_key;
     edge->config.read_only_api_key = edge->read_only_api_key;
-    edge->metrics = qv_metrics_create();
+    edge->metrics = qv_metrics_create(qv_env_boot_ns(qv_node_env(config->node)));
     return edge;
 }
 

@@ -6,8 +6,6 @@
 #include "server/edge.h"
 
 #include <stdatomic.h>
-#include <time.h>
-#include <unistd.h>
 
 /* Upper bounds of the latency buckets, in us; a last one without bound follows. */
 static const uint64_t bucket_us[] = {50,    100,   250,   500,    1000,   2500,    5000,
@@ -46,15 +44,13 @@ struct op_counters {
 
 struct qv_metrics {
     struct op_counters ops[QV_OP_KIND_COUNT];
-    time_t started;
+    uint64_t started_ns; /* boot clock */
 };
 
-struct qv_metrics *qv_metrics_create(void)
+struct qv_metrics *qv_metrics_create(uint64_t boot_ns)
 {
-    struct timespec now;
     struct qv_metrics *m = qv_mem_calloc(1, sizeof *m);
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    m->started = now.tv_sec;
+    m->started_ns = boot_ns;
     return m;
 }
 
@@ -86,11 +82,10 @@ void qv_metrics_op(struct qv_metrics *m, enum qv_op_kind kind, int err, uint64_t
     add(&c->buckets[bucket], 1);
 }
 
-static double uptime(const struct qv_metrics *m)
+static double uptime(struct qv_edge *edge)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (double)(now.tv_sec - m->started);
+    uint64_t now = qv_env_boot_ns(qv_node_env(qv_edge_node(edge)));
+    return (double)(now - qv_edge_metrics(edge)->started_ns) * 1e-9;
 }
 
 static void write_requests(const struct qv_metrics *m, struct qv_buf *b)
@@ -136,7 +131,7 @@ void qv_metrics_write(struct qv_edge *edge, struct qv_buf *b)
 {
     struct qv_store_stats store;
     struct qv_net_stats net = {0};
-    double up = uptime(qv_edge_metrics(edge));
+    double up = uptime(edge);
     const struct qv_edge_config *settings = qv_edge_settings(edge);
     qv_node_stats(qv_edge_node(edge), &store);
     if (qv_edge_net(edge) != NULL)
@@ -162,7 +157,7 @@ void qv_metrics_write_telemetry(struct qv_edge *edge, struct qv_buf *b)
                   "{\"id\":\"quiver\",\"app\":{\"name\":\"quiver\",\"version\":\"%s\","
                   "\"uptime_seconds\":%.0f},\"collections\":{\"number_of_collections\":%u},"
                   "\"points\":%llu,\"requests\":{\"rest\":{\"responses\":{",
-                  settings->version, uptime(m), t->count, (unsigned long long)store.points);
+                  settings->version, uptime(edge), t->count, (unsigned long long)store.points);
     for (int k = 0; k < QV_OP_KIND_COUNT; k++) {
         const struct op_counters *c = &m->ops[k];
         uint64_t n = get(&c->ok) + get(&c->refused) + get(&c->failed);

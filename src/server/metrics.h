@@ -7,7 +7,7 @@
 
 struct qv_metrics;
 
-struct qv_metrics *qv_metrics_create(void); /* gives */
+struct qv_metrics *qv_metrics_create(uint64_t boot_ns /* now */); /* gives */
 void qv_metrics_destroy(struct qv_metrics **m);
 
 /* An operation was answered. Any thread. */

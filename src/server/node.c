@@ -53,7 +53,7 @@ const struct qv_topology *qv_node_topology(struct qv_node *n)
     return t;
 }
 
-static int missing_collection(struct qv_str name, struct qv_errmsg *msg)
+int qv_node_missing(struct qv_str name, struct qv_errmsg *msg)
 {
     return qv_fail(msg, QV_ENOTFOUND, "Collection `%.*s` doesn't exist!",
                    (int)(name.n < 300 ? name.n : 300), name.p);
@@ -72,7 +72,7 @@ int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard *
         }
     }
     pthread_mutex_unlock(&n->lock);
-    return *out != NULL ? 0 : missing_collection(collection, msg);
+    return *out != NULL ? 0 : qv_node_missing(collection, msg);
 }
 
 /* ---- records ---- */
@@ -482,7 +482,7 @@ int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_s
     struct qv_arena arena;
     bool changed = false;
     if (c == NULL)
-        return missing_collection(name, msg);
+        return qv_node_missing(name, msg);
     qv_arena_init(&arena, RECORD_ARENA_BYTES);
     int err = changed_indexes(c->config, field, index, &arena, &config, &changed);
     if (err == 0 && changed) {
@@ -537,16 +537,13 @@ static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *ar
     return 0;
 }
 
-int qv_node_collection_info(struct qv_node *n, const struct qv_topology *t, struct qv_str name,
-                            unsigned reader, struct qv_arena *arena, struct qv_collection_info *out,
+int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c, unsigned reader,
+                            struct qv_arena *arena, struct qv_collection_info *out,
                             struct qv_errmsg *msg)
 {
-    const struct qv_collection *c = qv_topology_find(t, name);
     struct qv_shard_info info;
     struct qv_shard *s;
-    if (c == NULL)
-        return missing_collection(name, msg);
-    int err = qv_node_shard(n, name, &s, msg);
+    int err = qv_node_shard(n, c->name, &s, msg);
     if (err != 0)
         return err;
     qv_shard_info(s, &info);

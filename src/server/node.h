@@ -58,10 +58,12 @@ QV_MUST_USE int qv_node_set_payload_index(struct qv_node *n, struct qv_str name,
 
 /* ---- telling; any thread ---- */
 
-/* Lives in the arena; borrows the collection of t. On a compute worker. */
-QV_MUST_USE int qv_node_collection_info(struct qv_node *n, const struct qv_topology *t,
-                                        struct qv_str name, unsigned reader, struct qv_arena *arena,
+/* Lives in the arena and borrows c. On a compute worker. */
+QV_MUST_USE int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c,
+                                        unsigned reader, struct qv_arena *arena,
                                         struct qv_collection_info *out, struct qv_errmsg *msg);
+/* Fills msg with the API's text for a collection that is not there; QV_ENOTFOUND. */
+int qv_node_missing(struct qv_str name, struct qv_errmsg *msg);
 
 /* A snapshot that the owner takes every 100 ms. */
 void qv_node_stats(struct qv_node *n, struct qv_store_stats *out);

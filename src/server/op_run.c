@@ -6,23 +6,21 @@
 #include "server/metrics.h"
 
 #include <string.h>
-#include <time.h>
 
-static uint64_t now_ns(void)
+/* The clock of call->received_ns. */
+static uint64_t now_ns(const struct qv_op *op)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * QV_NS_PER_S + (uint64_t)t.tv_nsec;
+    return qv_env_mono_ns(qv_node_env(qv_edge_node(op->edge)));
 }
 
 double qv_op_seconds(const struct qv_op *op)
 {
-    return (double)(now_ns() - op->start_ns) * 1e-9;
+    return (double)(now_ns(op) - op->start_ns) * 1e-9;
 }
 
 void qv_op_answer(struct qv_op *op, int err)
 {
-    qv_metrics_op(qv_edge_metrics(op->edge), op->kind, err, now_ns() - op->start_ns);
+    qv_metrics_op(qv_edge_metrics(op->edge), op->kind, err, now_ns(op) - op->start_ns);
     if (op->shard != NULL)
         qv_shard_unref(op->shard);
     op->shard = NULL;
@@ -77,6 +75,15 @@ static int run_list(struct qv_op *op)
     return 0;
 }
 
+static int run_collection_info(struct qv_op *op, unsigned worker)
+{
+    const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
+    if (c == NULL)
+        return qv_node_missing(op->collection, &op->msg);
+    return qv_node_collection_info(qv_edge_node(op->edge), c, worker, &op->call->arena,
+                                   &op->out.info, &op->msg);
+}
+
 static int run_read(struct qv_op *op, unsigned worker)
 {
     struct qv_arena *arena = &op->call->arena;
@@ -84,8 +91,7 @@ static int run_read(struct qv_op *op, unsigned worker)
     case QV_OP_COLLECTION_LIST:
         return run_list(op);
     case QV_OP_COLLECTION_GET:
-        return qv_node_collection_info(qv_edge_node(op->edge), op->topology, op->collection, worker,
-                                       arena, &op->out.info, &op->msg);
+        return run_collection_info(op, worker);
     case QV_OP_COLLECTION_EXISTS:
         op->out.done = qv_topology_find(op->topology, op->collection) != NULL;
         return 0;
