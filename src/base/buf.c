@@ -67,7 +67,7 @@ void qv_buf_printf(struct qv_buf *b, const char *fmt, ...)
     } else {
         uint8_t *to = qv_buf_reserve(b, (size_t)n + 1);
         if (to != NULL) {
-            vsnprintf((char *)to, (size_t)n + 1, fmt, again);
+            (void)vsnprintf((char *)to, (size_t)n + 1, fmt, again);
             b->len += (size_t)n;
         }
     }

@@ -9,8 +9,8 @@ static atomic_ulong corrupt_count; /* a counter for metrics; nothing reads it to
 
 _Noreturn void qv_assert_fail(const char *expr, const char *file, int line, const char *func)
 {
-    fprintf(stderr, "quiver: assertion failed: %s (%s:%d, %s)\n", expr, file, line, func);
-    fflush(stderr);
+    (void)fprintf(stderr, "quiver: assertion failed: %s (%s:%d, %s)\n", expr, file, line, func);
+    (void)fflush(stderr);
     abort();
 }
 
@@ -19,7 +19,7 @@ int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const c
     struct qv_errmsg detail;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(detail.text, sizeof detail.text, fmt, ap);
+    (void)vsnprintf(detail.text, sizeof detail.text, fmt, ap);
     va_end(ap);
     atomic_fetch_add_explicit(&corrupt_count, 1, memory_order_relaxed);
     return qv_fail(msg, QV_ECORRUPT, "%s [%s:%d]", detail.text, file, line);
