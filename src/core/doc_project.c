@@ -5,9 +5,13 @@
 #include "base/qv_assert.h"
 
 /* Paths that are still of interest here, each at its next step. */
+struct route {
+    const struct qv_path_step *next;
+    const struct qv_path_step *end;
+};
+
 struct wanted {
-    const struct qv_path_step **next;
-    const struct qv_path_step **end;
+    struct route *routes;
     uint32_t count;
 };
 
@@ -16,15 +20,13 @@ static bool project(struct qv_doc d, const struct wanted *w, unsigned depth, str
 static int wanted_init(struct wanted *w, uint32_t room)
 {
     w->count = 0;
-    w->next = qv_mem_try_calloc(room, sizeof *w->next);
-    w->end = qv_mem_try_calloc(room, sizeof *w->end);
-    return w->next == NULL || w->end == NULL ? QV_ENOMEM : 0;
+    w->routes = qv_mem_try_calloc(room, sizeof *w->routes);
+    return w->routes == NULL ? QV_ENOMEM : 0;
 }
 
 static void wanted_close(struct wanted *w)
 {
-    qv_mem_free(w->next);
-    qv_mem_free(w->end);
+    qv_mem_free(w->routes);
 }
 
 /* Those of w whose next step leads to this child; *whole when one of them ends with it. */
@@ -34,17 +36,16 @@ static void follow(const struct wanted *w, const struct qv_str *key, uint32_t in
     child->count = 0;
     *whole = false;
     for (uint32_t i = 0; i < w->count; i++) {
-        const struct qv_path_step *step = w->next[i];
+        const struct qv_path_step *step = w->routes[i].next;
+        const struct qv_path_step *end = w->routes[i].end;
         bool leads = key != NULL ? step->kind == QV_STEP_KEY && qv_str_equal(step->key, *key)
                                  : step->kind == QV_STEP_ALL ||
                                        (step->kind == QV_STEP_INDEX && step->index == index);
         if (!leads)
             continue;
-        if (step + 1 == w->end[i] || (step + 2 == w->end[i] && step[1].kind == QV_STEP_ALL))
+        if (step + 1 == end || (step + 2 == end && step[1].kind == QV_STEP_ALL))
             *whole = true;
-        child->next[child->count] = step + 1;
-        child->end[child->count] = w->end[i];
-        child->count++;
+        child->routes[child->count++] = (struct route){step + 1, end};
     }
 }
 
@@ -106,8 +107,7 @@ int qv_path_project(struct qv_doc root, const struct qv_path *paths, uint32_t co
     struct wanted w;
     int err = wanted_init(&w, count);
     for (uint32_t i = 0; i < count && err == 0; i++) {
-        w.next[i] = paths[i].steps;
-        w.end[i] = paths[i].steps + paths[i].count;
+        w.routes[i] = (struct route){paths[i].steps, paths[i].steps + paths[i].count};
     }
     w.count = count;
     if (err == 0 && !project(root, &w, 0, out))

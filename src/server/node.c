@@ -151,7 +151,7 @@ struct loading {
 static int load_entry(void *arg, const char *key, struct qv_bytes value)
 {
     struct loading *l = arg;
-    const struct qv_collection *c;
+    const struct qv_collection *c = NULL;
     struct qv_node *n = l->n;
     if (strcmp(key, "writer") == 0 && value.n == 4)
         memcpy(&n->writer, value.p, 4);
