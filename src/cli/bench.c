@@ -1,0 +1,40 @@
+/* `quiver bench NAME ...`: the table of what can be measured. */
+#include "cli/bench_index.h"
+#include "cli/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct bench {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} benches[] = {
+    {"index", qv_cli_bench_index, "recall against QPS of the index, in this process"},
+};
+
+#define BENCH_COUNT (sizeof benches / sizeof benches[0])
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "usage: quiver bench NAME [options]\n\n");
+    for (size_t i = 0; i < BENCH_COUNT; i++)
+        fprintf(out, "  %-8s  %s\n", benches[i].name, benches[i].what);
+    fprintf(out, "\n`quiver bench NAME --help` tells more, with examples.\n");
+}
+
+int qv_cli_bench(int argc, char **argv)
+{
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_help(stdout);
+        return 0;
+    }
+    for (size_t i = 0; argc >= 2 && i < BENCH_COUNT; i++) {
+        if (strcmp(argv[1], benches[i].name) == 0)
+            return benches[i].run(argc - 1, argv + 1);
+    }
+    if (argc >= 2)
+        fprintf(stderr, "quiver bench: unknown benchmark '%s'\n", argv[1]);
+    print_help(stderr);
+    return 2;
+}

@@ -1,0 +1,229 @@
+/* quiver check: verifies every file of a stopped node. Work is done by qv_node_check; here are the
+ * directory's lock, progress and the words. Findings go to stdout, one a line or one a JSON object;
+ * progress and errors to stderr. */
+#include "base/buf.h"
+#include "cli/commands.h"
+#include "io/disk_posix.h"
+#include "io/uv_env.h"
+#include "server/node.h"
+#include "storage/kv_rocks.h"
+#include "wire/json_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct check {
+    const char *dir;
+    bool json;
+    bool started; /* a finding was printed: JSON needs a comma before the next */
+    int lock_fd;
+    struct qv_disk *disk;
+    struct qv_kv_driver *kv;
+    struct qv_uv_env *env;
+    struct qv_store_check_summary summary;
+    int err;
+    struct qv_errmsg msg;
+};
+
+static void print_help(FILE *out)
+{
+    fputs(
+        "usage: quiver check DIR [--json]\n"
+        "\n"
+        "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. Reads\n"
+        "only. DIR is its storage path (serve --storage-path).\n"
+        "\n"
+        "  --json   {\"findings\": [{\"shard\", \"file\", \"what\", \"what_to_do\"}], \"shards\", "
+        "\"points\", ...}\n"
+        "  --help\n"
+        "\n"
+        "Exit code: 0 all is well, 1 something was found or could not be read, 2 wrong usage or\n"
+        "the directory is in use.\n"
+        "\n"
+        "examples:\n"
+        "  quiver check ./storage\n"
+        "  quiver check /var/lib/quiver --json\n",
+        out);
+}
+
+/* What an operator can do depends on which kind of file is bad. */
+static const char *advice(const struct qv_store_finding *f)
+{
+    if (strstr(f->file, "log") != NULL)
+        return "changes that only this log holds can't be trusted: restore the directory from a "
+               "backup, or import the collection again";
+    if (strstr(f->file, "meta") != NULL)
+        return "restore this file from a backup: it lists the collections";
+    return "delete the collection of this shard and import it again, or restore the directory "
+           "from a backup";
+}
+
+static void print_finding(void *arg, const struct qv_store_finding *f)
+{
+    struct check *x = arg;
+    if (!x->json) {
+        printf("shard %u: %s: %s\n    what to do: %s\n", f->shard, f->file, f->what, advice(f));
+        return;
+    }
+    struct qv_buf b;
+    qv_buf_init(&b, 0);
+    qv_buf_printf(&b, "%s{\"shard\":%u,\"file\":", x->started ? "," : "", f->shard);
+    qv_json_write_text(&b, f->file);
+    qv_buf_str(&b, ",\"what\":");
+    qv_json_write_text(&b, f->what);
+    qv_buf_str(&b, ",\"what_to_do\":");
+    qv_json_write_text(&b, advice(f));
+    qv_buf_str(&b, "}");
+    if (!b.failed)
+        (void)fwrite(b.data, 1, b.len, stdout);
+    qv_buf_close(&b);
+    x->started = true;
+}
+
+/* A running node must not be read under its feet, and must not start while we read. */
+static int lock_directory(struct check *x)
+{
+    char path[4096];
+    struct stat st;
+    if (stat(x->dir, &st) != 0)
+        return qv_fail(&x->msg, QV_EINVAL, "%s: %s", x->dir, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return qv_fail(&x->msg, QV_EINVAL, "%s is not a directory", x->dir);
+    if (snprintf(path, sizeof path, "%s/lock", x->dir) >= (int)sizeof path)
+        return qv_fail(&x->msg, QV_EINVAL, "the path is too long");
+    x->lock_fd = open(path, O_RDWR | O_CLOEXEC);
+    if (x->lock_fd < 0 && errno == ENOENT)
+        return qv_fail(&x->msg, QV_EINVAL, "%s holds no data of a node (it has no file 'lock')",
+                       x->dir);
+    if (x->lock_fd < 0)
+        return qv_fail(&x->msg, QV_EINVAL, "%s: %s", path, strerror(errno));
+    if (flock(x->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return qv_fail(&x->msg, QV_EINVAL, "%s is in use: stop the node first", x->dir);
+    return 0;
+}
+
+static void check_on_owner(void *arg)
+{
+    struct check *x = arg;
+    struct qv_node_config config = {.env = qv_uv_env_env(x->env), .kv = x->kv, .dir = x->dir};
+    x->err = qv_node_check(&config, print_finding, x, &x->summary, &x->msg);
+}
+
+static int run(struct check *x)
+{
+    int err = lock_directory(x);
+    if (err != 0)
+        return err;
+    x->disk = qv_disk_posix_create();
+    x->kv = qv_kv_rocks_create(NULL);
+    struct qv_uv_env_config config = {
+        .disk = x->disk, .compute_threads = 1, .io_threads = 1, .pin_cpu = -1};
+    err = qv_uv_env_create(&config, &x->env, &x->msg);
+    if (err != 0)
+        return err;
+    if (isatty(2))
+        fprintf(stderr, "checking %s ...\n", x->dir);
+    qv_uv_env_call(x->env, check_on_owner, x);
+    return x->err;
+}
+
+static void close_check(struct check *x)
+{
+    if (x->env != NULL)
+        qv_uv_env_destroy(&x->env);
+    if (x->kv != NULL)
+        qv_kv_rocks_destroy(&x->kv);
+    if (x->disk != NULL)
+        qv_disk_posix_destroy(&x->disk);
+    if (x->lock_fd >= 0)
+        (void)close(x->lock_fd);
+}
+
+static void print_summary(const struct check *x, int err, double seconds)
+{
+    const struct qv_store_check_summary *s = &x->summary;
+    if (x->json) {
+        struct qv_buf b;
+        qv_buf_init(&b, 0);
+        qv_buf_printf(&b,
+                      "],\"shards\":%llu,\"points\":%llu,\"log_records\":%llu,\"seconds\":%.3f,"
+                      "\"ok\":%s",
+                      (unsigned long long)s->shards, (unsigned long long)s->points,
+                      (unsigned long long)s->log_records, seconds,
+                      err == 0 && s->findings == 0 ? "true" : "false");
+        if (err != 0) {
+            qv_buf_str(&b, ",\"error\":");
+            qv_json_write_text(&b, x->msg.text[0] != '\0' ? x->msg.text : qv_err_text(err));
+        }
+        qv_buf_str(&b, "}\n");
+        if (!b.failed)
+            (void)fwrite(b.data, 1, b.len, stdout);
+        qv_buf_close(&b);
+    } else if (err == 0) {
+        printf("%s: %llu shards, %llu points, %llu log records: %s (%.1f s)\n", x->dir,
+               (unsigned long long)s->shards, (unsigned long long)s->points,
+               (unsigned long long)s->log_records,
+               s->findings == 0 ? "all is well" : "see the findings above", seconds);
+    }
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* -1: go on; else the exit code. */
+static int read_options(struct check *x, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    int c;
+    optind = 1;
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (c == 'h') {
+            print_help(stdout);
+            return 0;
+        }
+        if (c != 'j') {
+            fprintf(stderr, "quiver check: unknown option '%s'; see --help\n", argv[optind - 1]);
+            return 2;
+        }
+        x->json = true;
+    }
+    if (argc - optind != 1) {
+        print_help(stderr);
+        return 2;
+    }
+    x->dir = argv[optind];
+    return -1;
+}
+
+int qv_cli_check(int argc, char **argv)
+{
+    struct check x = {.lock_fd = -1};
+    int code = read_options(&x, argc, argv);
+    if (code >= 0)
+        return code;
+    double from = now_s();
+    signal(SIGPIPE, SIG_IGN);
+    if (x.json)
+        fputs("{\"findings\":[", stdout);
+    int err = run(&x);
+    print_summary(&x, err, now_s() - from);
+    close_check(&x);
+    if (err != 0)
+        fprintf(stderr, "quiver check: %s\n",
+                x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
+    return err == QV_EINVAL ? 2 : err != 0 || x.summary.findings != 0 ? 1 : 0;
+}
