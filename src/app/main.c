@@ -3,6 +3,7 @@
 #include "app/settings.h"
 #include "base/build_info.h"
 #include "cli/commands.h"
+#include "server/docs.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,16 +50,31 @@ static void print_commands(FILE *out)
     fprintf(out, "\n`quiver COMMAND --help` tells more, with examples.\n");
 }
 
+/* The pages of docs/ that come from tables. */
+static bool print_reference(const char *page)
+{
+    struct qv_buf b;
+    qv_buf_init(&b, 0);
+    if (strcmp(page, "api") == 0)
+        qv_docs_write_api(&b);
+    else if (strcmp(page, "metrics") == 0)
+        qv_docs_write_metrics(&b);
+    else if (strcmp(page, "settings") == 0)
+        qv_settings_write_docs(&b);
+    bool known = b.len > 0;
+    fwrite(b.data, 1, b.len, stdout);
+    qv_buf_close(&b);
+    return known;
+}
+
 static int run_help(int argc, char **argv)
 {
     if (argc < 2) {
         print_commands(stdout);
         return 0;
     }
-    if (strcmp(argv[1], "settings") == 0) {
-        qv_settings_print_docs();
+    if (print_reference(argv[1]))
         return 0;
-    }
     const struct command *c = find_command(argv[1]);
     if (c == NULL || c->run == run_help) {
         print_commands(c == NULL ? stderr : stdout);

@@ -324,18 +324,30 @@ int qv_settings_load_env(struct qv_settings *s, char *const *environment, struct
     return err != 0 ? err : load_prefix(s, environment, "QUIVER__", msg);
 }
 
-void qv_settings_print_docs(void)
+void qv_settings_write_docs(struct qv_buf *b)
 {
-    printf("| key | default | allowed | what it is |\n| --- | --- | --- | --- |\n");
+    qv_buf_str(b,
+               "# Configuration\n\n"
+               "A node runs without any. Settings come from, weakest first: built-in defaults; "
+               "`config/config.yaml` below\nthe working directory, or `--config-path FILE`; the "
+               "environment, `QDRANT__SECTION__KEY` and then\n`QUIVER__SECTION__KEY`; flags of "
+               "`quiver serve` (`--set KEY=VALUE` sets any of them).\n\n"
+               "An unknown key is a warning. A bad value ends the start with one line that names "
+               "key, value and what is\nallowed, and exit code 2. This page comes from "
+               "`src/app/settings.def` (`quiver help settings`).\n\n"
+               "```yaml\nservice:\n  http_port: 6333\n  api_key: SECRET\nstorage:\n  "
+               "storage_path: /var/lib/quiver\n```\n\n"
+               "| key | default | allowed | what it is |\n| --- | --- | --- | --- |\n");
     for (size_t i = 0; i < COUNT; i++) {
         const struct setting *t = &table[i];
         if (t->kind == KIND_STRING)
-            printf("| `%s` | `%s` | text | %s |\n", t->key, t->text, t->help);
+            qv_buf_printf(b, "| `%s` | `%s` | text | %s |\n", t->key, t->text, t->help);
         else if (t->kind == KIND_NUMBER)
-            printf("| `%s` | %llu | %llu to %llu | %s |\n", t->key, (unsigned long long)t->number,
-                   (unsigned long long)t->min, (unsigned long long)t->max, t->help);
+            qv_buf_printf(b, "| `%s` | %llu | %llu to %llu | %s |\n", t->key,
+                          (unsigned long long)t->number, (unsigned long long)t->min,
+                          (unsigned long long)t->max, t->help);
         else
-            printf("| `%s` | %s | true, false | %s |\n", t->key, t->number ? "true" : "false",
-                   t->help);
+            qv_buf_printf(b, "| `%s` | %s | true, false | %s |\n", t->key,
+                          t->number ? "true" : "false", t->help);
     }
 }

@@ -4,6 +4,7 @@
 #ifndef QV_APP_SETTINGS_H
 #define QV_APP_SETTINGS_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -31,7 +32,7 @@ QV_MUST_USE int qv_settings_load_file(struct qv_settings *s, const char *path,
 /* QDRANT__SECTION__KEY, then QUIVER__SECTION__KEY. environ: NULL-terminated "NAME=value". */
 QV_MUST_USE int qv_settings_load_env(struct qv_settings *s, char *const *environment,
                                      struct qv_errmsg *msg);
-/* A table of all settings in Markdown, for docs/configuration.md. */
-void qv_settings_print_docs(void);
+/* docs/configuration.md: where settings come from, and a table of all of them. */
+void qv_settings_write_docs(struct qv_buf *b);
 
 #endif

@@ -55,6 +55,12 @@ static const struct route routes[] = {
 
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
 
+void qv_rest_each_route(void (*visit)(void *arg, const char *method, const char *path), void *arg)
+{
+    for (size_t i = 0; i < ROUTE_COUNT; i++)
+        visit(arg, routes[i].method, routes[i].pattern);
+}
+
 /* ---- matching ---- */
 
 /* The next segment of a path, doubled slashes skipped; false at the end. */

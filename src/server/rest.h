@@ -11,4 +11,7 @@ bool qv_rest_reads(const struct qv_call *call);
 /* Answers with an error before the body is read (401, 403). */
 void qv_rest_refuse(struct qv_call *call, int err, const char *text);
 
+/* Every route served, in the order of its table. */
+void qv_rest_each_route(void (*visit)(void *arg, const char *method, const char *path), void *arg);
+
 #endif
