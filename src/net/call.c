@@ -8,7 +8,17 @@
 
 #include <string.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define CALL_POOL_MAX 0u /* freed at once: a use after the release shows */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CALL_POOL_MAX 0u
+#endif
+#endif
+#ifndef CALL_POOL_MAX
 #define CALL_POOL_MAX 512u
+#endif
+#define CALL_EXTRA_MAX 16u
 #define CALL_KEEP_BODY_BYTES ((size_t)64 * 1024) /* larger buffers aren't kept in the pool */
 #define CALL_RESERVE_BYTES ((size_t)1024 * 1024) /* most that an announced length may reserve */
 #define CALL_MESSAGE_BYTES_MAX ((size_t)1024)
@@ -61,7 +71,7 @@ static void call_reset(struct qv_call_priv *call)
     call->stream_id = 0;
     call->head_method = call->keep_alive = call->http10 = call->continue_due = false;
     call->has_origin = call->complete = call->head_done = call->head_too_big = false;
-    call->end_sent = false;
+    call->end_sent = call->over_budget = false;
     call->started_ns = 0;
     call->n_slots = 0;
     call->head_bytes = 0;
@@ -86,7 +96,7 @@ void qv_call_release(struct qv_call_priv *call)
         atomic_fetch_sub_explicit(&core->shared->buffered_bytes, call->charged_bytes,
                                   memory_order_relaxed);
     call->charged_bytes = 0;
-    if (core->n_free_calls >= CALL_POOL_MAX) {
+    if (core->n_free_calls + 1 > CALL_POOL_MAX) {
         qv_call_free(call);
         return;
     }
@@ -229,6 +239,8 @@ static int call_cut_target(struct qv_call_priv *call, char *target)
 int qv_call_finish_head(struct qv_call_priv *call)
 {
     qv_call_add_bytes(call, "", 1);
+    if (call->over_budget)
+        return QV_EBUSY;
     if (call->head_too_big)
         return QV_ETOOBIG;
     if (call->method_at == UINT32_MAX || call->path_at == UINT32_MAX)
@@ -276,6 +288,15 @@ static void call_reserve_body(struct qv_call_priv *call, const uint8_t *p, size_
         qv_call_reserve(call, want);
 }
 
+bool qv_call_charge(struct qv_call_priv *call, size_t n)
+{
+    size_t max = call->core->limits.buffered_bytes_max;
+    size_t before =
+        atomic_fetch_add_explicit(&call->core->shared->buffered_bytes, n, memory_order_relaxed);
+    call->charged_bytes += n;
+    return before <= max && n <= max - before;
+}
+
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n)
 {
     const struct qv_net_limits *limits = &call->core->limits;
@@ -283,10 +304,7 @@ int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n)
                                      : limits->body_bytes_max;
     if (n > limit || call->body.len > limit - n)
         return QV_ETOOBIG;
-    atomic_size_t *budget = &call->core->shared->buffered_bytes;
-    size_t before = atomic_fetch_add_explicit(budget, n, memory_order_relaxed);
-    call->charged_bytes += n;
-    if (before > limits->buffered_bytes_max || n > limits->buffered_bytes_max - before)
+    if (!qv_call_charge(call, n))
         return QV_EBUSY;
     if (call->body.len == 0)
         call_reserve_body(call, p, n);
@@ -359,6 +377,7 @@ struct qv_buf *qv_call_out(struct qv_call *call)
 
 static void call_copy_extra(struct qv_call_priv *call, const struct qv_net_header *extra, size_t n)
 {
+    QV_ASSERT(n <= CALL_EXTRA_MAX);
     for (size_t i = 0; i < n; i++) {
         QV_ASSERT(strpbrk(extra[i].value, "\r\n") == NULL);
         QV_ASSERT(strpbrk(extra[i].name, "\r\n: ") == NULL && extra[i].name[0] != '\0');

@@ -43,6 +43,7 @@ struct qv_call_priv {
     bool head_done;      /* HTTP/2: the head is there, the body is being read */
     bool end_sent;       /* HTTP/2: answered and sent, before the request's end */
     bool complete;       /* the whole request was read */
+    bool over_budget;    /* the head doesn't fit into the server's budget: 429 */
     bool head_too_big;   /* answered with 431 once the headers end */
     uint64_t started_ns; /* first byte */
     struct qv_buf head;  /* every string of the head, each with its NUL */
@@ -89,6 +90,8 @@ int qv_call_finish_head(struct qv_call_priv *call) QV_MUST_USE;
 
 /* Makes room for an announced body, as far as that is safe to believe. */
 void qv_call_reserve(struct qv_call_priv *call, size_t bytes);
+/* Takes n bytes of the server's budget until the release; false when it is used up. */
+bool qv_call_charge(struct qv_call_priv *call, size_t n) QV_MUST_USE;
 /* Adds to the body under the limits. QV_ETOOBIG, QV_EBUSY (server's budget), QV_ENOMEM. */
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n) QV_MUST_USE;
 

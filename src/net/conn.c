@@ -217,6 +217,7 @@ void qv_conn_drop_call(struct qv_call_priv *call)
 
 void qv_conn_cancel_calls(struct qv_conn *conn)
 {
+    conn->broken = true; /* the protocols still point to them */
     while (conn->first_call != NULL)
         qv_conn_drop_call(conn->first_call);
 }
@@ -285,7 +286,7 @@ void qv_conn_refuse_err(struct qv_call_priv *call, int err)
         qv_conn_refuse(call, 413, "Payload too large: the request is over the size limit");
         break;
     case QV_EBUSY:
-        qv_conn_refuse(call, 429, "Rate limiting exceeded: too many bytes of requests are held");
+        qv_conn_refuse(call, 429, QV_CONN_BUDGET_TEXT);
         break;
     case QV_ENOTIMPL:
         qv_conn_refuse(call, 501, "Not implemented: compressed messages");
@@ -503,8 +504,7 @@ void qv_conn_eof(struct qv_conn *conn)
         qv_http1_eof(conn->http1);
     } else {
         /* HTTP/2 has no half-close: a peer that stops sending can't open a window either. */
-        qv_conn_cancel_calls(conn);
-        conn->finishing = true;
+        conn->broken = true;
     }
     if (conn->lingering)
         conn->finishing = true;
@@ -533,7 +533,7 @@ void qv_conn_fill(struct qv_conn *conn)
         qv_http1_fill(conn->http1);
     if (conn->out.failed)
         conn->broken = true;
-    if (before == 0)
+    if (before == 0 && conn->out.bytes > 0)
         conn->moved_ns = conn->core->now_ns;
 }
 
@@ -624,6 +624,8 @@ static void conn_tick(struct qv_conn *conn)
 {
     const struct qv_net_limits *limits = &conn->core->limits;
     uint64_t now = conn->core->now_ns;
+    if (conn->broken)
+        return;
     if (conn->out.bytes > 0) {
         if (now - conn->moved_ns > limits->write_timeout_ms * CONN_NS_PER_MS)
             conn->broken = true;

@@ -15,6 +15,8 @@
 
 #include <pthread.h>
 
+#define QV_CONN_BUDGET_TEXT "Rate limiting exceeded: too many bytes of requests are held"
+
 struct qv_http1;
 struct qv_http2;
 
@@ -105,7 +107,8 @@ struct qv_conn *qv_conn_create(struct qv_net_core *core, const char *peer, uint1
                                void *owner);
 /* Cuts its calls off (cancelled, detached) and frees it. NULL is fine; sets *conn to NULL. */
 void qv_conn_destroy(struct qv_conn **conn);
-/* Cancels and detaches every call: the peer is gone. */
+/* Cancels and detaches every call: the peer is gone. After it the connection can only be
+ * destroyed. */
 void qv_conn_cancel_calls(struct qv_conn *conn);
 
 void qv_conn_feed(struct qv_conn *conn, const void *p, size_t n);

@@ -222,6 +222,14 @@ static void http1_fail(struct qv_http1 *h, int status, const char *text)
     qv_conn_refuse(call, status, text);
 }
 
+static void http1_fail_head(struct qv_http1 *h)
+{
+    if (h->cur->over_budget)
+        http1_fail(h, 429, QV_CONN_BUDGET_TEXT);
+    else
+        http1_fail(h, 431, "Bad request: the headers are too large");
+}
+
 /* Counts the raw bytes of the head and looks for a folded line: LF, then a space or tab. */
 static void http1_scan_head(struct qv_http1 *h, const uint8_t *p, size_t n)
 {
@@ -230,6 +238,8 @@ static void http1_scan_head(struct qv_http1 *h, const uint8_t *p, size_t n)
         return;
     if (h->cur != NULL) {
         h->cur->head_bytes += n;
+        if (!qv_call_charge(h->cur, n))
+            h->cur->over_budget = true;
         if (h->cur->head_bytes > h->conn->core->limits.header_bytes_max)
             h->cur->head_too_big = true;
     }
@@ -323,8 +333,8 @@ static void http1_handle_head(struct qv_http1 *h)
     call->keep_alive = llhttp_should_keep_alive(&h->parser) != 0;
     call->http10 = h->parser.http_minor == 0;
     int err = qv_call_finish_head(call);
-    if (err == QV_ETOOBIG) {
-        http1_fail(h, 431, "Bad request: the headers are too large");
+    if (err == QV_ETOOBIG || err == QV_EBUSY) {
+        http1_fail_head(h);
         return;
     }
     int status = err != 0 ? 400 : http1_check_headers(h, call);
@@ -364,7 +374,7 @@ static void http1_handle_error(struct qv_http1 *h)
     int err = h->body_err;
     if (err == 0) {
         if (h->cur != NULL && h->cur->head_too_big)
-            http1_fail(h, 431, "Bad request: the headers are too large");
+            http1_fail_head(h);
         else
             http1_fail(h, 400, "Bad request: malformed HTTP request");
         return;
@@ -414,8 +424,8 @@ static size_t http1_run(struct qv_http1 *h, const uint8_t *p, size_t n)
         } else if (err != HPE_OK) {
             http1_handle_error(h);
             return n;
-        } else if (head && h->cur != NULL && h->cur->head_too_big) {
-            http1_fail(h, 431, "Bad request: the headers are too large");
+        } else if (head && h->cur != NULL && (h->cur->head_too_big || h->cur->over_budget)) {
+            http1_fail_head(h);
             return n;
         }
     }

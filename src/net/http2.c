@@ -69,6 +69,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (call == NULL)
         return 0;
     call->head_bytes += name_len + value_len + 32;
+    if (!call->head_too_big && !qv_call_charge(call, name_len + value_len))
+        call->over_budget = call->head_too_big = true;
     if (call->head_bytes > h->conn->core->limits.header_bytes_max)
         call->head_too_big = true;
     const char *v = (const char *)value;
@@ -103,7 +105,9 @@ static size_t announced_bytes(const struct qv_call_priv *call)
 static void http2_handle_head(struct qv_call_priv *call)
 {
     int err = qv_call_finish_head(call);
-    if (err == QV_ETOOBIG) {
+    if (err == QV_EBUSY) {
+        qv_conn_refuse_err(call, err);
+    } else if (err == QV_ETOOBIG) {
         qv_conn_refuse(call, 431, "Bad request: the headers are too large");
     } else if (err != 0) {
         qv_conn_refuse(call, 400, "Bad request: malformed HTTP request");
@@ -165,6 +169,18 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
         qv_conn_end_call(call);
     else
         qv_conn_drop_call(call);
+    return 0;
+}
+
+/* An answer that nghttp2 can't send (headers beyond its own bound) would leave the stream open. */
+static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                             void *arg)
+{
+    (void)error;
+    (void)arg;
+    if (frame->hd.type == NGHTTP2_HEADERS && stream_call(session, frame->hd.stream_id) != NULL)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                  NGHTTP2_INTERNAL_ERROR);
     return 0;
 }
 
@@ -347,6 +363,7 @@ static int session_open(struct qv_http2 *h, nghttp2_session_callbacks *cb, nghtt
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data_chunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_send);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_stream_reset_rate_limit(option, 1000, 33);
     nghttp2_option_set_max_continuations(option, 8);

@@ -177,12 +177,12 @@ static inline bool qv_call_cancelled(const struct qv_call *call)
 struct qv_buf *qv_call_out(struct qv_call *call);
 
 /* Answers and gives the call back; any thread, once. status 200 .. 599. content_type: borrows for
- * ever (a literal), NULL only when there is no body. extra: copied, may be NULL; names in lower
- * case, values without CR, LF or NUL (asserted); not content-length, connection, transfer-encoding.
- * body: takes its bytes and leaves it empty; NULL or empty = none; it may be qv_call_out(call). A
- * body with `failed` set becomes 500. On a HEAD request the length is sent and the body is not. On
- * a gRPC call this sends a plain HTTP answer (clients map 401 and 503 themselves): only for what
- * happens before gRPC. */
+ * ever (a literal), NULL only when there is no body. extra: copied, at most 16, may be NULL; names
+ * in lower case, values without CR, LF or NUL (asserted); not content-length, connection,
+ * transfer-encoding. body: takes its bytes and leaves it empty; NULL or empty = none; it may be
+ * qv_call_out(call). A body with `failed` set becomes 500. On a HEAD request the length is sent and
+ * the body is not. On a gRPC call this sends a plain HTTP answer (clients map 401 and 503
+ * themselves): only for what happens before gRPC. */
 void qv_call_reply(struct qv_call *call, int status, const char *content_type,
                    const struct qv_net_header *extra, size_t n_extra, struct qv_buf *body);
 

@@ -390,6 +390,50 @@ static void test_slow_reader(void **state)
     echo_server_stop(&server, 1000);
 }
 
+/* A peer that asks for much and never reads is cut off. */
+static void test_unread_is_cut(void **state)
+{
+    struct qv_net_server_config config;
+    struct qv_net_stats stats;
+    (void)state;
+    qv_net_server_config_init(&config);
+    config.limits.write_timeout_ms = 300;
+    echo_server_start(&server, &config);
+    int fd = raw_connect(server.port);
+    raw_send_str(fd, "GET /big?n=33554432 HTTP/1.1\r\nHost: a\r\n\r\n");
+    uint64_t from = now_ms();
+    do {
+        usleep(10000);
+        qv_net_server_stats(server.net, &stats);
+    } while (stats.connections_open > 0 || stats.calls_total == 0);
+    assert_true(now_ms() - from < 5000);
+    close(fd);
+    echo_server_stop(&server, 1000);
+}
+
+static void test_ipv6(void **state)
+{
+    struct qv_net_server_config config;
+    char url[64];
+    (void)state;
+    qv_net_server_config_init(&config);
+    config.host = "::1";
+    config.n_ports = 2;
+    config.handler = echo_handle;
+    struct qv_net_server *probe;
+    if (qv_net_server_create(&config, &probe, NULL) != 0)
+        skip(); /* a machine without IPv6 */
+    qv_net_server_destroy(&probe);
+    echo_server_start(&server, &config);
+    for (uint32_t i = 0; i < 2; i++) {
+        snprintf(url, sizeof url, "http://[::1]:%u", qv_net_server_port(server.net, i));
+        struct qv_client *client = client_open(url, i == 0, false);
+        echo_size(client, i != 0, 1000);
+        qv_client_destroy(&client);
+    }
+    echo_server_stop(&server, 1000);
+}
+
 static void wait_for(atomic_uint *value, unsigned want)
 {
     for (int i = 0; i < 3000 && atomic_load(value) < want; i++)
@@ -467,6 +511,14 @@ static void test_budgets(void **state)
     static char zeros[90000];
     raw_send(a, zeros, 80000);
     usleep(50000);
+    char head[64];
+    snprintf(head, sizeof head, "GET /echo HTTP/1.1\r\nHost: a\r\nx: ");
+    int h = raw_connect(server.port); /* headers count too */
+    raw_send_str(h, head);
+    raw_send(h, memset(zeros, 'x', sizeof zeros), 30000);
+    raw_read_all(h, out, sizeof out - 1);
+    assert_non_null(strstr(out, "HTTP/1.1 429 "));
+    close(h);
     int b = raw_connect(server.port);
     raw_send_str(b, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n");
     raw_send(b, zeros, 90000);
@@ -639,6 +691,8 @@ int main(void)
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_chunked_flood),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_unread_is_cut),
+        cmocka_unit_test(test_ipv6),
         cmocka_unit_test(test_reset_cancels),
         cmocka_unit_test(test_slow_header_and_body),
         cmocka_unit_test(test_budgets),
