@@ -209,7 +209,10 @@ int qv_json_read_doc(struct qv_bytes text, struct qv_arena *a, struct qv_doc *ou
     struct qv_json j;
     qv_json_init(&j, text, a, msg);
     *out = qv_json_doc(&j);
-    return qv_json_finish(&j);
+    int err = qv_json_finish(&j);
+    if (err != 0)
+        *out = (struct qv_doc){NULL, 0};
+    return err;
 }
 
 static void write_members(struct qv_buf *b, struct qv_doc d, bool is_object)

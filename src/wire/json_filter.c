@@ -478,5 +478,8 @@ int qv_json_read_filter(struct qv_bytes body, struct qv_arena *a, const struct q
     struct qv_json j;
     qv_json_init(&j, body, a, msg);
     *out = qv_json_filter(&j);
-    return qv_json_finish(&j);
+    int err = qv_json_finish(&j);
+    if (err != 0)
+        *out = NULL;
+    return err;
 }

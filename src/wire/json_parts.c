@@ -88,10 +88,12 @@ struct qv_id qv_json_id(struct qv_json *j)
     } else {
         qv_json_skip(j);
     }
+    if (j->err != 0)
+        return qv_id_num(0);
     int shown = (int)(j->p - m.p > 48 ? 48 : j->p - m.p);
-    while (shown > 0 && ((unsigned char)m.p[shown] & 0xC0) == 0x80 && m.p + shown < j->end)
+    while (shown > 0 && m.p + shown < j->p && ((unsigned char)m.p[shown] & 0xC0) == 0x80)
         shown--; /* not in the middle of a character */
-    qv_json_fail_at(j, j->p > m.p ? j->p - 1 : j->p,
+    qv_json_fail_at(j, j->p - 1,
                     "value %.*s is not a valid point ID, valid values are either an unsigned "
                     "integer or a UUID",
                     shown, m.p);

@@ -1,7 +1,7 @@
 /* JSON from anywhere: what is read as a document is a valid document, and written and read again it
  * is the same bytes; what is read as an array of floats comes back bit for bit.
- * covers: src/wire/json_scan.c src/wire/json_number.c src/wire/json_doc.c src/wire/json_float.c
- * src/wire/json_write.c options: -max_len=8192 */
+ * covers: src/wire/json_[dnsw]*.c src/wire/json_float.c
+ * options: -max_len=8192 */
 #include "wire/json_doc.h"
 #include "wire/json_write.h"
 

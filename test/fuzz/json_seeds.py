@@ -51,7 +51,7 @@ FILTERS = [
     '{"must":[{"key":"a","geo_bounding_box":{}}]}', '{"must":[{"key":"a","geo_polygon":{}}]}',
     '{"must":[{"slice":{"total":2,"index":1}}]}', '{"must":[{"nested":{"key":"a"}}]}',
     '{"must":[{"nested":{"filter":{}}}]}', '{"min_should":{"min_count":1}}',
-    '{"min_should":{"conditions":[],"x":1}}', '{"must":[{"key":"a","range":{"foo":1}}]}',
+    b'{}\xda', '{"min_should":{"conditions":[],"x":1}}', '{"must":[{"key":"a","range":{"foo":1}}]}',
 ]
 
 REQUESTS = [
@@ -92,6 +92,7 @@ REQUESTS = [
     'j{"ids":[],"with_payload":{"exclude":["a"],"x":1},"with_vectors":true}', 'j{}',
     'j{"ids":[],"with_payload":{"include":["a"]}}', 'j{"ids":[],"with_payload":{}}',
     'j{"ids":[],"with_payload":5}', 'j{"ids":[],"with_vector":5}', 'j{"ids":[],"with_payload":null}',
+    'k{"offset":",9lr{i"', 'k{"offset":[1', 'k{"offset":"\u00e9' + '\u20ac' * 30 + '"}',
     'k{"offset":9,"limit":3,"filter":{},"with_payload":false,"with_vector":false,"order_by":null,'
     '"shard_key":null,"x":1}', 'k{"limit":0}', 'k{"limit":1000000}', 'k{"order_by":"a"}', 'k{}',
     'l{"filter":null,"exact":false,"shard_key":null,"x":1}', 'l{"exact":null}',

@@ -432,6 +432,9 @@ static const struct {
     {OP_GET, "{\"ids\": [1], \"with_payload\": 5}", QV_EFORMAT, "invalid type: integer `5`"},
     {OP_GET, "{\"ids\": [1], \"with_payload\": {}}", QV_EFORMAT, "data did not match any variant"},
     {OP_GET, "{\"ids\": [1], \"with_vector\": {}}", QV_EFORMAT, "invalid type: map"},
+    {OP_SCROLL, "{\"offset\":\",9lr{i\"", QV_EFORMAT, ""}, /* found by the fuzzer */
+    {OP_SCROLL, "{\"offset\": [1", QV_EFORMAT, "EOF while parsing a list"},
+    {OP_FILTER, "{}\xDA", QV_EFORMAT, "trailing characters"},
     {OP_SCROLL, "{\"limit\": \"a\"}", QV_EFORMAT, "invalid type: string \"a\", expected u64"},
     {OP_SCROLL, "{\"limit\": -1}", QV_EFORMAT, "invalid value: integer `-1`, expected u64"},
     {OP_COUNT, "{\"exact\": 1}", QV_EFORMAT, "invalid type: integer `1`, expected a boolean"},
