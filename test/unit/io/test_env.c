@@ -161,7 +161,8 @@ struct env_test {
     struct qv_env *env;
     pthread_t owner;
     bool on_owner;
-    unsigned tasks, timers, jobs;
+    unsigned tasks, jobs;
+    atomic_uint timers;
     unsigned wrong;
     unsigned last_task;
     unsigned job_runs_left;
@@ -173,9 +174,10 @@ struct env_test {
 
 static void note_owner(struct env_test *t)
 {
-    if (!t->on_owner)
+    if (!t->on_owner) {
         t->owner = pthread_self();
-    t->on_owner = true;
+        t->on_owner = true;
+    }
     t->wrong += !pthread_equal(t->owner, pthread_self());
 }
 
