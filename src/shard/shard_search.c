@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "core/rank.h"
 #include "core/vector.h"
 #include "index/flat.h"
 #include "shard/prepare.h"
@@ -257,27 +258,6 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
     return 0;
 }
 
-static float score_of(const struct search *x, float dist)
-{
-    switch (x->v->config->distance) {
-    case QV_DISTANCE_COSINE:
-        return x->v->normalise ? -dist : 1.0f - dist;
-    case QV_DISTANCE_DOT:
-        return -dist;
-    case QV_DISTANCE_EUCLID:
-        return sqrtf(dist);
-    case QV_DISTANCE_MANHATTAN:
-        break;
-    }
-    return dist;
-}
-
-static bool larger_is_better(const struct search *x)
-{
-    return x->v->config->distance == QV_DISTANCE_COSINE ||
-           x->v->config->distance == QV_DISTANCE_DOT;
-}
-
 struct ranked {
     float dist;
     struct qv_id id;
@@ -345,14 +325,15 @@ static bool seen_id(const struct ranked *r, uint32_t i, uint32_t *set, uint32_t 
 static uint32_t pick(const struct search *x, const struct ranked *r, uint32_t n,
                      struct qv_pick *picks, uint32_t *set, uint32_t mask)
 {
+    const struct qv_ranking ranking = {.distance = x->v->config->distance,
+                                       .unit_rows = x->v->normalise};
     uint32_t count = 0;
     uint64_t skip = x->q->offset;
     for (uint32_t i = 0; i < n && count < x->q->limit; i++) {
         if (seen_id(r, i, set, mask) || (x->has_self && qv_id_equal(&r[i].id, &x->self)))
             continue;
-        float score = score_of(x, r[i].dist);
-        if (x->q->has_threshold &&
-            (larger_is_better(x) ? score < x->q->threshold : score > x->q->threshold))
+        float score = qv_rank_score(&ranking, r[i].dist);
+        if (x->q->has_threshold && !qv_rank_passes(&ranking, score, x->q->threshold))
             break;
         if (skip > 0) {
             skip--;
