@@ -211,7 +211,7 @@ static int fail(const struct qv_errmsg *msg)
 static int choose_metric(struct bench *b, enum qv_vecfile_type type)
 {
     const char *m = b->opt->metric;
-    if (type == QV_VECFILE_I32)
+    if (type != QV_VECFILE_F32 && type != QV_VECFILE_U8)
         return bad("--base", b->opt->base, "a file of f32 or u8");
     b->dtype = type == QV_VECFILE_U8 ? QV_DTYPE_U8 : QV_DTYPE_F32;
     if (strcmp(m, "l2") == 0)
@@ -234,7 +234,8 @@ static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, st
         fprintf(stderr, "quiver bench index: no memory for %u rows\n", n);
         return 1;
     }
-    memcpy(mem->base, f->data, n * row_bytes);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(mem->base + i * row_bytes, qv_vecfile_row(f, i), row_bytes);
     if (strcmp(b->opt->metric, "cosine") == 0 && b->dtype == QV_DTYPE_F32)
         for (uint32_t i = 0; i < n; i++)
             qv_simd_normalise_f32((float *)(void *)(mem->base + i * row_bytes), b->dim);
@@ -286,6 +287,10 @@ static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfil
         return err;
     qv_vecfile_close(query);
     read_memory(&b->before); /* from here on it is the index's */
+    if (base->owned != NULL) { /* unpacked input, given back below */
+        b->before.rss -= (long long)((size_t)base->rows * base->dim);
+        b->before.anon -= (long long)((size_t)base->rows * base->dim);
+    }
     err = copy_rows(b, base, b->n, &b->rows_mem, &b->rows);
     qv_vecfile_close(base);
     return err;
