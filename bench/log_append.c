@@ -9,6 +9,7 @@
 #include "storage/log.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ struct bench {
     unsigned idle_n;
     uint8_t *payload;
     struct qv_task task;
-    bool stopped, closed;
+    atomic_bool stopped, closed;
+    struct qv_log_stats stats;
     int err;
 };
 
@@ -114,6 +116,7 @@ static void closed(void *arg, int err)
 static void stop(void *arg)
 {
     struct bench *b = arg;
+    qv_log_get_stats(b->log, &b->stats);
     qv_log_close(b->log, closed, b);
 }
 
@@ -203,15 +206,13 @@ int main(int argc, char **argv)
         usleep(20000);
         qv_uv_env_call(u, look, &b);
     }
-    struct qv_log_stats stats = {0};
-    if (b.log != NULL)
-        qv_log_get_stats(b.log, &stats);
     if (b.log != NULL)
         qv_uv_env_call(u, stop, &b);
     while (b.log != NULL && !b.closed) {
         usleep(1000);
         qv_uv_env_call(u, look, &b);
     }
+    const struct qv_log_stats stats = b.stats;
     double s = (double)(b.end_ns - b.begin_ns) / 1e9;
     double mb = (double)b.records * b.bytes / 1e6;
     size_t commit_bytes = ((size_t)b.batch * (b.bytes + 40) + 64 + 4095) / 4096 * 4096;

@@ -149,13 +149,14 @@ void log_care_prepare(struct qv_log *log)
     };
     log->care = LOG_CARE_PREPARE;
     log->next_state = LOG_NEXT_NONE;
-    log->care_err = qv_env_submit(log->env, QV_JOB_IO, &log->care_job);
-    if (log->care_err != 0) {
-        log->care = LOG_CARE_NONE;
-        log->next_state = LOG_NEXT_FAILED;
-        if (log->care_spare != LOG_NO_SPARE)
-            log_spare_add(log, log->care_spare);
-    }
+    int err = qv_env_submit(log->env, QV_JOB_IO, &log->care_job);
+    if (err == 0)
+        return; /* care_err is the job's from here on */
+    log->care_err = err;
+    log->care = LOG_CARE_NONE;
+    log->next_state = LOG_NEXT_FAILED;
+    if (log->care_spare != LOG_NO_SPARE)
+        log_spare_add(log, log->care_spare);
 }
 
 static void recycle_run(struct qv_job *job, unsigned worker)
