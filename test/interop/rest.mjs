@@ -1,0 +1,401 @@
+// The REST client. Its methods and, below them, every operation of its generated API are
+// enumerated: calls are recorded as they pass.
+
+import { COUNT, DIM, Suite, equal, includes, near, nearAll, nearest, ok, points, query,
+         scores } from './suite.mjs';
+
+const C = 'interop_rest';
+const N = 'interop_rest_named';
+
+const ids = (list) => list.map((p) => p.id);
+const refusedText = (e) => (e.status === 501 ? e.data?.status?.error : `status ${e.status}: ${e.message}`);
+
+// The routes that newer clients call no more, and older ones still do.
+async function post(url, path, body) {
+    const r = await fetch(new URL(path, url), { method: 'POST', body: JSON.stringify(body),
+        headers: { 'content-type': 'application/json' } });
+    const answer = await r.json();
+    if (r.status !== 200) throw Object.assign(new Error(`${r.status} ${answer.status.error}`), { status: r.status });
+    return answer.result;
+}
+
+async function status(f) {
+    try {
+        await f();
+    } catch (e) {
+        return e.status;
+    }
+    return 200;
+}
+
+function checkHits(got, want, what) {
+    equal(ids(got), ids(want), `${what}: ids`);
+    nearAll(got.map((p) => p.score), want.map((p) => p.score), 1e-4, `${what}: scores`);
+}
+
+// Filters, each with what it must select.
+const color = (v) => ({ key: 'color', match: { value: v } });
+export const filters = [
+    ['value', { must: [color('red')] }, (p) => p.payload.color === 'red'],
+    ['integer', { must: [{ key: 'count', match: { value: 7 } }] }, (p) => p.payload.count === 7],
+    ['bool', { must: [{ key: 'new', match: { value: true } }] }, (p) => p.payload.new],
+    ['any', { must: [{ key: 'color', match: { any: ['red', 'blue'] } }] },
+        (p) => ['red', 'blue'].includes(p.payload.color)],
+    ['except', { must: [{ key: 'color', match: { except: ['red', 'blue'] } }] },
+        (p) => !['red', 'blue'].includes(p.payload.color)],
+    ['range', { must: [{ key: 'price', range: { gte: 10, lt: 50.5 } }] },
+        (p) => p.payload.price >= 10 && p.payload.price < 50.5],
+    ['should', { should: [color('red'), color('green')] },
+        (p) => ['red', 'green'].includes(p.payload.color)],
+    ['must_not', { must_not: [color('red')] }, (p) => p.payload.color !== 'red'],
+    ['min_should', { min_should: { conditions: [color('red'), { key: 'new', match: { value: true } },
+        { key: 'count', range: { lt: 60 } }], min_count: 2 } },
+        (p) => (p.payload.color === 'red') + p.payload.new + (p.payload.count < 60) >= 2],
+    ['tags', { must: [{ key: 'tags', match: { value: 't1' } }] }, (p) => p.payload.tags.includes('t1')],
+    ['has_id', { must: [{ has_id: [3, 5, 999] }] }, (p) => p.id === 3 || p.id === 5],
+    ['is_empty', { must: [{ is_empty: { key: 'tags' } }] }, (p) => p.payload.tags.length === 0],
+    ['is_empty, missing', { must: [{ is_empty: { key: 'absent' } }] }, () => true],
+    ['is_null', { must: [{ is_null: { key: 'nothing' } }] }, () => true],
+    ['values_count', { must: [{ key: 'tags', values_count: { gte: 2 } }] },
+        (p) => p.payload.tags.length >= 2],
+    ['path', { must: [{ key: 'in.deep[].x', match: { value: 105 } }] },
+        (p) => p.payload.count === 5],
+    ['nested', { must: [{ nested: { key: 'in.deep', filter: { must: [{ key: 'x', range: { lt: 3 } }] } } }] },
+        (p) => p.payload.count % 10 < 3],
+    ['sub-filter', { must: [{ should: [color('red'), color('blue')] }, { key: 'count', range: { gt: 50 } }] },
+        (p) => ['red', 'blue'].includes(p.payload.color) && p.payload.count > 50],
+];
+
+async function collections(s, c) {
+    await s.op('versionInfo', async () => {
+        const v = await c.versionInfo();
+        equal(v.title, 'qdrant - vector search engine');
+        ok(/^1\.\d+\.\d+/.test(v.version), `version ${v.version}`);
+        ok(/^[0-9a-f]{40}$/.test(v.commit), `commit ${v.commit}`);
+    });
+    await s.op('createCollection', async () => {
+        equal(await c.createCollection(C, { vectors: { size: DIM, distance: 'Dot' },
+            hnsw_config: { m: 24 }, optimizers_config: { indexing_threshold: 5000 } }), true);
+        equal(await status(() => c.createCollection(C, { vectors: { size: 4, distance: 'Dot' } })), 409);
+        equal(await c.createCollection(N, {
+            vectors: { image: { size: DIM, distance: 'Cosine' },
+                text: { size: 2, distance: 'Euclid', datatype: 'float16' },
+                rows: { size: 3, distance: 'Dot', multivector_config: { comparator: 'max_sim' } } },
+            sparse_vectors: { words: { modifier: 'idf' } } }), true);
+    });
+    await s.op('recreateCollection', async () => {
+        equal(await c.recreateCollection('interop_again', { vectors: { size: 2, distance: 'Dot' } }), true);
+        equal(await c.recreateCollection('interop_again', { vectors: { size: 3, distance: 'Dot' } }), true);
+        equal((await c.getCollection('interop_again')).config.params.vectors.size, 3);
+    });
+    await s.op('collectionExists', async () => {
+        equal(await c.collectionExists(C), { exists: true });
+        equal(await c.collectionExists('nothing'), { exists: false });
+    });
+    await s.op('getCollections', async () => {
+        const names = (await c.getCollections()).collections.map((x) => x.name);
+        ok([C, N, 'interop_again'].every((n) => names.includes(n)), names.join());
+    });
+    await s.op('deleteCollection', async () => {
+        equal(await c.deleteCollection('interop_again'), true);
+        equal(await c.deleteCollection('interop_again'), false);
+        equal(await c.collectionExists('interop_again'), { exists: false });
+    });
+    await s.op('getCollection', async () => {
+        const info = await c.getCollection(C);
+        ok(['green', 'yellow', 'grey'].includes(info.status), `status ${info.status}`);
+        equal(info.optimizer_status, 'ok');
+        includes(info.config, { params: { vectors: { size: DIM, distance: 'Dot' }, shard_number: 1,
+            replication_factor: 1, write_consistency_factor: 1, on_disk_payload: true },
+            hnsw_config: { m: 24, ef_construct: 100 },
+            optimizer_config: { indexing_threshold: 5000, deleted_threshold: 0.2 },
+            wal_config: { wal_capacity_mb: 32 } });
+        includes((await c.getCollection(N)).config.params, {
+            vectors: { image: { size: DIM, distance: 'Cosine' }, text: { datatype: 'float16' },
+                rows: { multivector_config: { comparator: 'max_sim' } } },
+            sparse_vectors: { words: { modifier: 'idf' } } });
+        equal(await status(() => c.getCollection('nothing')), 404);
+    });
+}
+
+async function writes(s, c) {
+    await s.op('upsert', async () => {
+        const half = COUNT / 2;
+        const done = await c.upsert(C, { points: points.slice(0, half) });
+        equal(done.status, 'completed');
+        ok(Number.isInteger(done.operation_id), 'operation_id');
+        const rest = points.slice(half);
+        const batch = await c.upsert(C, { batch: { ids: ids(rest), vectors: rest.map((p) => p.vector),
+            payloads: rest.map((p) => p.payload) } });
+        equal(batch.status, 'completed');
+        equal((await c.upsert(C, { wait: false, points: [points[0]] })).status, 'acknowledged');
+        equal((await c.count(C)).count, COUNT);
+        equal(await status(() => c.upsert(C, { points: [{ id: 1, vector: [1, 2] }] })), 400);
+        equal(await status(() => c.upsert('nothing', { points: [points[0]] })), 404);
+        equal((await c.getCollection(C)).points_count, COUNT);
+    });
+    await s.op('upsert', async () => {
+        const uuid = '0b1d8a7e-4f53-4c2e-9d5c-7f4f2a1b3c4d';
+        await c.upsert(N, { points: [
+            { id: 1, vector: { image: points[0].vector, text: [1, 2], words: { indices: [7, 3], values: [0.5, 0.25] } },
+                payload: { a: 1 } },
+            { id: uuid, vector: { image: points[1].vector, rows: [[1, 2, 3], [4, 5, 6]] } }] });
+        const [p] = await c.retrieve(N, { ids: [1], with_vector: true });
+        equal(p.vector.words, { indices: [3, 7], values: [0.25, 0.5] });
+        nearAll(p.vector.text, [1, 2]);
+        near(Math.hypot(...p.vector.image), 1, 1e-4, 'cosine vectors are normalised');
+        const [q] = await c.retrieve(N, { ids: [uuid], with_vector: ['rows'] });
+        equal(q.id, uuid);
+        equal(q.vector, { rows: [[1, 2, 3], [4, 5, 6]] });
+    });
+    await s.op('retrieve', async () => {
+        const got = await c.retrieve(C, { ids: [5, 2, 999], with_vector: true });
+        equal(ids(got).sort(), [2, 5]);
+        const p = got.find((x) => x.id === 5);
+        equal(p.payload, points[4].payload);
+        nearAll(p.vector, points[4].vector);
+        const [q] = await c.retrieve(C, { ids: [5], with_payload: ['color', 'in.text'] });
+        equal(q.payload, { color: 'red', in: { text: points[4].payload.in.text } });
+        const [r] = await c.retrieve(C, { ids: [5], with_payload: { exclude: ['in', 'tags'] } });
+        equal(Object.keys(r.payload).sort(), ['color', 'count', 'new', 'nothing', 'price']);
+    });
+    await s.op('updateVectors', async () => {
+        equal((await c.updateVectors(N, { points: [{ id: 1, vector: { text: [3, 4] } }] })).status, 'completed');
+        const [p] = await c.retrieve(N, { ids: [1], with_vector: true });
+        nearAll(p.vector.text, [3, 4]);
+        ok(p.vector.image.length === DIM, 'the other vector stays');
+        equal(p.payload, { a: 1 });
+        ok((await status(() => c.updateVectors(N, { points: [{ id: 77, vector: { text: [3, 4] } }] }))) >= 400,
+            'a missing point');
+    });
+    await s.op('deleteVectors', async () => {
+        await c.deleteVectors(N, { points: [1], vector: ['text'] });
+        const [p] = await c.retrieve(N, { ids: [1], with_vector: true });
+        equal(Object.keys(p.vector).sort(), ['image', 'words']);
+    });
+}
+
+async function payloads(s, c) {
+    const payload = async (id) => (await c.retrieve(N, { ids: [id] }))[0].payload;
+    await s.op('setPayload', async () => {
+        await c.setPayload(N, { payload: { b: { x: 1 }, gone: 'x' }, points: [1] });
+        equal(await payload(1), { a: 1, b: { x: 1 }, gone: 'x' });
+        await c.setPayload(N, { payload: { y: 2 }, key: 'b', points: [1] });
+        equal((await payload(1)).b, { x: 1, y: 2 });
+        await c.setPayload(N, { payload: { f: true }, filter: { must: [{ key: 'a', match: { value: 1 } }] } });
+        equal((await payload(1)).f, true);
+    });
+    await s.op('deletePayload', async () => {
+        await c.deletePayload(N, { keys: ['gone', 'b.x'], points: [1] });
+        equal(await payload(1), { a: 1, b: { y: 2 }, f: true });
+    });
+    await s.op('overwritePayload', async () => {
+        await c.overwritePayload(N, { payload: { only: 'this' }, points: [1] });
+        equal(await payload(1), { only: 'this' });
+    });
+    await s.op('clearPayload', async () => {
+        await c.clearPayload(N, { points: [1] });
+        equal(await payload(1), {});
+    });
+    await s.op('batchUpdate', async () => {
+        const done = await c.batchUpdate(N, { operations: [
+            { upsert: { points: [{ id: 50, vector: { text: [1, 1] }, payload: { k: 1 } },
+                { id: 51, vector: { text: [2, 2] } }] } },
+            { set_payload: { payload: { z: 9 }, points: [50] } },
+            { overwrite_payload: { payload: { o: 1 }, points: [51] } },
+            { update_vectors: { points: [{ id: 51, vector: { text: [5, 5] } }] } },
+            { delete_payload: { keys: ['k'], points: [50] } },
+            { delete_vectors: { vector: ['text'], points: [50] } },
+            { clear_payload: { points: [51] } },
+            { delete: { points: [1] } }] });
+        equal(done.length, 8);
+        ok(done.every((r) => r.status === 'completed'), JSON.stringify(done));
+        equal(await payload(50), { z: 9 });
+        const [p] = await c.retrieve(N, { ids: [51], with_vector: true });
+        equal(p.payload, {});
+        nearAll(p.vector.text, [5, 5]);
+        equal(await c.retrieve(N, { ids: [1] }), []);
+    });
+    await s.op('delete', async () => {
+        equal((await c.delete(N, { wait: true, points: [50] })).status, 'completed');
+        equal(await c.retrieve(N, { ids: [50] }), []);
+        await c.upsert(N, { points: [{ id: 60, vector: {}, payload: { del: 1 } }, { id: 61, vector: {}, payload: { del: 1 } }] });
+        await c.delete(N, { wait: true, filter: { must: [{ key: 'del', match: { value: 1 } }] } });
+        equal(await c.retrieve(N, { ids: [60, 61] }), []);
+    });
+    await s.op('createPayloadIndex', async () => {
+        equal((await c.createPayloadIndex(C, { wait: true, field_name: 'color', field_schema: 'keyword' })).status,
+            'completed');
+        await c.createPayloadIndex(C, { wait: true, field_name: 'count',
+            field_schema: { type: 'integer', lookup: true, range: false } });
+        const schema = (await c.getCollection(C)).payload_schema;
+        includes(schema, { color: { data_type: 'keyword' },
+            count: { data_type: 'integer', params: { type: 'integer', lookup: true, range: false } } });
+    });
+    await s.op('deletePayloadIndex', async () => {
+        await c.deletePayloadIndex(C, 'count');
+        equal(Object.keys((await c.getCollection(C)).payload_schema), ['color']);
+    });
+}
+
+async function reads(s, c, older, url) {
+    await s.op('count', async () => {
+        for (const [what, filter, keep] of filters)
+            equal((await c.count(C, { filter })).count, points.filter(keep).length, what);
+        equal((await c.count(N, { filter: { must: [{ has_vector: 'rows' }] } })).count, 1);
+        equal(await status(() => c.count('nothing')), 404);
+        equal(await status(() => c.count(C, { filter: { must: [{ key: 'a' }] } })), 422);
+    });
+    await s.op('scroll', async () => {
+        const seen = [];
+        let offset;
+        do {
+            const page = await c.scroll(C, { limit: 17, offset, with_vector: false });
+            seen.push(...ids(page.points));
+            offset = page.next_page_offset;
+        } while (offset !== null && offset !== undefined);
+        equal(seen, ids(points));
+        for (const [what, filter, keep] of filters)
+            equal(ids((await c.scroll(C, { filter, limit: 1000 })).points), ids(points.filter(keep)), what);
+        const { points: [p] } = await c.scroll(C, { limit: 1, offset: 9, with_vector: true });
+        equal(p.id, 9);
+        nearAll(p.vector, points[8].vector);
+        equal(await status(() => c.scroll(C, { limit: 0 })), 422);
+    });
+    await older.op('search', async () => {
+        const c = { search: (name, body) => post(url, `/collections/${name}/points/search`, { with_payload: true, ...body }) };
+        checkHits(await c.search(C, { vector: query, limit: 10 }), nearest('Dot', query, 10), 'plain');
+        const [first] = await c.search(C, { vector: query, limit: 1, with_vector: true });
+        equal(first.payload, points[first.id - 1].payload);
+        nearAll(first.vector, points[first.id - 1].vector);
+        ok(Number.isInteger(first.version) && first.version > 0, `version ${first.version}`);
+        const want = nearest('Dot', query, COUNT);
+        const limit = want[4].score;
+        checkHits(await c.search(C, { vector: query, limit: 50, score_threshold: limit - 1e-6 }),
+            want.slice(0, 5), 'threshold');
+        checkHits(await c.search(C, { vector: query, limit: 5, offset: 3 }), want.slice(3, 8), 'offset');
+        for (const [what, filter, keep] of filters)
+            checkHits(await c.search(C, { vector: query, limit: 7, filter, params: { hnsw_ef: 200 } }),
+                nearest('Dot', query, 7, keep), what);
+        equal(await status(() => c.search(C, { vector: [1, 2], limit: 1 })), 400);
+    });
+    await older.op('searchBatch', async () => {
+        const got = await post(url, `/collections/${C}/points/search/batch`, { searches: [{ vector: query, limit: 3 },
+            { vector: points[3].vector, limit: 2, params: { exact: true } }] });
+        equal(got.length, 2);
+        checkHits(got[0], nearest('Dot', query, 3), 'first');
+        checkHits(got[1], nearest('Dot', points[3].vector, 2), 'second');
+    });
+    await s.op('query', async () => {
+        checkHits((await c.query(C, { query, limit: 10 })).points, nearest('Dot', query, 10), 'plain');
+        checkHits((await c.query(C, { query: { nearest: query }, limit: 4, params: { exact: true },
+            with_payload: true })).points, nearest('Dot', query, 4), 'nearest');
+        checkHits((await c.query(C, { query: 7, limit: 5 })).points,
+            nearest('Dot', points[6].vector, 5, (p) => p.id !== 7), 'by id');
+        equal(ids((await c.query(C, { limit: 4 })).points), [1, 2, 3, 4], 'no query');
+        equal((await c.query(C, { query, limit: 2 })).points[0].payload ?? null, null, 'no payload unless asked');
+        equal(await status(() => c.query(C, { query: 12345 })), 404);
+    });
+    await s.op('query', async () => {
+        const vectors = points.slice(0, 30).map((p) => p.vector);
+        for (const distance of Object.keys(scores))
+            for (const datatype of ['float32', 'float16']) {
+                const name = `interop_${distance}_${datatype}`;
+                await c.createCollection(name, { vectors: { size: DIM, distance, datatype } });
+                await c.upsert(name, { batch: { ids: vectors.map((_, i) => i + 1), vectors } });
+                const { points: got } = await c.query(name, { query, limit: 5 });
+                const want = nearest(distance, query, 5, (p) => p.id <= 30);
+                nearAll(got.map((p) => p.score), want.map((p) => p.score), datatype === 'float32' ? 1e-4 : 5e-3, name);
+                if (datatype === 'float32') equal(ids(got), ids(want), name);
+                await c.deleteCollection(name);
+            }
+    });
+    await s.op('queryBatch', async () => {
+        const got = await c.queryBatch(C, { searches: [{ query, limit: 3, with_payload: ['color'] },
+            { query: 7, limit: 2 }] });
+        checkHits(got[0].points, nearest('Dot', query, 3), 'first');
+        equal(got[0].points[0].payload, { color: points[got[0].points[0].id - 1].payload.color });
+        checkHits(got[1].points, nearest('Dot', points[6].vector, 2, (p) => p.id !== 7), 'second');
+    });
+}
+
+// What is not served yet, with arguments that its own checks would pass.
+const vec = Array(DIM).fill(0.5);
+const later = {
+    collectionClusterInfo: (c) => c.collectionClusterInfo(C),
+    updateCollectionCluster: (c) => c.updateCollectionCluster(C, { drop_replica: { shard_id: 0, peer_id: 1 } }),
+    createVectorName: (c) => c.createVectorName(C, 'v', { dense: { size: 4, distance: 'Dot' } }),
+    deleteVectorName: (c) => c.deleteVectorName(C, 'v'),
+    updateCollectionAliases: (c) => c.updateCollectionAliases({ actions: [{ create_alias: { collection_name: C, alias_name: 'a' } }] }),
+    getCollectionAliases: (c) => c.getCollectionAliases(C),
+    getAliases: (c) => c.getAliases(),
+    updateCollection: (c) => c.updateCollection(C, { optimizers_config: {} }),
+    listSnapshots: (c) => c.listSnapshots(C),
+    createSnapshot: (c) => c.createSnapshot(C),
+    deleteSnapshot: (c) => c.deleteSnapshot(C, 's'),
+    listFullSnapshots: (c) => c.listFullSnapshots(),
+    createFullSnapshot: (c) => c.createFullSnapshot(),
+    deleteFullSnapshot: (c) => c.deleteFullSnapshot('s'),
+    recoverSnapshot: (c) => c.recoverSnapshot(C, { location: 'file:///nowhere' }),
+    recoverShardFromSnapshot: (c) => c.recoverShardFromSnapshot(C, 0, { location: 'file:///nowhere' }),
+    listShardSnapshots: (c) => c.listShardSnapshots(C, 0),
+    createShardSnapshot: (c) => c.createShardSnapshot(C, 0, {}),
+    deleteShardSnapshot: (c) => c.deleteShardSnapshot(C, 0, 's', {}),
+    listShardKeys: (c) => c.listShardKeys(C),
+    createShardKey: (c) => c.createShardKey(C, { shard_key: 'k' }),
+    deleteShardKey: (c) => c.deleteShardKey(C, { shard_key: 'k' }),
+    clusterTelemetry: (c) => c.clusterTelemetry(),
+    getOptimizations: (c) => c.getOptimizations(C),
+    getQuotas: (c) => c.getQuotas(),
+    updateQuotas: (c) => c.updateQuotas({}),
+    queryGroups: (c) => c.queryGroups(C, { query: vec, group_by: 'color' }),
+    facet: (c) => c.facet(C, { key: 'color' }),
+    searchMatrixPairs: (c) => c.searchMatrixPairs(C, { sample: 2, limit: 1 }),
+    searchMatrixOffsets: (c) => c.searchMatrixOffsets(C, { sample: 2, limit: 1 }),
+};
+
+// Operations of the generated API that no method of the client calls.
+const direct = {
+    healthz: async (api) => equal((await api.healthz({})).data, 'healthz check passed'),
+    livez: async (api) => equal((await api.livez({})).data, 'healthz check passed'),
+    readyz: async (api) => equal((await api.readyz({})).data, 'all shards are ready'),
+    metrics: async (api) => ok(/^# (HELP|TYPE) /m.test((await api.metrics({})).data), 'not Prometheus text'),
+    telemetry: async (api) => ok(typeof (await api.telemetry({})).data.result === 'object', 'no result'),
+    getPoint: async (api) => {
+        const p = (await api.getPoint({ collection_name: C, id: 3 })).data.result;
+        equal(p.payload, points[2].payload);
+        nearAll(p.vector, points[2].vector);
+        equal(await status(() => api.getPoint({ collection_name: C, id: 99999 })), 404);
+    },
+};
+
+export async function run(clients, url, notYet) {
+    const { QdrantClient } = clients('@qdrant/js-client-rest');
+    const c = new QdrantClient({ url: url.origin, port: Number(url.port), timeout: 20000 });
+    const own = Object.getOwnPropertyNames(QdrantClient.prototype).filter((n) => n !== 'constructor' && n !== 'api');
+    const s = new Suite('rest', own, notYet.rest);
+    const api = c.api();
+    const called = new Set();
+    const bare = {};
+    for (const name of Object.keys(api)) {
+        const f = (bare[name] = api[name]);
+        api[name] = Object.assign((...args) => (called.add(name), f(...args)), { Error: f.Error });
+    }
+    await collections(s, c);
+    await writes(s, c);
+    await payloads(s, c);
+    const older = new Suite('rest older', ['search', 'searchBatch'], {});
+    await reads(s, c, older, url);
+    const exercised = new Set(called);
+    for (const [name, f] of Object.entries(later)) if (name in notYet.rest) await s.refuse(name, () => f(c), refusedText);
+
+    const raw = new Suite('rest api', Object.keys(api), notYet['rest api']);
+    for (const name of exercised) raw.row(name).checks++; // their checks are above
+    for (const [name, f] of Object.entries(direct)) await raw.op(name, () => f(bare));
+    const any = { collection_name: C, shard_id: 0, snapshot_name: 's', peer_id: 1, key: 'k', id: 1,
+        field_name: 'f', vector_name: 'v' };
+    for (const name of Object.keys(notYet['rest api'])) await raw.refuse(name, () => bare[name](any), refusedText);
+    await c.deleteCollection(C);
+    await c.deleteCollection(N);
+    return [...s.finish(), ...raw.finish(), ...older.finish()];
+}
