@@ -262,8 +262,8 @@ static void read_vectors(struct qv_json *j, bool stored, struct qv_collection_co
     }
     qv_json_begin_object(j);
     while (qv_json_next_key(j, &name)) {
-        v = qv_json_grow(j, v, out->vector_count, &cap, sizeof *v, QV_VECTORS_PER_POINT_MAX,
-                         "vectors");
+        v = qv_json_grow(j, v, out->vector_count, &cap,
+                         QV_JSON_LIST(*v, QV_VECTORS_PER_POINT_MAX, "vectors"));
         if (v == NULL)
             return;
         qv_json_check_name(j, name);
@@ -327,8 +327,8 @@ static void read_sparse_vectors(struct qv_json *j, bool stored, struct qv_collec
         return;
     qv_json_begin_object(j);
     while (qv_json_next_key(j, &name)) {
-        v = qv_json_grow(j, v, out->sparse_count, &cap, sizeof *v, QV_VECTORS_PER_POINT_MAX,
-                         "sparse vectors");
+        v = qv_json_grow(j, v, out->sparse_count, &cap,
+                         QV_JSON_LIST(*v, QV_VECTORS_PER_POINT_MAX, "sparse vectors"));
         if (v == NULL)
             return;
         qv_json_check_name(j, name);
@@ -568,8 +568,8 @@ static void read_payload_indexes(struct qv_json *j, struct qv_collection_config 
     out->payload_index_count = 0;
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
-        items = qv_json_grow(j, items, out->payload_index_count, &cap, sizeof *items,
-                             QV_BATCH_OPS_MAX, "payload indexes");
+        items = qv_json_grow(j, items, out->payload_index_count, &cap,
+                             QV_JSON_LIST(*items, QV_BATCH_OPS_MAX, "payload indexes"));
         if (items == NULL)
             return;
         qv_json_payload_index(j, &items[out->payload_index_count]);

@@ -43,8 +43,8 @@ static void add_condition(struct qv_json *j, struct cond_list *list)
 {
     struct qv_cond cond = {0};
     read_condition(j, &cond);
-    list->items = qv_json_grow(j, list->items, list->count, &list->cap, sizeof cond,
-                               QV_FILTER_CONDS_MAX, "conditions");
+    list->items = qv_json_grow(j, list->items, list->count, &list->cap,
+                               QV_JSON_LIST(cond, QV_FILTER_CONDS_MAX, "conditions"));
     if (list->items != NULL)
         list->items[list->count++] = cond;
 }
@@ -170,7 +170,8 @@ static void read_match_list(struct qv_json *j, struct qv_cond *cond)
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
         struct qv_match m = read_match_value(j, false);
-        items = qv_json_grow(j, items, n, &cap, sizeof m, QV_FILTER_LIST_MAX, "values to match");
+        items =
+            qv_json_grow(j, items, n, &cap, QV_JSON_LIST(m, QV_FILTER_LIST_MAX, "values to match"));
         if (items == NULL)
             return;
         if (n > 0 && items[0].type != m.type)
@@ -387,8 +388,8 @@ static void judge_fields(struct qv_json *j, const struct cond_object *o, struct 
     }
     for (uint32_t i = 0; i < o->field_count; i++) {
         struct qv_cond *c = keep_field(j, o, i);
-        list.items = qv_json_grow(j, list.items, list.count, &list.cap, sizeof *c, FIELD_CONDS_MAX,
-                                  "conditions");
+        list.items = qv_json_grow(j, list.items, list.count, &list.cap,
+                                  QV_JSON_LIST(*c, FIELD_CONDS_MAX, "conditions"));
         if (c == NULL || list.items == NULL)
             return;
         list.items[list.count++] = *c;

@@ -5,26 +5,26 @@
 
 #include <stdlib.h>
 
-void *qv_json_grow(struct qv_json *j, void *items, uint32_t count, uint32_t *cap, size_t size,
-                   uint32_t max, const char *what)
+void *qv_json_grow(struct qv_json *j, void *items, uint32_t count, uint32_t *cap,
+                   const struct qv_json_list *list)
 {
     if (j->err != 0)
         return NULL;
     if (count < *cap)
         return items;
-    if (count >= max) {
-        qv_json_fail(j, QV_ETOOBIG, "more than %u %s in one request", max, what);
+    if (count >= list->max) {
+        qv_json_fail(j, QV_ETOOBIG, "more than %u %s in one request", list->max, list->what);
         return NULL;
     }
     uint32_t grown = *cap == 0 ? 4 : *cap * 2;
-    grown = grown > max ? max : grown;
-    void *out = qv_arena_alloc(j->arena, grown * size);
+    grown = grown > list->max ? list->max : grown;
+    void *out = qv_arena_alloc(j->arena, grown * list->item_bytes);
     if (out == NULL) {
         qv_json_fail_full(j);
         return NULL;
     }
     if (count != 0)
-        memcpy(out, items, count * size);
+        memcpy(out, items, count * list->item_bytes);
     *cap = grown;
     return out;
 }
@@ -108,7 +108,7 @@ const struct qv_id *qv_json_ids(struct qv_json *j, uint32_t max, uint32_t *count
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
         struct qv_id id = qv_json_id(j);
-        ids = qv_json_grow(j, ids, n, &cap, sizeof *ids, max, "ids");
+        ids = qv_json_grow(j, ids, n, &cap, QV_JSON_LIST(*ids, max, "ids"));
         if (ids == NULL)
             break;
         ids[n++] = id;
@@ -143,7 +143,7 @@ const struct qv_str *qv_json_names(struct qv_json *j, uint32_t max, uint32_t *co
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
         struct qv_str s = qv_json_name(j);
-        names = qv_json_grow(j, names, n, &cap, sizeof *names, max, "names");
+        names = qv_json_grow(j, names, n, &cap, QV_JSON_LIST(*names, max, "names"));
         if (names == NULL)
             break;
         names[n++] = s;
@@ -180,7 +180,7 @@ const struct qv_path *qv_json_paths(struct qv_json *j, uint32_t max, uint32_t *c
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
         struct qv_path path = qv_json_path(j);
-        paths = qv_json_grow(j, paths, n, &cap, sizeof *paths, max, "keys");
+        paths = qv_json_grow(j, paths, n, &cap, QV_JSON_LIST(*paths, max, "keys"));
         if (paths == NULL)
             break;
         paths[n++] = path;
@@ -224,7 +224,7 @@ static const uint32_t *read_indices(struct qv_json *j, uint32_t *count)
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
         uint32_t v = qv_json_u32(j);
-        items = qv_json_grow(j, items, n, &cap, sizeof *items, QV_SPARSE_NNZ_MAX, "indices");
+        items = qv_json_grow(j, items, n, &cap, QV_JSON_LIST(*items, QV_SPARSE_NNZ_MAX, "indices"));
         if (items == NULL)
             break;
         items[n++] = v;
@@ -349,8 +349,8 @@ static struct qv_vec read_multi(struct qv_json *j)
                          count);
         else if (count == 0)
             qv_json_fail(j, QV_EVALIDATION, "vector: all vectors must be non-empty");
-        rows = qv_json_grow(j, rows, n, &cap, sizeof *rows, QV_MULTI_ROWS_MAX,
-                            "rows of a multivector");
+        rows = qv_json_grow(j, rows, n, &cap,
+                            QV_JSON_LIST(*rows, QV_MULTI_ROWS_MAX, "rows of a multivector"));
         if (rows == NULL)
             return vec;
         dim = count;
@@ -432,8 +432,8 @@ static const struct qv_named_vec *read_vector_map(struct qv_json *j, uint32_t *c
         qv_json_check_name(j, name);
         while (at < n && !qv_str_equal(vecs[at].name, name))
             at++; /* the same name again: the last one counts */
-        vecs = qv_json_grow(j, vecs, n, &cap, sizeof *vecs, QV_VECTORS_PER_POINT_MAX,
-                            "vectors of one point");
+        vecs = qv_json_grow(j, vecs, n, &cap,
+                            QV_JSON_LIST(*vecs, QV_VECTORS_PER_POINT_MAX, "vectors of one point"));
         if (vecs == NULL)
             break;
         vecs[at] = (struct qv_named_vec){name, qv_json_vec(j)};

@@ -8,10 +8,18 @@
 #include "wire/json_scan.h"
 #include "wire/not_served.h"
 
-/* Room for one more item of `size` bytes behind `count` of them: the array, moved in the arena when
- * *cap is reached. NULL and an error when there would be more than max, or the arena is full. */
-void *qv_json_grow(struct qv_json *j, void *items, uint32_t count, uint32_t *cap, size_t size,
-                   uint32_t max, const char *what);
+/* What a list holds: bytes of an item, how many there may be, and what they are called. */
+struct qv_json_list {
+    size_t item_bytes;
+    uint32_t max;
+    const char *what;
+};
+#define QV_JSON_LIST(item, max, what) (&(const struct qv_json_list){sizeof(item), (max), (what)})
+
+/* Room for one more item behind `count` of them: the array, moved in the arena when *cap is
+ * reached. NULL and an error when there would be more than the list's max, or the arena is full. */
+void *qv_json_grow(struct qv_json *j, void *items, uint32_t count, uint32_t *cap,
+                   const struct qv_json_list *list);
 
 /* Reads a null in silence; any other value is QV_ENOTIMPL. */
 void qv_json_refuse(struct qv_json *j, enum qv_not_served what);

@@ -75,7 +75,8 @@ static void read_points(struct qv_json *j, bool with_payload, struct qv_write_op
     uint32_t n = 0;
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
-        points = qv_json_grow(j, points, n, &cap, sizeof *points, QV_BATCH_POINTS_MAX, "points");
+        points =
+            qv_json_grow(j, points, n, &cap, QV_JSON_LIST(*points, QV_BATCH_POINTS_MAX, "points"));
         if (points == NULL)
             return;
         read_point(j, with_payload, &points[n]);
@@ -116,7 +117,7 @@ static struct qv_vec *read_column(struct qv_json *j, uint32_t *count)
     uint32_t n = 0;
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
-        vecs = qv_json_grow(j, vecs, n, &cap, sizeof *vecs, QV_BATCH_POINTS_MAX, "vectors");
+        vecs = qv_json_grow(j, vecs, n, &cap, QV_JSON_LIST(*vecs, QV_BATCH_POINTS_MAX, "vectors"));
         if (vecs == NULL)
             break;
         vecs[n++] = qv_json_vec(j);
@@ -132,10 +133,12 @@ static void add_column(struct qv_json *j, struct qv_str name, struct columns *c)
     struct qv_vec *vecs = read_column(j, &rows);
     while (at < c->name_count && !qv_str_equal(c->names[at], name))
         at++;
-    c->names = qv_json_grow(j, c->names, c->name_count, &c->names_cap, sizeof *c->names,
-                            QV_VECTORS_PER_POINT_MAX, "vectors of one point");
-    c->vecs = qv_json_grow(j, c->vecs, c->name_count, &c->vecs_cap, sizeof *c->vecs,
-                           QV_VECTORS_PER_POINT_MAX, "vectors of one point");
+    c->names =
+        qv_json_grow(j, c->names, c->name_count, &c->names_cap,
+                     QV_JSON_LIST(*c->names, QV_VECTORS_PER_POINT_MAX, "vectors of one point"));
+    c->vecs =
+        qv_json_grow(j, c->vecs, c->name_count, &c->vecs_cap,
+                     QV_JSON_LIST(*c->vecs, QV_VECTORS_PER_POINT_MAX, "vectors of one point"));
     if (c->names == NULL || c->vecs == NULL)
         return;
     if (c->name_count != 0 && rows != c->vector_count)
@@ -175,8 +178,8 @@ static void read_batch_payloads(struct qv_json *j, struct columns *c)
         return;
     qv_json_begin_array(j);
     while (qv_json_next_item(j)) {
-        c->payloads = qv_json_grow(j, c->payloads, n, &cap, sizeof *c->payloads,
-                                   QV_BATCH_POINTS_MAX, "payloads");
+        c->payloads = qv_json_grow(j, c->payloads, n, &cap,
+                                   QV_JSON_LIST(*c->payloads, QV_BATCH_POINTS_MAX, "payloads"));
         if (c->payloads == NULL)
             return;
         c->payloads[n] = (struct qv_doc){NULL, 0};
@@ -470,8 +473,8 @@ int qv_json_read_batch(struct qv_bytes body, struct qv_arena *a, struct qv_write
         out->op_count = 0;
         qv_json_begin_array(&j);
         while (qv_json_next_item(&j)) {
-            ops = qv_json_grow(&j, ops, out->op_count, &cap, sizeof *ops, QV_BATCH_OPS_MAX,
-                               "operations");
+            ops = qv_json_grow(&j, ops, out->op_count, &cap,
+                               QV_JSON_LIST(*ops, QV_BATCH_OPS_MAX, "operations"));
             if (ops == NULL)
                 break;
             read_operation(&j, &ops[out->op_count]);

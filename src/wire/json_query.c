@@ -303,8 +303,8 @@ static void read_many(struct qv_json *j, bool search, struct qv_query_req *out)
         out->query_count = 0;
         qv_json_begin_array(j);
         while (qv_json_next_item(j)) {
-            queries = qv_json_grow(j, queries, out->query_count, &cap, sizeof *queries,
-                                   QV_BATCH_OPS_MAX, "searches");
+            queries = qv_json_grow(j, queries, out->query_count, &cap,
+                                   QV_JSON_LIST(*queries, QV_BATCH_OPS_MAX, "searches"));
             if (queries == NULL)
                 break;
             read_any(j, search, &queries[out->query_count]);

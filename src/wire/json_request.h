@@ -2,14 +2,17 @@
  *
  * Every reader: borrows body for as long as the result is used, puts the rest of the result into
  * the arena, fills *out completely (what a query string gives, see qv_json_read_params, keeps its
- * default), and returns
- *   QV_EFORMAT      the bytes are not that body      400 "Format error in JSON body: "  + text
- *   QV_EVALIDATION  a value out of bounds            422 "Validation error in JSON body: [" + text
- * + "]" QV_EINVAL       a meaning that can't be          400 "Wrong input: " + text QV_EBADREQ 400
- * "Bad request: " + text QV_ENOTIMPL     known to the API, not served     501 text ("Not
- * implemented: NAME" whole) QV_ETOOBIG      the arena or a limit is full     413 text with the text
- * in msg, the prefix left to the caller. Fields the API does not know are ignored, null stands for
- * an absent optional field, of equal keys the last one counts. An empty body is a format error. Any
+ * default), and returns, with a text in msg to which the caller adds what stands before it,
+ *
+ *   QV_EFORMAT      the bytes are not that body        400 "Format error in JSON body: TEXT"
+ *   QV_EVALIDATION  a value out of bounds              422 "Validation error in JSON body: [TEXT]"
+ *   QV_EINVAL       a meaning that can't be            400 "Wrong input: TEXT"
+ *   QV_EBADREQ      likewise                           400 "Bad request: TEXT"
+ *   QV_ENOTIMPL     known to the API, not served       501 TEXT ("Not implemented: NAME", whole)
+ *   QV_ETOOBIG      the arena or a limit is full       413 TEXT
+ *
+ * On an error *out is not to be used. Fields the API does not know are ignored, null stands for an
+ * absent optional field, of equal keys the last one counts. An empty body is a format error. Any
  * thread; an arena and a msg for each.
  *
  * What the API knows and we don't serve is in wire/not_served.h. */

@@ -27,8 +27,8 @@
 #include "base/buf.h"
 #include "core/doc.h"
 
-#define QV_JSON_DEPTH_MAX 96 /* documents (QV_DOC_DEPTH_MAX) inside the requests that carry them   \
-                              */
+/* Documents nest up to QV_DOC_DEPTH_MAX; requests add a few levels around them. */
+#define QV_JSON_DEPTH_MAX 96
 
 enum qv_json_type {
     QV_JSON_NONE, /* no value starts here: reading anything reports it */
