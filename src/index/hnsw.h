@@ -94,6 +94,12 @@ int qv_hnsw_remove(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;
  * stays dead; call again). */
 int qv_hnsw_repair(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot) QV_MUST_USE;
 
+/* The same for many at once, which share the looks at the whole graph that hidden links cost: up to
+ * 30 ns a node of the graph, so deletions are best gathered to some hundred. Slots that are not
+ * dead are passed over; *done is how many were unlinked. QV_ENOMEM: some stay dead. */
+int qv_hnsw_repair_many(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const qv_slot *slots,
+                        uint32_t n, uint32_t *done) QV_MUST_USE;
+
 /* unlinked -> free. The caller vouches that every search, insert and repair that was running when
  * this slot's repair returned has ended since. QV_ENOTFOUND: the slot is not unlinked. */
 int qv_hnsw_release(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;

@@ -7,6 +7,10 @@
  * selection rule lets in), as in IP-DiskANN (Xu et al. 2025, arXiv 2502.13826), which searches only
  * and leaves what it does not find; the in-counts make it exact.The children of a node that leaves
  * go to its parent if there is room, else they are attached anew.
+ * Measured on 60,000 rows of Fashion-MNIST, a third deleted: of 11 links to a node 0.46 are not
+ * found among neighbours and theirs, 0.27 not by the search, 0.07 not by a search of 8
+ * ef_construct; on 50,000 random rows of 32 dimensions 18, 2.8, 2.3 and 0.6. So a look at
+ * everything is shared by the nodes of a batch.
  *
  * Repairs of different slots may run at once, beside inserts and searches. */
 #include "index/hnsw_delete.h"
@@ -18,6 +22,11 @@
 
 #define SUBSTITUTES 3u
 #define SUBSTITUTES_TRIED 8u
+#define BATCH_MAX 1024u /* nodes that share one look at everything */
+
+/* From so many slots on, a search of 8 ef_construct is cheaper than a look at everything (about 30
+ * ns a node): it finds three in four of what a search of ef_construct leaves hidden. */
+#define WIDE_SEARCH_SLOTS 100000u
 
 int qv_hnsw_remove(struct qv_hnsw *h, qv_slot slot)
 {
@@ -111,24 +120,52 @@ void qv_leaving_replace(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_le
     qv_node_unlock(h, z);
     if (gone)
         (void)qv_in_drop(h, p->slot, p->level);
-    if (gone && n == 0 && p->level == 0 && p->starved_n < QV_LEAVING_STARVED_MAX)
-        p->starved[p->starved_n++] = z;
+    if (gone && n == 0 && p->level == 0 && p->starved->n < QV_STARVED_MAX)
+        p->starved->slots[p->starved->n++] = z;
     for (uint32_t i = used; i < subs; i++)
         (void)qv_in_drop(h, ctx->chosen[i], p->level);
 }
 
-void qv_leaving_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+void qv_leaving_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_starved *starved)
 {
-    for (uint32_t i = 0; i < p->starved_n; i++) {
-        if (qv_node_state(h, p->starved[i]) != QV_NODE_LINKED)
+    for (uint32_t i = 0; i < starved->n; i++) {
+        if (qv_node_state(h, starved->slots[i]) != QV_NODE_LINKED)
             continue;
-        int err = qv_link_attach(h, ctx, p->starved[i]);
+        int err = qv_link_attach(h, ctx, starved->slots[i]);
         QV_ASSERT(err == 0); /* the repair has grown the context to what this takes */
     }
-    p->starved_n = 0;
+    starved->n = 0;
+}
+
+uint32_t qv_leaving_bridge(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot z, uint32_t level,
+                           bool marked_only, struct qv_starved *starved)
+{
+    qv_slot links[QV_HNSW_M0_MAX];
+    qv_slot out[QV_HNSW_M0_MAX];
+    uint32_t n = qv_list_copy(h, z, level, links);
+    uint32_t bridged = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (marked_only && !qv_walk_seen(ctx, links[i]))
+            continue;
+        if (qv_node_state(h, links[i]) != QV_NODE_UNLINKING)
+            continue;
+        struct qv_leaving p = {.slot = links[i], .level = level, .out = out, .starved = starved};
+        p.n = qv_list_copy(h, links[i], level, out);
+        qv_leaving_replace(h, ctx, &p, z);
+        bridged++;
+    }
+    return bridged;
 }
 
 /* ---- finding who links here ---- */
+
+static bool is_linked_to(const struct qv_hnsw *h, qv_slot slot)
+{
+    for (uint32_t l = 0; l <= qv_node_level(h, slot); l++)
+        if (qv_in_get(h, slot, l) > 0)
+            return true;
+    return false;
+}
 
 static void replace_near(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
 {
@@ -143,7 +180,8 @@ static void replace_near(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_l
     }
 }
 
-static int replace_by_search(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+static int replace_by_search(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p,
+                             uint32_t ef)
 {
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     if (entry == QV_ENTRY_NONE || qv_entry_level(entry) < p->level)
@@ -153,7 +191,7 @@ static int replace_by_search(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct 
         return err;
     const uint8_t *row = qv_code_row(h, p->slot);
     qv_cand start = qv_walk_descend(h, ctx, row, entry, p->level);
-    err = qv_walk_level(h, ctx, row, start, p->level, h->params.ef_construct, NULL);
+    err = qv_walk_level(h, ctx, row, start, p->level, ef, NULL);
     if (err != 0)
         return err;
     for (uint32_t i = 0; i < ctx->pool.n && qv_in_get(h, p->slot, p->level) > 0; i++)
@@ -161,20 +199,56 @@ static int replace_by_search(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct 
     return 0;
 }
 
-/* Everyone. Links claimed before the node began to leave may still be on their way into a list, so
- * the count decides when it is over. */
-static void replace_everywhere(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_leaving *p)
+/* Does z's list lead to a marked slot (or to `only`, if it is the only one)? */
+static bool leads_to_marked(const struct qv_hnsw *h, const struct qv_hnsw_ctx *ctx, qv_slot z,
+                            uint32_t level, qv_slot only)
 {
-    while (qv_in_get(h, p->slot, p->level) > 0) {
+    const _Atomic uint32_t *list = qv_list(h, z, level);
+    const uint32_t cap = qv_list_cap(h, level);
+    for (uint32_t i = 0; i < cap; i++) {
+        qv_slot to = qv_list_get(list, i);
+        if (to == QV_SLOT_NONE)
+            return false;
+        if (only != QV_SLOT_NONE ? to == only : qv_walk_seen(ctx, to))
+            return true;
+    }
+    return false;
+}
+
+/* Everyone's lists, for all slots of a batch that something still links to. Links claimed before a
+ * node began to leave may still be on their way into a list, so the counts decide when it is over.
+ */
+static int replace_everywhere(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const qv_slot *slots,
+                              uint32_t n, struct qv_starved *starved)
+{
+    for (;;) {
+        int err = qv_walk_begin(h, ctx);
+        if (err != 0)
+            return err;
+        uint32_t marked = 0;
+        qv_slot only = QV_SLOT_NONE;
+        for (uint32_t i = 0; i < n; i++) {
+            bool linked = slots[i] != QV_SLOT_NONE && is_linked_to(h, slots[i]);
+            if (linked && slots[i] >= ctx->visited_slots)
+                return QV_ENOMEM; /* the marks could not grow to it */
+            if (!linked)
+                continue;
+            (void)qv_walk_visit(ctx, slots[i]);
+            only = marked++ == 0 ? slots[i] : QV_SLOT_NONE;
+        }
+        if (marked == 0)
+            return 0;
         ctx->work.full_scans++;
         uint32_t bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
-        for (qv_slot z = 0; z < bound && qv_in_get(h, p->slot, p->level) > 0; z++) {
+        for (qv_slot z = 0; z < bound && (marked > 1 || is_linked_to(h, only)); z++) {
             uint32_t word = qv_node_word(h, z);
-            if (qv_state_in_graph(qv_word_state(word)) && qv_word_level(word) >= p->level)
-                qv_leaving_replace(h, ctx, p, z);
+            if (!qv_state_in_graph(qv_word_state(word)))
+                continue;
+            for (uint32_t l = 0; l <= qv_word_level(word); l++)
+                if (leads_to_marked(h, ctx, z, l, only))
+                    (void)qv_leaving_bridge(h, ctx, z, l, true, starved);
         }
-        if (qv_in_get(h, p->slot, p->level) > 0)
-            sched_yield();
+        sched_yield();
     }
 }
 
@@ -201,6 +275,8 @@ static void move_entry(struct qv_hnsw *h, qv_slot slot)
         if (to == QV_SLOT_NONE)
             to = qv_entry_highest(h, slot);
         entry = to == QV_SLOT_NONE ? QV_ENTRY_NONE : qv_entry_pack(to, qv_node_level(h, to));
+        if (to != QV_SLOT_NONE)
+            qv_parent_set(h, to, QV_SLOT_NONE);
         atomic_store_explicit(&h->entry, entry, memory_order_release);
     }
     pthread_mutex_unlock(&h->top_lock);
@@ -221,10 +297,12 @@ static int begin_leaving(struct qv_hnsw *h, qv_slot slot)
     return dead ? 0 : QV_ENOTFOUND;
 }
 
-static int unlink_level(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uint32_t level)
+/* Replaces the links to the node that can be found near it. */
+static int unlink_level(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uint32_t level,
+                        struct qv_starved *starved)
 {
     qv_slot out[QV_HNSW_M0_MAX];
-    struct qv_leaving p = {.slot = slot, .level = level, .out = out};
+    struct qv_leaving p = {.slot = slot, .level = level, .out = out, .starved = starved};
     qv_node_lock(h, slot);
     p.n = qv_list_copy(h, slot, level, out);
     qv_node_unlock(h, slot);
@@ -234,11 +312,12 @@ static int unlink_level(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot
     if (err != 0)
         return err;
     replace_near(h, ctx, &p);
+    uint32_t ef = h->params.ef_construct;
     if (qv_in_get(h, slot, level) > 0)
-        err = replace_by_search(h, ctx, &p);
-    if (err == 0)
-        replace_everywhere(h, ctx, &p);
-    qv_leaving_feed(h, ctx, &p);
+        err = replace_by_search(h, ctx, &p, ef);
+    if (err == 0 && qv_in_get(h, slot, level) > 0 &&
+        atomic_load_explicit(&h->slot_bound, memory_order_relaxed) > WIDE_SEARCH_SLOTS)
+        err = replace_by_search(h, ctx, &p, ef > QV_HNSW_EF_MAX / 8 ? QV_HNSW_EF_MAX : ef * 8);
     return err;
 }
 
@@ -271,22 +350,62 @@ void qv_leaving_finish(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
     }
 }
 
-int qv_hnsw_repair(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
+/* One node's part of a batch: it leaves, and what is found near it is repaired. */
+static int leave(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
 {
-    /* First the memory that qv_leaving_finish must not fail for. */
-    int err = qv_cands_reserve(&ctx->pool, h->params.ef_construct);
-    if (err == 0)
-        err = qv_walk_begin(h, ctx);
-    if (err == 0)
-        err = begin_leaving(h, slot);
+    struct qv_starved starved = {0};
+    int err = begin_leaving(h, slot);
     if (err != 0)
         return err;
     move_entry(h, slot);
     for (uint32_t l = 0; l <= qv_node_level(h, slot) && err == 0; l++)
-        err = unlink_level(h, ctx, slot, l);
-    if (err == 0)
-        qv_leaving_finish(h, ctx, slot);
+        err = unlink_level(h, ctx, slot, l, &starved);
+    qv_leaving_feed(h, ctx, &starved);
     return err;
+}
+
+static int repair_part(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const qv_slot *slots, uint32_t n,
+                       uint32_t *done)
+{
+    qv_slot leaving[BATCH_MAX];
+    struct qv_starved starved = {0};
+    int err = 0;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < n && err == 0; i++) {
+        err = leave(h, ctx, slots[i]);
+        if (err == 0)
+            leaving[left++] = slots[i];
+        else if (err == QV_ENOTFOUND)
+            err = 0;
+    }
+    if (err == 0)
+        err = replace_everywhere(h, ctx, leaving, left, &starved);
+    qv_leaving_feed(h, ctx, &starved);
+    for (uint32_t i = 0; i < left && err == 0; i++) {
+        qv_leaving_finish(h, ctx, leaving[i]);
+        ++*done;
+    }
+    return err;
+}
+
+int qv_hnsw_repair_many(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const qv_slot *slots,
+                        uint32_t n, uint32_t *done)
+{
+    *done = 0;
+    /* First the memory that attaching must not fail for. */
+    int err = qv_cands_reserve(&ctx->pool, h->params.ef_construct);
+    if (err == 0)
+        err = qv_walk_begin(h, ctx);
+    for (uint32_t at = 0; at < n && err == 0; at += BATCH_MAX)
+        err = repair_part(h, ctx, slots + at, n - at < BATCH_MAX ? n - at : BATCH_MAX, done);
+    return err;
+}
+
+int qv_hnsw_repair(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
+{
+    uint32_t done;
+    int err = qv_hnsw_repair_many(h, ctx, &slot, 1, &done);
+    return err == 0 && done == 0 ? QV_ENOTFOUND : err;
 }
 
 int qv_hnsw_release(struct qv_hnsw *h, qv_slot slot)

@@ -112,7 +112,7 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uin
     if (top) {
         if (err == 0) {
             if (entry != QV_ENTRY_NONE) /* the tree of parents gets a new root */
-                (void)qv_link_adopt_if_room(h, slot, qv_entry_slot(entry));
+                (void)qv_link_adopt(h, slot, qv_entry_slot(entry));
             atomic_store_explicit(&h->entry, qv_entry_pack(slot, ins.level), memory_order_release);
         }
         pthread_mutex_unlock(&h->top_lock);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define ANCESTORS_MAX 512u
+
 /* Lists are short and nearly sorted (they are stored nearest first): insertion sort. */
 static void sort_cands(qv_cand *c, uint32_t n)
 {
@@ -175,17 +177,6 @@ void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_sl
 
 /* ---- attaching what nothing links to ---- */
 
-void qv_entry_offer(struct qv_hnsw *h, qv_slot slot)
-{
-    pthread_mutex_lock(&h->top_lock);
-    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
-    uint32_t level = qv_node_level(h, slot);
-    if (qv_node_state(h, slot) == QV_NODE_LINKED &&
-        (entry == QV_ENTRY_NONE || qv_entry_level(entry) < level))
-        atomic_store_explicit(&h->entry, qv_entry_pack(slot, level), memory_order_release);
-    pthread_mutex_unlock(&h->top_lock);
-}
-
 qv_slot qv_entry_highest(const struct qv_hnsw *h, qv_slot but)
 {
     uint32_t bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
@@ -204,9 +195,7 @@ qv_slot qv_entry_highest(const struct qv_hnsw *h, qv_slot but)
     return best;
 }
 
-/* Makes `from` the parent of `to`: `to` goes into a free cell of from's list on level 0, or into
- * the place of the last link there that is nobody's parent link. */
-static bool adopt(struct qv_hnsw *h, qv_slot from, qv_slot to)
+bool qv_link_adopt(struct qv_hnsw *h, qv_slot from, qv_slot to)
 {
     QV_ASSERT(from != to);
     if (!qv_in_claim(h, to, 0))
@@ -240,6 +229,32 @@ static bool adopt(struct qv_hnsw *h, qv_slot from, qv_slot to)
     if (out != QV_SLOT_NONE)
         (void)qv_in_drop(h, out, 0);
     return done;
+}
+
+void qv_entry_offer(struct qv_hnsw *h, qv_slot slot)
+{
+    pthread_mutex_lock(&h->top_lock);
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+    uint32_t level = qv_node_level(h, slot);
+    if (qv_node_state(h, slot) == QV_NODE_LINKED &&
+        (entry == QV_ENTRY_NONE || qv_entry_level(entry) < level)) {
+        if (entry != QV_ENTRY_NONE)
+            (void)qv_link_adopt(h, slot, qv_entry_slot(entry));
+        qv_parent_set(h, slot, QV_SLOT_NONE);
+        atomic_store_explicit(&h->entry, qv_entry_pack(slot, level), memory_order_release);
+    }
+    pthread_mutex_unlock(&h->top_lock);
+}
+
+/* Do the parents of `from` lead to the entry point without passing `below`? */
+static bool is_rooted(const struct qv_hnsw *h, qv_slot from, qv_slot below, uint64_t entry)
+{
+    for (uint32_t i = 0; i < ANCESTORS_MAX && from != QV_SLOT_NONE && from != below; i++) {
+        if (from == qv_entry_slot(entry))
+            return true;
+        from = qv_parent_get(h, from);
+    }
+    return false;
 }
 
 bool qv_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot)
@@ -323,11 +338,19 @@ int qv_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
         return err;
     if (qv_list_get(qv_list(h, slot, 0), 0) == QV_SLOT_NONE)
         fill_list(h, ctx, slot);
-    for (uint32_t i = 0; i < ctx->pool.n; i++)
-        if (adopt(h, qv_cand_slot(ctx->pool.at[i]), slot))
+    /* A parent from the node's own tree would make a ring that hangs on nothing. */
+    for (uint32_t i = 0; i < ctx->pool.n; i++) {
+        qv_slot from = qv_cand_slot(ctx->pool.at[i]);
+        if (is_rooted(h, from, slot, entry) && qv_link_adopt(h, from, slot))
             return 0;
+    }
+    for (uint32_t i = 0; i < ctx->pool.n; i++) {
+        qv_slot from = qv_cand_slot(ctx->pool.at[i]);
+        if (is_rooted(h, from, slot, entry) && adopt_between(h, from, slot))
+            return 0;
+    }
     for (uint32_t i = 0; i < ctx->pool.n; i++)
-        if (adopt_between(h, qv_cand_slot(ctx->pool.at[i]), slot))
+        if (qv_link_adopt(h, qv_cand_slot(ctx->pool.at[i]), slot))
             return 0;
     return 0;
 }

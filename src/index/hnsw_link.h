@@ -21,7 +21,10 @@ void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_sl
 /* Appends to `from`'s list if there is room and the link is new; false when it did not. */
 bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level);
 
-/* Makes `parent` the parent of slot through a link that is there or that there is room for. */
+/* Makes `from` the parent of `to`, through a link that is there or put into a free cell of from's
+ * list on level 0, or else into the place of the last link there that is nobody's parent link. */
+bool qv_link_adopt(struct qv_hnsw *h, qv_slot from, qv_slot to);
+/* The same, but nothing makes room. */
 bool qv_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot);
 
 /* Gives a linked node a parent near it on level 0, and links of its own if it has none; makes it

@@ -315,26 +315,10 @@ static void choose_entry(struct loading *g, qv_slot saved)
                           memory_order_release);
 }
 
-/* The links of one list that lead to leaving nodes, replaced. */
-static void bridge_list(struct loading *g, qv_slot slot, uint32_t level)
-{
-    struct qv_hnsw *h = g->h;
-    qv_slot links[QV_HNSW_M0_MAX];
-    qv_slot out[QV_HNSW_M0_MAX];
-    uint32_t n = qv_list_copy(h, slot, level, links);
-    for (uint32_t i = 0; i < n; i++) {
-        if (qv_node_state(h, links[i]) != QV_NODE_UNLINKING)
-            continue;
-        struct qv_leaving p = {.slot = links[i], .level = level, .out = out};
-        p.n = qv_list_copy(h, links[i], level, out);
-        qv_leaving_replace(h, g->ctx, &p, slot);
-        g->report.cut_links++;
-    }
-}
-
 static void drop_leaving(struct loading *g)
 {
     struct qv_hnsw *h = g->h;
+    struct qv_starved starved = {0}; /* attach_unreached finds those that stay so */
     if (g->report.dropped == 0)
         return;
     for (qv_slot s = 0; s < h->slot_bound; s++) {
@@ -342,7 +326,7 @@ static void drop_leaving(struct loading *g)
         if (qv_word_state(word) != QV_NODE_LINKED)
             continue;
         for (uint32_t l = 0; l <= qv_word_level(word); l++)
-            bridge_list(g, s, l);
+            g->report.cut_links += qv_leaving_bridge(h, g->ctx, s, l, false, &starved);
     }
     for (qv_slot s = 0; s < h->slot_bound; s++)
         if (qv_node_state(h, s) == QV_NODE_UNLINKING)

@@ -77,6 +77,11 @@ static inline bool qv_walk_visit(struct qv_hnsw_ctx *ctx, qv_slot slot)
     return true;
 }
 
+static inline bool qv_walk_seen(const struct qv_hnsw_ctx *ctx, qv_slot slot)
+{
+    return slot < ctx->visited_slots && ctx->visited[slot] == ctx->epoch;
+}
+
 /* Who may be in a result: all, or those that are live and pass the query's filter. */
 struct qv_walk_filter {
     const struct qv_hnsw_query *query;
