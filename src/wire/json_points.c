@@ -86,6 +86,12 @@ static void read_points(struct qv_json *j, bool with_payload, struct qv_write_op
     out->point_count = n;
 }
 
+/* One name's vectors, a row each. */
+struct column {
+    struct qv_str name;
+    struct qv_vec *vecs;
+};
+
 /* The columns of {"batch": {"ids", "vectors", "payloads"}}. */
 struct columns {
     const struct qv_id *ids;
@@ -93,12 +99,10 @@ struct columns {
     bool has_ids;
     bool has_vectors;
     bool has_payloads;
-    uint32_t vector_count; /* rows in each column of vectors */
-    uint32_t name_count;
-    struct qv_str *names;
-    struct qv_vec **vecs; /* [name][row] */
-    uint32_t names_cap;
-    uint32_t vecs_cap;
+    struct column *items;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t row_count; /* of each column */
     struct qv_doc *payloads;
     uint32_t payload_count;
 };
@@ -131,30 +135,26 @@ static void add_column(struct qv_json *j, struct qv_str name, struct columns *c)
     uint32_t at = 0;
     uint32_t rows;
     struct qv_vec *vecs = read_column(j, &rows);
-    while (at < c->name_count && !qv_str_equal(c->names[at], name))
+    while (at < c->count && !qv_str_equal(c->items[at].name, name))
         at++;
-    c->names =
-        qv_json_grow(j, c->names, c->name_count, &c->names_cap,
-                     QV_JSON_LIST(*c->names, QV_VECTORS_PER_POINT_MAX, "vectors of one point"));
-    c->vecs =
-        qv_json_grow(j, c->vecs, c->name_count, &c->vecs_cap,
-                     QV_JSON_LIST(*c->vecs, QV_VECTORS_PER_POINT_MAX, "vectors of one point"));
-    if (c->names == NULL || c->vecs == NULL)
+    c->items =
+        qv_json_grow(j, c->items, c->count, &c->cap,
+                     QV_JSON_LIST(struct column, QV_VECTORS_PER_POINT_MAX, "vectors of one point"));
+    if (c->items == NULL)
         return;
-    if (c->name_count != 0 && rows != c->vector_count)
+    if (c->count != 0 && rows != c->row_count)
         qv_json_fail(j, QV_EVALIDATION,
                      "batch: number of vectors must be equal under all names (%u != %u)",
-                     c->vector_count, rows);
-    c->names[at] = name;
-    c->vecs[at] = vecs;
-    c->name_count += at == c->name_count;
-    c->vector_count = rows;
+                     c->row_count, rows);
+    c->items[at] = (struct column){name, vecs};
+    c->count += at == c->count;
+    c->row_count = rows;
 }
 
 static void read_batch_vectors(struct qv_json *j, struct columns *c)
 {
     struct qv_str name;
-    c->name_count = 0;
+    c->count = 0;
     c->has_vectors = true;
     if (qv_json_peek(j) == QV_JSON_ARRAY) {
         add_column(j, (struct qv_str){"", 0}, c);
@@ -195,27 +195,28 @@ static void transpose(struct qv_json *j, const struct columns *c, struct qv_writ
 {
     if (!c->has_ids || !c->has_vectors)
         qv_json_fail_missing(j, c->has_ids ? "vectors" : "ids");
-    if (c->name_count != 0)
-        check_lengths(j, "vectors", c->id_count, c->vector_count);
+    if (c->count != 0)
+        check_lengths(j, "vectors", c->id_count, c->row_count);
     if (c->has_payloads)
         check_lengths(j, "payloads", c->id_count, c->payload_count);
     if (j->err != 0)
         return;
     struct qv_point_in *points = QV_ARENA_ARRAY(j->arena, struct qv_point_in, c->id_count);
     struct qv_named_vec *vecs =
-        QV_ARENA_ARRAY(j->arena, struct qv_named_vec, (size_t)c->id_count * c->name_count);
+        QV_ARENA_ARRAY(j->arena, struct qv_named_vec, (size_t)c->id_count * c->count);
     if (points == NULL || vecs == NULL) {
         qv_json_fail_full(j);
         return;
     }
     for (uint32_t i = 0; i < c->id_count; i++) {
         points[i].id = c->ids[i];
-        points[i].vecs = vecs + (size_t)i * c->name_count;
-        points[i].vec_count = c->name_count;
+        points[i].vecs = vecs + (size_t)i * c->count;
+        points[i].vec_count = c->count;
         if (c->has_payloads)
             points[i].payload = c->payloads[i];
-        for (uint32_t k = 0; k < c->name_count; k++)
-            vecs[(size_t)i * c->name_count + k] = (struct qv_named_vec){c->names[k], c->vecs[k][i]};
+        for (uint32_t k = 0; k < c->count; k++)
+            vecs[(size_t)i * c->count + k] =
+                (struct qv_named_vec){c->items[k].name, c->items[k].vecs[i]};
     }
     out->points = points;
     out->point_count = c->id_count;

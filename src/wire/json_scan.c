@@ -32,7 +32,7 @@ void qv_json_fail(struct qv_json *j, int err, const char *fmt, ...)
     if (j->err != 0)
         return;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     j->err = qv_fail(j->msg, err, "%s", text);
 }
@@ -54,7 +54,7 @@ void qv_json_fail_at(struct qv_json *j, const char *at, const char *fmt, ...)
     }
     size_t column = (size_t)(at - line_start) + (at < j->end);
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     j->err = qv_fail(j->msg, QV_EFORMAT, "%s at line %zu column %zu", text, line, column);
 }
@@ -76,23 +76,23 @@ void qv_json_fail_type(struct qv_json *j, const char *what)
         qv_json_skip(j); /* says what is wrong */
         return;
     case QV_JSON_NULL:
-        snprintf(found, sizeof found, "null");
+        (void)snprintf(found, sizeof found, "null");
         break;
     case QV_JSON_BOOL:
-        snprintf(found, sizeof found, "boolean `%s`", *j->p == 't' ? "true" : "false");
+        (void)snprintf(found, sizeof found, "boolean `%s`", *j->p == 't' ? "true" : "false");
         break;
     case QV_JSON_ARRAY:
-        snprintf(found, sizeof found, "sequence");
+        (void)snprintf(found, sizeof found, "sequence");
         break;
     case QV_JSON_OBJECT:
-        snprintf(found, sizeof found, "map");
+        (void)snprintf(found, sizeof found, "map");
         break;
     case QV_JSON_NUMBER: {
         struct json_num n;
         bool whole = qv_json_scan_number(j->p, j->end, &n) && n.is_int;
         int len = n.end - n.start > 24 ? 24 : (int)(n.end - n.start);
-        snprintf(found, sizeof found, whole ? "integer `%.*s`" : "floating point `%.*s`", len,
-                 n.start);
+        (void)snprintf(found, sizeof found, whole ? "integer `%.*s`" : "floating point `%.*s`", len,
+                       n.start);
         break;
     }
     case QV_JSON_STRING: {
@@ -100,7 +100,7 @@ void qv_json_fail_type(struct qv_json *j, const char *what)
         size_t n = s.n > 32 ? 32 : s.n;
         while (n > 0 && n < s.n && ((unsigned char)s.p[n] & 0xC0) == 0x80)
             n--; /* not in the middle of a character */
-        snprintf(found, sizeof found, "string \"%.*s\"", (int)n, s.p);
+        (void)snprintf(found, sizeof found, "string \"%.*s\"", (int)n, s.p);
         qv_json_restore(j, m);
         break;
     }
