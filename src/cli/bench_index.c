@@ -286,7 +286,7 @@ static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfil
     if (err != 0)
         return err;
     qv_vecfile_close(query);
-    read_memory(&b->before); /* from here on it is the index's */
+    read_memory(&b->before);   /* from here on it is the index's */
     if (base->owned != NULL) { /* unpacked input, given back below */
         b->before.rss -= (long long)((size_t)base->rows * base->dim);
         b->before.anon -= (long long)((size_t)base->rows * base->dim);

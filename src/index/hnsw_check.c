@@ -13,9 +13,9 @@ struct checking {
     struct qv_hnsw_check_report report;
 };
 
-static bool counts(enum qv_node_state s)
+static bool counts(enum qv_hnsw_node_state s)
 {
-    return qv_state_in_graph(s);
+    return qv_hnsw_state_in_graph(s);
 }
 
 static size_t block_of(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
@@ -26,11 +26,11 @@ static size_t block_of(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
 static int check_list(struct checking *c, qv_slot slot, uint32_t level)
 {
     const struct qv_hnsw *h = c->h;
-    const _Atomic uint32_t *list = qv_list(h, slot, level);
-    const uint32_t cap = qv_list_cap(h, level);
+    const _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
+    const uint32_t cap = qv_hnsw_list_cap(h, level);
     bool ended = false;
     for (uint32_t i = 0; i < cap; i++) {
-        qv_slot to = qv_list_get(list, i);
+        qv_slot to = qv_hnsw_list_get(list, i);
         if (to == QV_SLOT_NONE) {
             ended = true;
             continue;
@@ -46,20 +46,20 @@ static int check_list(struct checking *c, qv_slot slot, uint32_t level)
         if (c->last_from[to] == slot)
             return QV_CORRUPT(c->msg, "slot %u level %u: two links to %u", slot, level, to);
         c->last_from[to] = slot;
-        uint32_t word = qv_node_word(h, to);
-        if (!counts(qv_word_state(word)))
+        uint32_t word = qv_hnsw_node_word(h, to);
+        if (!counts(qv_hnsw_word_state(word)))
             return QV_CORRUPT(c->msg, "slot %u level %u: link to %u, which is not in the graph",
                               slot, level, to);
-        if (qv_word_level(word) < level)
+        if (qv_hnsw_word_level(word) < level)
             return QV_CORRUPT(c->msg, "slot %u level %u: link to %u, which ends at level %u", slot,
-                              level, to, qv_word_level(word));
+                              level, to, qv_hnsw_word_level(word));
         if (level == 0)
             c->in0[to]++;
         else
             c->in_upper[block_of(h, to, level)]++;
     }
     for (uint32_t i = 0; i < cap; i++) {
-        qv_slot to = qv_list_get(list, i);
+        qv_slot to = qv_hnsw_list_get(list, i);
         if (to == QV_SLOT_NONE)
             break;
         c->last_from[to] = QV_SLOT_NONE;
@@ -74,21 +74,21 @@ static int check_list(struct checking *c, qv_slot slot, uint32_t level)
 static int check_node(struct checking *c, qv_slot slot, uint32_t *live, uint32_t *dead)
 {
     const struct qv_hnsw *h = c->h;
-    uint32_t word = qv_node_word(h, slot);
-    enum qv_node_state state = qv_word_state(word);
-    bool alive = qv_live_get(h, slot);
-    if ((word & QV_NODE_LOCK) != 0)
+    uint32_t word = qv_hnsw_node_word(h, slot);
+    enum qv_hnsw_node_state state = qv_hnsw_word_state(word);
+    bool alive = qv_hnsw_live_get(h, slot);
+    if ((word & QV_HNSW_NODE_LOCK) != 0)
         return QV_CORRUPT(c->msg, "slot %u is locked, the graph not at rest", slot);
-    if (state > QV_NODE_UNLINKED || state == QV_NODE_LINKING)
+    if (state > QV_HNSW_NODE_UNLINKED || state == QV_HNSW_NODE_LINKING)
         return QV_CORRUPT(c->msg, "slot %u: state %u in a graph at rest", slot, (unsigned)state);
-    if (alive && state != QV_NODE_LINKED)
+    if (alive && state != QV_HNSW_NODE_LINKED)
         return QV_CORRUPT(c->msg, "slot %u is marked live in state %u", slot, (unsigned)state);
     if (!counts(state))
         return 0;
     c->report.nodes++;
     *live += alive ? 1 : 0;
     *dead += alive ? 0 : 1;
-    for (uint32_t l = 0; l <= qv_word_level(word); l++) {
+    for (uint32_t l = 0; l <= qv_hnsw_word_level(word); l++) {
         int err = 0;
         if (l > 0 && block_of(h, slot, l) >= h->upper_used)
             return QV_CORRUPT(c->msg, "slot %u: level block out of range", slot);
@@ -103,14 +103,14 @@ static int check_in_counts(struct checking *c)
 {
     const struct qv_hnsw *h = c->h;
     for (qv_slot s = 0; s < c->bound; s++) {
-        uint32_t word = qv_node_word(h, s);
-        if (qv_word_state(word) == QV_NODE_FREE)
+        uint32_t word = qv_hnsw_node_word(h, s);
+        if (qv_hnsw_word_state(word) == QV_HNSW_NODE_FREE)
             continue;
-        for (uint32_t l = 0; l <= qv_word_level(word); l++) {
+        for (uint32_t l = 0; l <= qv_hnsw_word_level(word); l++) {
             uint32_t have = l == 0 ? c->in0[s] : c->in_upper[block_of(h, s, l)];
-            if (have != qv_in_get(h, s, l))
+            if (have != qv_hnsw_in_get(h, s, l))
                 return QV_CORRUPT(c->msg, "slot %u level %u: %u links to it, counted %u", s, l,
-                                  have, qv_in_get(h, s, l));
+                                  have, qv_hnsw_in_get(h, s, l));
         }
     }
     return 0;
@@ -120,21 +120,22 @@ static int check_entry(struct checking *c)
 {
     const struct qv_hnsw *h = c->h;
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-    if (entry == QV_ENTRY_NONE)
+    if (entry == QV_HNSW_ENTRY_NONE)
         return c->report.nodes == 0
                    ? 0
                    : QV_CORRUPT(c->msg, "no entry point, but %u nodes", c->report.nodes);
-    qv_slot slot = qv_entry_slot(entry);
-    if (slot >= c->bound || !counts(qv_node_state(h, slot)))
+    qv_slot slot = qv_hnsw_entry_slot(entry);
+    if (slot >= c->bound || !counts(qv_hnsw_node_state(h, slot)))
         return QV_CORRUPT(c->msg, "the entry point %u is not in the graph", slot);
-    if (qv_node_level(h, slot) != qv_entry_level(entry))
+    if (qv_hnsw_node_level(h, slot) != qv_hnsw_entry_level(entry))
         return QV_CORRUPT(c->msg, "the entry point's level is %u, its node's %u",
-                          qv_entry_level(entry), qv_node_level(h, slot));
+                          qv_hnsw_entry_level(entry), qv_hnsw_node_level(h, slot));
     for (qv_slot s = 0; s < c->bound; s++) {
-        uint32_t word = qv_node_word(h, s);
-        if (counts(qv_word_state(word)) && qv_word_level(word) > qv_entry_level(entry))
+        uint32_t word = qv_hnsw_node_word(h, s);
+        if (counts(qv_hnsw_word_state(word)) &&
+            qv_hnsw_word_level(word) > qv_hnsw_entry_level(entry))
             return QV_CORRUPT(c->msg, "slot %u is on level %u, above the entry point's %u", s,
-                              qv_word_level(word), qv_entry_level(entry));
+                              qv_hnsw_word_level(word), qv_hnsw_entry_level(entry));
     }
     return 0;
 }
@@ -144,19 +145,19 @@ static int count_unreachable(struct checking *c)
 {
     const struct qv_hnsw *h = c->h;
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-    if (entry == QV_ENTRY_NONE)
+    if (entry == QV_HNSW_ENTRY_NONE)
         return 0;
     uint32_t *queue = qv_mem_try_alloc((size_t)c->bound * sizeof *queue);
     if (queue == NULL)
         return QV_ENOMEM;
     uint32_t *seen = c->last_from; /* all QV_SLOT_NONE by now */
     uint32_t n = 0;
-    queue[n++] = qv_entry_slot(entry);
+    queue[n++] = qv_hnsw_entry_slot(entry);
     seen[queue[0]] = 0;
     for (uint32_t at = 0; at < n; at++) {
-        const _Atomic uint32_t *list = qv_list(h, queue[at], 0);
+        const _Atomic uint32_t *list = qv_hnsw_list(h, queue[at], 0);
         for (uint32_t i = 0; i < h->params.m0; i++) {
-            qv_slot to = qv_list_get(list, i);
+            qv_slot to = qv_hnsw_list_get(list, i);
             if (to == QV_SLOT_NONE)
                 break;
             if (seen[to] == QV_SLOT_NONE) {
@@ -166,7 +167,7 @@ static int count_unreachable(struct checking *c)
         }
     }
     for (qv_slot s = 0; s < c->bound; s++)
-        if (qv_live_get(h, s) && seen[s] == QV_SLOT_NONE)
+        if (qv_hnsw_live_get(h, s) && seen[s] == QV_SLOT_NONE)
             c->report.unreachable++;
     qv_mem_free(queue);
     return 0;

@@ -69,30 +69,30 @@ static void put_header(struct qv_buf *b, const struct qv_hnsw_params *p, uint32_
 /* The node's record, if it is in the graph. The copy is made under its lock, into b. */
 static bool put_node(struct qv_hnsw *h, struct qv_buf *b, qv_slot slot)
 {
-    if (!qv_state_in_graph(qv_node_state(h, slot)))
+    if (!qv_hnsw_state_in_graph(qv_hnsw_node_state(h, slot)))
         return false;
     const size_t most =
         12 + (2 + (size_t)h->params.m0 * 4) + QV_HNSW_LEVEL_MAX * (2 + (size_t)h->params.m * 4);
     if (qv_buf_reserve(b, most) == NULL) /* so that nothing is allocated under the lock */
         return false;
     qv_slot links[QV_HNSW_M0_MAX];
-    qv_node_lock(h, slot);
-    uint32_t word = qv_node_word(h, slot);
-    bool in = qv_state_in_graph(qv_word_state(word));
+    qv_hnsw_node_lock(h, slot);
+    uint32_t word = qv_hnsw_node_word(h, slot);
+    bool in = qv_hnsw_state_in_graph(qv_hnsw_word_state(word));
     if (in) {
-        bool live = qv_word_state(word) == QV_NODE_LINKED && qv_live_get(h, slot);
+        bool live = qv_hnsw_word_state(word) == QV_HNSW_NODE_LINKED && qv_hnsw_live_get(h, slot);
         qv_buf_u32(b, slot);
         qv_buf_u32(b, atomic_load_explicit(&h->nodes[slot].generation, memory_order_relaxed));
-        qv_buf_u8(b, (uint8_t)qv_word_level(word));
+        qv_buf_u8(b, (uint8_t)qv_hnsw_word_level(word));
         qv_buf_u8(b, live ? 1 : 0);
         qv_buf_u16(b, 0);
-        for (uint32_t l = 0; l <= qv_word_level(word); l++) {
-            uint32_t n = qv_list_copy(h, slot, l, links);
+        for (uint32_t l = 0; l <= qv_hnsw_word_level(word); l++) {
+            uint32_t n = qv_hnsw_list_copy(h, slot, l, links);
             qv_buf_u16(b, (uint16_t)n);
             qv_buf_append(b, links, n * sizeof links[0]);
         }
     }
-    qv_node_unlock(h, slot);
+    qv_hnsw_node_unlock(h, slot);
     return in;
 }
 
@@ -112,7 +112,7 @@ int qv_hnsw_save(struct qv_hnsw *h, qv_hnsw_write_f write, void *arg)
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     qv_buf_u32(&o.buf, QV_SLOT_NONE);
     qv_buf_u32(&o.buf, nodes);
-    qv_buf_u32(&o.buf, entry == QV_ENTRY_NONE ? QV_SLOT_NONE : qv_entry_slot(entry));
+    qv_buf_u32(&o.buf, entry == QV_HNSW_ENTRY_NONE ? QV_SLOT_NONE : qv_hnsw_entry_slot(entry));
     if (err == 0)
         err = drain(&o, true);
     if (err == 0)

@@ -20,14 +20,14 @@ static void pause_cpu(void)
 #endif
 }
 
-void qv_node_lock(struct qv_hnsw *h, qv_slot slot)
+void qv_hnsw_node_lock(struct qv_hnsw *h, qv_slot slot)
 {
     _Atomic uint32_t *word = &h->nodes[slot].word;
     for (unsigned spins = 0;; spins++) {
         uint32_t w = atomic_load_explicit(word, memory_order_relaxed);
-        if ((w & QV_NODE_LOCK) == 0 &&
-            atomic_compare_exchange_weak_explicit(word, &w, w | QV_NODE_LOCK, memory_order_acquire,
-                                                  memory_order_relaxed))
+        if ((w & QV_HNSW_NODE_LOCK) == 0 &&
+            atomic_compare_exchange_weak_explicit(word, &w, w | QV_HNSW_NODE_LOCK,
+                                                  memory_order_acquire, memory_order_relaxed))
             return;
         if (spins < SPINS_BEFORE_YIELD)
             pause_cpu();
@@ -36,27 +36,27 @@ void qv_node_lock(struct qv_hnsw *h, qv_slot slot)
     }
 }
 
-void qv_node_unlock(struct qv_hnsw *h, qv_slot slot)
+void qv_hnsw_node_unlock(struct qv_hnsw *h, qv_slot slot)
 {
     uint32_t w = atomic_load_explicit(&h->nodes[slot].word, memory_order_relaxed);
-    QV_ASSERT((w & QV_NODE_LOCK) != 0);
-    atomic_store_explicit(&h->nodes[slot].word, w & ~QV_NODE_LOCK, memory_order_release);
+    QV_ASSERT((w & QV_HNSW_NODE_LOCK) != 0);
+    atomic_store_explicit(&h->nodes[slot].word, w & ~QV_HNSW_NODE_LOCK, memory_order_release);
 }
 
-void qv_node_set_state(struct qv_hnsw *h, qv_slot slot, enum qv_node_state to)
+void qv_hnsw_node_set_state(struct qv_hnsw *h, qv_slot slot, enum qv_hnsw_node_state to)
 {
     uint32_t w = atomic_load_explicit(&h->nodes[slot].word, memory_order_relaxed);
-    QV_ASSERT((w & QV_NODE_LOCK) != 0);
-    w = (w & ~QV_NODE_STATE_MASK) | (uint32_t)to << QV_NODE_STATE_SHIFT;
+    QV_ASSERT((w & QV_HNSW_NODE_LOCK) != 0);
+    w = (w & ~QV_HNSW_NODE_STATE_MASK) | (uint32_t)to << QV_HNSW_NODE_STATE_SHIFT;
     atomic_store_explicit(&h->nodes[slot].word, w, memory_order_release);
 }
 
-void qv_live_set(struct qv_hnsw *h, qv_slot slot)
+void qv_hnsw_live_set(struct qv_hnsw *h, qv_slot slot)
 {
     atomic_fetch_or_explicit(&h->live[slot >> 6], UINT64_C(1) << (slot & 63), memory_order_release);
 }
 
-bool qv_live_clear(struct qv_hnsw *h, qv_slot slot)
+bool qv_hnsw_live_clear(struct qv_hnsw *h, qv_slot slot)
 {
     uint64_t bit = UINT64_C(1) << (slot & 63);
     return (atomic_fetch_and_explicit(&h->live[slot >> 6], ~bit, memory_order_acq_rel) & bit) != 0;
@@ -64,7 +64,8 @@ bool qv_live_clear(struct qv_hnsw *h, qv_slot slot)
 
 /* ---- levels and level blocks ---- */
 
-uint32_t qv_node_draw_level(const struct qv_hnsw_params *params, qv_slot slot, uint32_t generation)
+uint32_t qv_hnsw_node_draw_level(const struct qv_hnsw_params *params, qv_slot slot,
+                                 uint32_t generation)
 {
     uint64_t x = qv_hash_mix((uint64_t)generation << 32 | slot);
     x = qv_hash_mix(x ^ qv_hash_mix(params->seed + UINT64_C(0x9E3779B97F4A7C15)));
@@ -102,7 +103,7 @@ static uint32_t upper_take(struct qv_hnsw *h, uint32_t level)
     return run;
 }
 
-int qv_graph_grow(struct qv_hnsw *h, qv_slot slot)
+int qv_hnsw_graph_grow(struct qv_hnsw *h, qv_slot slot)
 {
     if (slot >= h->params.max_slots)
         return QV_ELIMIT;
@@ -130,15 +131,15 @@ int qv_graph_grow(struct qv_hnsw *h, qv_slot slot)
     return err;
 }
 
-int qv_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation, uint32_t *level)
+int qv_hnsw_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation, uint32_t *level)
 {
-    int err = qv_graph_grow(h, slot);
+    int err = qv_hnsw_graph_grow(h, slot);
     if (err != 0)
         return err;
     struct qv_hnsw_node *node = &h->nodes[slot];
-    qv_node_lock(h, slot);
-    if (qv_node_state(h, slot) != QV_NODE_FREE) {
-        qv_node_unlock(h, slot);
+    qv_hnsw_node_lock(h, slot);
+    if (qv_hnsw_node_state(h, slot) != QV_HNSW_NODE_FREE) {
+        qv_hnsw_node_unlock(h, slot);
         return QV_EEXISTS;
     }
     uint32_t run = QV_SLOT_NONE;
@@ -151,30 +152,30 @@ int qv_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation, uin
     }
     atomic_store_explicit(&node->generation, generation, memory_order_relaxed);
     atomic_store_explicit(&node->upper, run, memory_order_relaxed);
-    qv_parent_set(h, slot, QV_SLOT_NONE);
+    qv_hnsw_parent_set(h, slot, QV_SLOT_NONE);
     for (uint32_t l = 0; l <= *level; l++) {
-        atomic_store_explicit(qv_in_count(h, slot, l), 0, memory_order_relaxed);
-        links_clear(qv_list(h, slot, l), qv_list_cap(h, l));
+        atomic_store_explicit(qv_hnsw_in_count(h, slot, l), 0, memory_order_relaxed);
+        links_clear(qv_hnsw_list(h, slot, l), qv_hnsw_list_cap(h, l));
     }
-    uint32_t word = QV_NODE_LOCK | (uint32_t)QV_NODE_LINKING << QV_NODE_STATE_SHIFT |
-                    *level << QV_NODE_LEVEL_SHIFT;
+    uint32_t word = QV_HNSW_NODE_LOCK | (uint32_t)QV_HNSW_NODE_LINKING << QV_HNSW_NODE_STATE_SHIFT |
+                    *level << QV_HNSW_NODE_LEVEL_SHIFT;
     atomic_store_explicit(&node->word, word, memory_order_release);
     uint32_t bound = atomic_load_explicit(&h->slot_bound, memory_order_relaxed);
     while (bound <= slot &&
            !atomic_compare_exchange_weak_explicit(&h->slot_bound, &bound, slot + 1,
                                                   memory_order_release, memory_order_relaxed)) {
     }
-    qv_node_unlock(h, slot);
+    qv_hnsw_node_unlock(h, slot);
     return 0;
 }
 
-void qv_node_free_slot(struct qv_hnsw *h, qv_slot slot)
+void qv_hnsw_node_free_slot(struct qv_hnsw *h, qv_slot slot)
 {
     struct qv_hnsw_node *node = &h->nodes[slot];
-    qv_node_lock(h, slot);
-    uint32_t level = qv_node_level(h, slot);
+    qv_hnsw_node_lock(h, slot);
+    uint32_t level = qv_hnsw_node_level(h, slot);
     for (uint32_t l = 0; l <= level; l++)
-        links_clear(qv_list(h, slot, l), qv_list_cap(h, l));
+        links_clear(qv_hnsw_list(h, slot, l), qv_hnsw_list_cap(h, l));
     if (level > 0) {
         const size_t stride = h->params.m + 1;
         uint32_t run = atomic_load_explicit(&node->upper, memory_order_relaxed);
@@ -185,19 +186,19 @@ void qv_node_free_slot(struct qv_hnsw *h, qv_slot slot)
         pthread_mutex_unlock(&h->grow_lock);
     }
     atomic_store_explicit(&node->upper, QV_SLOT_NONE, memory_order_relaxed);
-    atomic_store_explicit(&node->word, QV_NODE_LOCK, memory_order_release); /* FREE, level 0 */
-    qv_node_unlock(h, slot);
+    atomic_store_explicit(&node->word, QV_HNSW_NODE_LOCK, memory_order_release); /* FREE, level 0 */
+    qv_hnsw_node_unlock(h, slot);
 }
 
 /* ---- lists ---- */
 
-uint32_t qv_list_copy(const struct qv_hnsw *h, qv_slot slot, uint32_t level, qv_slot *out)
+uint32_t qv_hnsw_list_copy(const struct qv_hnsw *h, qv_slot slot, uint32_t level, qv_slot *out)
 {
-    const _Atomic uint32_t *list = qv_list(h, slot, level);
-    uint32_t cap = qv_list_cap(h, level);
+    const _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
+    uint32_t cap = qv_hnsw_list_cap(h, level);
     uint32_t n = 0;
     for (; n < cap; n++) {
-        qv_slot to = qv_list_get(list, n);
+        qv_slot to = qv_hnsw_list_get(list, n);
         if (to == QV_SLOT_NONE)
             break;
         out[n] = to;
@@ -205,12 +206,12 @@ uint32_t qv_list_copy(const struct qv_hnsw *h, qv_slot slot, uint32_t level, qv_
     return n;
 }
 
-uint32_t qv_list_find(const struct qv_hnsw *h, qv_slot from, uint32_t level, qv_slot to)
+uint32_t qv_hnsw_list_find(const struct qv_hnsw *h, qv_slot from, uint32_t level, qv_slot to)
 {
-    const _Atomic uint32_t *list = qv_list(h, from, level);
-    uint32_t cap = qv_list_cap(h, level);
+    const _Atomic uint32_t *list = qv_hnsw_list(h, from, level);
+    uint32_t cap = qv_hnsw_list_cap(h, level);
     for (uint32_t i = 0; i < cap; i++) {
-        qv_slot at = qv_list_get(list, i);
+        qv_slot at = qv_hnsw_list_get(list, i);
         if (at == to)
             return i;
         if (at == QV_SLOT_NONE)
@@ -219,29 +220,30 @@ uint32_t qv_list_find(const struct qv_hnsw *h, qv_slot from, uint32_t level, qv_
     return cap;
 }
 
-void qv_list_cut(_Atomic uint32_t *list, uint32_t at, uint32_t n)
+void qv_hnsw_list_cut(_Atomic uint32_t *list, uint32_t at, uint32_t n)
 {
     QV_ASSERT(at < n);
     /* First the copy, then the end: a reader may meet the last link twice, never miss it for good.
      */
-    qv_list_put(list, at, qv_list_get(list, n - 1));
-    qv_list_put(list, n - 1, QV_SLOT_NONE);
+    qv_hnsw_list_put(list, at, qv_hnsw_list_get(list, n - 1));
+    qv_hnsw_list_put(list, n - 1, QV_SLOT_NONE);
 }
 
-bool qv_in_claim(struct qv_hnsw *h, qv_slot slot, uint32_t level)
+bool qv_hnsw_in_claim(struct qv_hnsw *h, qv_slot slot, uint32_t level)
 {
-    qv_node_lock(h, slot);
-    uint32_t word = qv_node_word(h, slot);
-    bool ok = qv_word_state(word) == QV_NODE_LINKED && qv_word_level(word) >= level;
+    qv_hnsw_node_lock(h, slot);
+    uint32_t word = qv_hnsw_node_word(h, slot);
+    bool ok = qv_hnsw_word_state(word) == QV_HNSW_NODE_LINKED && qv_hnsw_word_level(word) >= level;
     if (ok)
-        atomic_fetch_add_explicit(qv_in_count(h, slot, level), 1, memory_order_relaxed);
-    qv_node_unlock(h, slot);
+        atomic_fetch_add_explicit(qv_hnsw_in_count(h, slot, level), 1, memory_order_relaxed);
+    qv_hnsw_node_unlock(h, slot);
     return ok;
 }
 
-uint32_t qv_in_drop(struct qv_hnsw *h, qv_slot slot, uint32_t level)
+uint32_t qv_hnsw_in_drop(struct qv_hnsw *h, qv_slot slot, uint32_t level)
 {
-    uint32_t was = atomic_fetch_sub_explicit(qv_in_count(h, slot, level), 1, memory_order_acq_rel);
+    uint32_t was =
+        atomic_fetch_sub_explicit(qv_hnsw_in_count(h, slot, level), 1, memory_order_acq_rel);
     QV_ASSERT(was > 0);
     return was - 1;
 }
@@ -330,7 +332,7 @@ int qv_hnsw_create(const struct qv_hnsw_params *params, const struct qv_rows *ro
                                       .row_bytes = p.dim * qv_dtype_bytes(p.dtype),
                                       .dist = qv_simd_dist(p.metric, p.dtype),
                                       .dist_batch = qv_simd_dist_batch(p.metric, p.dtype)};
-    atomic_init(&h->entry, QV_ENTRY_NONE);
+    atomic_init(&h->entry, QV_HNSW_ENTRY_NONE);
     for (uint32_t l = 0; l <= QV_HNSW_LEVEL_MAX; l++)
         h->upper_free[l] = QV_SLOT_NONE;
     pthread_mutex_init(&h->top_lock, NULL);
@@ -364,19 +366,19 @@ enum qv_hnsw_state qv_hnsw_slot_state(const struct qv_hnsw *h, qv_slot slot, uin
 {
     if (slot >= atomic_load_explicit(&h->usable_slots, memory_order_acquire))
         return QV_HNSW_FREE;
-    enum qv_node_state state = qv_node_state(h, slot);
+    enum qv_hnsw_node_state state = qv_hnsw_node_state(h, slot);
     if (generation != NULL)
         *generation = atomic_load_explicit(&h->nodes[slot].generation, memory_order_relaxed);
     switch (state) {
-    case QV_NODE_FREE:
+    case QV_HNSW_NODE_FREE:
         return QV_HNSW_FREE;
-    case QV_NODE_LINKING:
+    case QV_HNSW_NODE_LINKING:
         return QV_HNSW_LINKING;
-    case QV_NODE_LINKED:
-        return qv_live_get(h, slot) ? QV_HNSW_LIVE : QV_HNSW_DEAD;
-    case QV_NODE_UNLINKING:
+    case QV_HNSW_NODE_LINKED:
+        return qv_hnsw_live_get(h, slot) ? QV_HNSW_LIVE : QV_HNSW_DEAD;
+    case QV_HNSW_NODE_UNLINKING:
         return QV_HNSW_DEAD;
-    case QV_NODE_UNLINKED:
+    case QV_HNSW_NODE_UNLINKED:
         return QV_HNSW_UNLINKED;
     }
     QV_UNREACHABLE();
@@ -389,7 +391,7 @@ struct qv_hnsw_stats qv_hnsw_stats(const struct qv_hnsw *h)
     s.live = atomic_load_explicit(&h->live_count, memory_order_relaxed);
     s.dead = atomic_load_explicit(&h->dead_count, memory_order_relaxed);
     s.slot_bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
-    s.level_max = entry == QV_ENTRY_NONE ? 0 : qv_entry_level(entry);
+    s.level_max = entry == QV_HNSW_ENTRY_NONE ? 0 : qv_hnsw_entry_level(entry);
     s.reserved_bytes = h->links0_mem.reserved_bytes + h->nodes_mem.reserved_bytes +
                        h->live_mem.reserved_bytes + h->upper_mem.reserved_bytes;
     pthread_mutex_t *lock = (pthread_mutex_t *)&h->grow_lock; /* const to the caller, not to us */

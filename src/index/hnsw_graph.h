@@ -36,12 +36,13 @@
 
 #define QV_HNSW_LEVEL_MAX 15u
 
-enum qv_node_state { /* public states: LINKED is LIVE or DEAD by the live mark; UNLINKING is DEAD */
-                     QV_NODE_FREE,
-                     QV_NODE_LINKING,
-                     QV_NODE_LINKED,
-                     QV_NODE_UNLINKING,
-                     QV_NODE_UNLINKED
+enum qv_hnsw_node_state { /* public states: LINKED is LIVE or DEAD by the live mark; UNLINKING is
+                             DEAD */
+                          QV_HNSW_NODE_FREE,
+                          QV_HNSW_NODE_LINKING,
+                          QV_HNSW_NODE_LINKED,
+                          QV_HNSW_NODE_UNLINKING,
+                          QV_HNSW_NODE_UNLINKED
 };
 
 struct qv_hnsw_node {
@@ -73,7 +74,7 @@ struct qv_hnsw {
     _Atomic uint32_t *upper;    /* blocks of 1 in-count + m cells, one a level above 0 */
     struct qv_vmem links0_mem, nodes_mem, live_mem, upper_mem;
 
-    _Atomic uint64_t entry;        /* qv_entry_pack; written under top_lock */
+    _Atomic uint64_t entry;        /* qv_hnsw_entry_pack; written under top_lock */
     _Atomic uint32_t usable_slots; /* columns are usable up to here; under grow_lock */
     _Atomic uint32_t slot_bound;   /* above every slot ever inserted */
     _Atomic uint32_t live_count;
@@ -89,152 +90,155 @@ struct qv_hnsw {
 
 /* ---- entry point: slot and level in one word ---- */
 
-#define QV_ENTRY_NONE UINT64_MAX
+#define QV_HNSW_ENTRY_NONE UINT64_MAX
 
-static inline uint64_t qv_entry_pack(qv_slot slot, uint32_t level)
+static inline uint64_t qv_hnsw_entry_pack(qv_slot slot, uint32_t level)
 {
     return (uint64_t)level << 32 | slot;
 }
-static inline qv_slot qv_entry_slot(uint64_t entry)
+static inline qv_slot qv_hnsw_entry_slot(uint64_t entry)
 {
     return (qv_slot)entry;
 }
-static inline uint32_t qv_entry_level(uint64_t entry)
+static inline uint32_t qv_hnsw_entry_level(uint64_t entry)
 {
     return (uint32_t)(entry >> 32);
 }
 
 /* ---- nodes ---- */
 
-#define QV_NODE_LOCK 1u
-#define QV_NODE_STATE_SHIFT 1
-#define QV_NODE_STATE_MASK (7u << QV_NODE_STATE_SHIFT)
-#define QV_NODE_LEVEL_SHIFT 8
-#define QV_NODE_LEVEL_MASK (15u << QV_NODE_LEVEL_SHIFT)
+#define QV_HNSW_NODE_LOCK 1u
+#define QV_HNSW_NODE_STATE_SHIFT 1
+#define QV_HNSW_NODE_STATE_MASK (7u << QV_HNSW_NODE_STATE_SHIFT)
+#define QV_HNSW_NODE_LEVEL_SHIFT 8
+#define QV_HNSW_NODE_LEVEL_MASK (15u << QV_HNSW_NODE_LEVEL_SHIFT)
 
-static inline uint32_t qv_node_word(const struct qv_hnsw *h, qv_slot slot)
+static inline uint32_t qv_hnsw_node_word(const struct qv_hnsw *h, qv_slot slot)
 {
     return atomic_load_explicit(&h->nodes[slot].word, memory_order_acquire);
 }
-static inline enum qv_node_state qv_word_state(uint32_t word)
+static inline enum qv_hnsw_node_state qv_hnsw_word_state(uint32_t word)
 {
-    return (enum qv_node_state)((word & QV_NODE_STATE_MASK) >> QV_NODE_STATE_SHIFT);
+    return (enum qv_hnsw_node_state)((word & QV_HNSW_NODE_STATE_MASK) >> QV_HNSW_NODE_STATE_SHIFT);
 }
-static inline uint32_t qv_word_level(uint32_t word)
+static inline uint32_t qv_hnsw_word_level(uint32_t word)
 {
-    return (word & QV_NODE_LEVEL_MASK) >> QV_NODE_LEVEL_SHIFT;
+    return (word & QV_HNSW_NODE_LEVEL_MASK) >> QV_HNSW_NODE_LEVEL_SHIFT;
 }
-static inline enum qv_node_state qv_node_state(const struct qv_hnsw *h, qv_slot slot)
+static inline enum qv_hnsw_node_state qv_hnsw_node_state(const struct qv_hnsw *h, qv_slot slot)
 {
-    return qv_word_state(qv_node_word(h, slot));
+    return qv_hnsw_word_state(qv_hnsw_node_word(h, slot));
 }
-static inline uint32_t qv_node_level(const struct qv_hnsw *h, qv_slot slot)
+static inline uint32_t qv_hnsw_node_level(const struct qv_hnsw *h, qv_slot slot)
 {
-    return qv_word_level(qv_node_word(h, slot));
+    return qv_hnsw_word_level(qv_hnsw_node_word(h, slot));
 }
 
 /* May this node's lists be read and changed by others: is it in the graph? */
-static inline bool qv_state_in_graph(enum qv_node_state s)
+static inline bool qv_hnsw_state_in_graph(enum qv_hnsw_node_state s)
 {
-    return s == QV_NODE_LINKED || s == QV_NODE_UNLINKING;
+    return s == QV_HNSW_NODE_LINKED || s == QV_HNSW_NODE_UNLINKING;
 }
 
 /* A short spin, then yields. Held for one list rewrite at most. */
-void qv_node_lock(struct qv_hnsw *h, qv_slot slot);
-void qv_node_unlock(struct qv_hnsw *h, qv_slot slot);
-void qv_node_set_state(struct qv_hnsw *h, qv_slot slot, enum qv_node_state to); /* under its lock */
+void qv_hnsw_node_lock(struct qv_hnsw *h, qv_slot slot);
+void qv_hnsw_node_unlock(struct qv_hnsw *h, qv_slot slot);
+void qv_hnsw_node_set_state(struct qv_hnsw *h, qv_slot slot,
+                            enum qv_hnsw_node_state to); /* under its lock */
 
 /* FREE -> LINKING with lists empty, counts 0. QV_EEXISTS, QV_ELIMIT, QV_ENOMEM. A level that no
  * block is left for becomes 0. Sets *level to what it got. */
-int qv_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation,
-                       uint32_t *level) QV_MUST_USE;
+int qv_hnsw_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation,
+                            uint32_t *level) QV_MUST_USE;
 /* Empties the lists and gives the level blocks back; any state -> FREE. Owner of the slot only. */
-void qv_node_free_slot(struct qv_hnsw *h, qv_slot slot);
+void qv_hnsw_node_free_slot(struct qv_hnsw *h, qv_slot slot);
 
 /* The level of a node by seed, slot and generation: P(level >= l) = m^-l. Integers only, so that
  * every machine draws the same. */
-uint32_t qv_node_draw_level(const struct qv_hnsw_params *params, qv_slot slot, uint32_t generation);
+uint32_t qv_hnsw_node_draw_level(const struct qv_hnsw_params *params, qv_slot slot,
+                                 uint32_t generation);
 
-static inline qv_slot qv_parent_get(const struct qv_hnsw *h, qv_slot slot)
+static inline qv_slot qv_hnsw_parent_get(const struct qv_hnsw *h, qv_slot slot)
 {
     return atomic_load_explicit(&h->nodes[slot].parent, memory_order_relaxed);
 }
-static inline void qv_parent_set(struct qv_hnsw *h, qv_slot slot, qv_slot parent)
+static inline void qv_hnsw_parent_set(struct qv_hnsw *h, qv_slot slot, qv_slot parent)
 {
     atomic_store_explicit(&h->nodes[slot].parent, parent, memory_order_relaxed);
 }
 /* First come: the parent of a node that has none. */
-static inline void qv_parent_offer(struct qv_hnsw *h, qv_slot slot, qv_slot parent)
+static inline void qv_hnsw_parent_offer(struct qv_hnsw *h, qv_slot slot, qv_slot parent)
 {
     uint32_t none = QV_SLOT_NONE;
     (void)atomic_compare_exchange_strong_explicit(&h->nodes[slot].parent, &none, parent,
                                                   memory_order_relaxed, memory_order_relaxed);
 }
 
-static inline bool qv_live_get(const struct qv_hnsw *h, qv_slot slot)
+static inline bool qv_hnsw_live_get(const struct qv_hnsw *h, qv_slot slot)
 {
     uint64_t w = atomic_load_explicit(&h->live[slot >> 6], memory_order_relaxed);
     return (w >> (slot & 63) & 1) != 0;
 }
-void qv_live_set(struct qv_hnsw *h, qv_slot slot);
-bool qv_live_clear(struct qv_hnsw *h, qv_slot slot); /* was it set? */
+void qv_hnsw_live_set(struct qv_hnsw *h, qv_slot slot);
+bool qv_hnsw_live_clear(struct qv_hnsw *h, qv_slot slot); /* was it set? */
 
 /* ---- lists ---- */
 
-static inline uint32_t qv_list_cap(const struct qv_hnsw *h, uint32_t level)
+static inline uint32_t qv_hnsw_list_cap(const struct qv_hnsw *h, uint32_t level)
 {
     return level == 0 ? h->params.m0 : h->params.m;
 }
 
-static inline _Atomic uint32_t *qv_upper_block(const struct qv_hnsw *h, qv_slot slot,
-                                               uint32_t level)
+static inline _Atomic uint32_t *qv_hnsw_upper_block(const struct qv_hnsw *h, qv_slot slot,
+                                                    uint32_t level)
 {
     uint32_t first = atomic_load_explicit(&h->nodes[slot].upper, memory_order_relaxed);
     return h->upper + ((size_t)first + level - 1) * (h->params.m + 1);
 }
 
 /* The cells of a node's list; the node has this level. */
-static inline _Atomic uint32_t *qv_list(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
+static inline _Atomic uint32_t *qv_hnsw_list(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
 {
     if (level == 0)
         return h->links0 + (size_t)slot * h->params.m0;
-    return qv_upper_block(h, slot, level) + 1;
+    return qv_hnsw_upper_block(h, slot, level) + 1;
 }
 
-static inline _Atomic uint32_t *qv_in_count(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
+static inline _Atomic uint32_t *qv_hnsw_in_count(const struct qv_hnsw *h, qv_slot slot,
+                                                 uint32_t level)
 {
-    return level == 0 ? &h->nodes[slot].in0 : qv_upper_block(h, slot, level);
+    return level == 0 ? &h->nodes[slot].in0 : qv_hnsw_upper_block(h, slot, level);
 }
 
-static inline qv_slot qv_list_get(const _Atomic uint32_t *list, uint32_t at)
+static inline qv_slot qv_hnsw_list_get(const _Atomic uint32_t *list, uint32_t at)
 {
     /* acquire: what the linking thread wrote of the node (row, lists) is seen by who follows. */
     return atomic_load_explicit(&list[at], memory_order_acquire);
 }
-static inline void qv_list_put(_Atomic uint32_t *list, uint32_t at, qv_slot slot)
+static inline void qv_hnsw_list_put(_Atomic uint32_t *list, uint32_t at, qv_slot slot)
 {
     atomic_store_explicit(&list[at], slot, memory_order_release);
 }
 
 /* Copies a list; room for the level's capacity. Returns the number of links. */
-uint32_t qv_list_copy(const struct qv_hnsw *h, qv_slot slot, uint32_t level, qv_slot *out);
+uint32_t qv_hnsw_list_copy(const struct qv_hnsw *h, qv_slot slot, uint32_t level, qv_slot *out);
 /* Cell of `to` in the list of `from`, or the capacity when it is not there. */
-uint32_t qv_list_find(const struct qv_hnsw *h, qv_slot from, uint32_t level, qv_slot to);
+uint32_t qv_hnsw_list_find(const struct qv_hnsw *h, qv_slot from, uint32_t level, qv_slot to);
 /* Takes cell `at` out of a list of n links (the last takes its place). Under the node's lock. */
-void qv_list_cut(_Atomic uint32_t *list, uint32_t at, uint32_t n);
+void qv_hnsw_list_cut(_Atomic uint32_t *list, uint32_t at, uint32_t n);
 
 /* Counts a link to slot, if it may still be linked to (rule 1). */
-bool qv_in_claim(struct qv_hnsw *h, qv_slot slot, uint32_t level);
+bool qv_hnsw_in_claim(struct qv_hnsw *h, qv_slot slot, uint32_t level);
 /* Uncounts one; returns what is left. */
-uint32_t qv_in_drop(struct qv_hnsw *h, qv_slot slot, uint32_t level);
-static inline uint32_t qv_in_get(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
+uint32_t qv_hnsw_in_drop(struct qv_hnsw *h, qv_slot slot, uint32_t level);
+static inline uint32_t qv_hnsw_in_get(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
 {
-    return atomic_load_explicit(qv_in_count(h, slot, level), memory_order_acquire);
+    return atomic_load_explicit(qv_hnsw_in_count(h, slot, level), memory_order_acquire);
 }
 
 /* ---- whole graph ---- */
 
 /* Makes the columns usable for `slot`. */
-int qv_graph_grow(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;
+int qv_hnsw_graph_grow(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;
 
 #endif

@@ -21,26 +21,28 @@ struct insertion {
 static int find_neighbours(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,
                            uint64_t entry)
 {
-    const uint8_t *row = qv_code_row(h, ins->slot);
+    const uint8_t *row = qv_hnsw_code_row(h, ins->slot);
     const uint32_t m = h->params.m;
-    int err = qv_cands_reserve(&ctx->picks, (ins->level + 1) * m);
+    int err = qv_hnsw_cands_reserve(&ctx->picks, (ins->level + 1) * m);
     if (err != 0)
         return err;
-    uint32_t top = qv_entry_level(entry) < ins->level ? qv_entry_level(entry) : ins->level;
-    qv_cand start = qv_walk_descend(h, ctx, row, entry, top);
+    uint32_t top =
+        qv_hnsw_entry_level(entry) < ins->level ? qv_hnsw_entry_level(entry) : ins->level;
+    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, row, entry, top);
     for (uint32_t l = top + 1; l-- > 0;) {
-        err = qv_walk_begin(h, ctx);
+        err = qv_hnsw_walk_begin(h, ctx);
         if (err != 0)
             return err;
-        err = qv_walk_level(h, ctx, row, start, l, h->params.ef_construct, NULL);
+        const struct qv_hnsw_walk walk = {.row = row, .level = l, .ef = h->params.ef_construct};
+        err = qv_hnsw_walk_level(h, ctx, &walk, start);
         if (err != 0)
             return err;
         QV_ASSERT(ctx->pool.n > 0);
         for (uint32_t i = 0; i < ctx->pool.n; i++)
-            ctx->pool.at[i] &= ~QV_CAND_EXPANDED;
+            ctx->pool.at[i] &= ~QV_HNSW_CAND_EXPANDED;
         start = ctx->pool.at[0];
-        ins->counts[l] = qv_link_select(h, ctx, ins->slot, ctx->pool.at, ctx->pool.n, m,
-                                        &ctx->picks.at[(size_t)l * m]);
+        ins->counts[l] =
+            qv_hnsw_link_select(h, ctx, ins->slot, &ctx->pool, m, &ctx->picks.at[(size_t)l * m]);
     }
     return 0;
 }
@@ -49,13 +51,13 @@ static int find_neighbours(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, str
 static void write_own_lists(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins)
 {
     for (uint32_t l = 0; l <= ins->level; l++) {
-        qv_cand *picks = &ctx->picks.at[(size_t)l * h->params.m];
-        _Atomic uint32_t *list = qv_list(h, ins->slot, l);
+        qv_hnsw_cand *picks = &ctx->picks.at[(size_t)l * h->params.m];
+        _Atomic uint32_t *list = qv_hnsw_list(h, ins->slot, l);
         uint32_t n = 0;
         for (uint32_t i = 0; i < ins->counts[l]; i++) {
-            if (!qv_in_claim(h, qv_cand_slot(picks[i]), l))
+            if (!qv_hnsw_in_claim(h, qv_hnsw_cand_slot(picks[i]), l))
                 continue;
-            qv_list_put(list, n, qv_cand_slot(picks[i]));
+            qv_hnsw_list_put(list, n, qv_hnsw_cand_slot(picks[i]));
             picks[n++] = picks[i];
         }
         ins->counts[l] = n;
@@ -64,17 +66,17 @@ static void write_own_lists(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct i
 
 static void become_linked(struct qv_hnsw *h, qv_slot slot)
 {
-    qv_node_lock(h, slot);
-    qv_node_set_state(h, slot, QV_NODE_LINKED);
-    qv_node_unlock(h, slot);
-    qv_live_set(h, slot);
+    qv_hnsw_node_lock(h, slot);
+    qv_hnsw_node_set_state(h, slot, QV_HNSW_NODE_LINKED);
+    qv_hnsw_node_unlock(h, slot);
+    qv_hnsw_live_set(h, slot);
     atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
 }
 
 static int link_in(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,
                    uint64_t entry)
 {
-    if (entry != QV_ENTRY_NONE) {
+    if (entry != QV_HNSW_ENTRY_NONE) {
         int err = find_neighbours(h, ctx, ins, entry);
         if (err != 0)
             return err;
@@ -83,8 +85,8 @@ static int link_in(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion 
     become_linked(h, ins->slot);
     for (uint32_t l = 0; l <= ins->level; l++) {
         for (uint32_t i = 0; i < ins->counts[l]; i++) {
-            qv_slot from = qv_cand_slot(ctx->picks.at[(size_t)l * h->params.m + i]);
-            qv_link_add(h, ctx, from, ins->slot, l);
+            qv_slot from = qv_hnsw_cand_slot(ctx->picks.at[(size_t)l * h->params.m + i]);
+            qv_hnsw_link_add(h, ctx, from, ins->slot, l);
         }
     }
     return 0;
@@ -95,39 +97,42 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uin
     struct insertion ins = {.slot = slot};
     if (slot >= h->params.max_slots)
         return QV_ELIMIT;
-    ins.level = qv_node_draw_level(&h->params, slot, generation);
-    int err = qv_node_claim_slot(h, slot, generation, &ins.level);
+    ins.level = qv_hnsw_node_draw_level(&h->params, slot, generation);
+    int err = qv_hnsw_node_claim_slot(h, slot, generation, &ins.level);
     if (err != 0)
         return err;
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     bool top = false;
-    if (entry == QV_ENTRY_NONE || qv_entry_level(entry) < ins.level) {
+    if (entry == QV_HNSW_ENTRY_NONE || qv_hnsw_entry_level(entry) < ins.level) {
         pthread_mutex_lock(&h->top_lock);
         entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-        top = entry == QV_ENTRY_NONE || qv_entry_level(entry) < ins.level;
+        top = entry == QV_HNSW_ENTRY_NONE || qv_hnsw_entry_level(entry) < ins.level;
         if (!top)
             pthread_mutex_unlock(&h->top_lock);
     }
     err = link_in(h, ctx, &ins, entry);
     if (top) {
         if (err == 0) {
-            if (entry != QV_ENTRY_NONE) /* the tree of parents gets a new root */
-                (void)qv_link_adopt(h, slot, qv_entry_slot(entry));
-            atomic_store_explicit(&h->entry, qv_entry_pack(slot, ins.level), memory_order_release);
+            if (entry != QV_HNSW_ENTRY_NONE) /* the tree of parents gets a new root */
+                (void)qv_hnsw_link_adopt(h, slot, qv_hnsw_entry_slot(entry));
+            atomic_store_explicit(&h->entry, qv_hnsw_entry_pack(slot, ins.level),
+                                  memory_order_release);
         }
         pthread_mutex_unlock(&h->top_lock);
     }
     if (err != 0) {
-        qv_node_free_slot(h, slot);
+        qv_hnsw_node_free_slot(h, slot);
         return err;
     }
     /* All whom we knew may have left meanwhile, or had better links than us. */
-    if (qv_parent_get(h, slot) == QV_SLOT_NONE && !top) {
-        err = qv_link_attach(h, ctx, slot);
-        QV_ASSERT(err == 0 || entry == QV_ENTRY_NONE); /* its memory is what the walk above had */
+    if (qv_hnsw_parent_get(h, slot) == QV_SLOT_NONE && !top) {
+        err = qv_hnsw_link_attach(h, ctx, slot);
+        QV_ASSERT(err == 0 ||
+                  entry == QV_HNSW_ENTRY_NONE); /* its memory is what the walk above had */
     }
     entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-    if (entry == QV_ENTRY_NONE || qv_entry_level(entry) < ins.level) /* a repair lowered it */
-        qv_entry_offer(h, slot);
+    if (entry == QV_HNSW_ENTRY_NONE ||
+        qv_hnsw_entry_level(entry) < ins.level) /* a repair lowered it */
+        qv_hnsw_entry_offer(h, slot);
     return 0;
 }

@@ -7,10 +7,10 @@
 #define ANCESTORS_MAX 512u
 
 /* Lists are short and nearly sorted (they are stored nearest first): insertion sort. */
-static void sort_cands(qv_cand *c, uint32_t n)
+static void sort_cands(qv_hnsw_cand *c, uint32_t n)
 {
     for (uint32_t i = 1; i < n; i++) {
-        qv_cand x = c[i];
+        qv_hnsw_cand x = c[i];
         uint32_t at = i;
         for (; at > 0 && c[at - 1] > x; at--)
             c[at] = c[at - 1];
@@ -18,50 +18,52 @@ static void sort_cands(qv_cand *c, uint32_t n)
     }
 }
 
-void qv_link_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
-                  const qv_slot *others, uint32_t n, qv_cand *out)
+void qv_hnsw_link_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+                       const qv_slot *others, uint32_t n, qv_hnsw_cand *out)
 {
     const struct qv_hnsw_codes *c = &h->codes;
     QV_ASSERT(n <= QV_HNSW_M0_MAX + 1);
-    c->dist_batch(qv_code_row(h, slot), c->rows.base, c->rows.stride_bytes, others, n, c->dim,
+    c->dist_batch(qv_hnsw_code_row(h, slot), c->rows.base, c->rows.stride_bytes, others, n, c->dim,
                   ctx->dists);
     ctx->work.distances += n;
     for (uint32_t i = 0; i < n; i++)
-        out[i] = qv_cand_make(ctx->dists[i], others[i]);
+        out[i] = qv_hnsw_cand_make(ctx->dists[i], others[i]);
     sort_cands(out, n);
 }
 
 /* Is cand nearer to something chosen than to the node that chooses? */
-static bool is_covered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_cand cand,
-                       const qv_cand *chosen, uint32_t n)
+static bool is_covered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_hnsw_cand cand,
+                       const qv_hnsw_cand *chosen, uint32_t n)
 {
-    const uint8_t *row = qv_code_row(h, qv_cand_slot(cand));
-    const float limit = qv_cand_dist(cand);
+    const uint8_t *row = qv_hnsw_code_row(h, qv_hnsw_cand_slot(cand));
+    const float limit = qv_hnsw_cand_dist(cand);
     for (uint32_t i = 0; i < n; i++) {
         ctx->work.distances++;
-        if (h->codes.dist(row, qv_code_row(h, qv_cand_slot(chosen[i])), h->codes.dim) < limit)
+        if (h->codes.dist(row, qv_hnsw_code_row(h, qv_hnsw_cand_slot(chosen[i])), h->codes.dim) <
+            limit)
             return true;
     }
     return false;
 }
 
-uint32_t qv_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
-                        const qv_cand *near, uint32_t n, uint32_t max, qv_cand *out)
+uint32_t qv_hnsw_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+                             const struct qv_hnsw_cands *near, uint32_t max, qv_hnsw_cand *out)
 {
+    const uint32_t n = near->n;
     if (n <= max) {
-        memmove(out, near, n * sizeof *near);
+        memmove(out, near->at, n * sizeof *out);
         return n;
     }
-    const uint8_t *own = qv_code_row(h, slot);
+    const uint8_t *own = qv_hnsw_code_row(h, slot);
     const uint32_t equal_max = max / 4 > 0 ? max / 4 : 1;
     uint32_t equal = 0;
     bool maybe_equal = true; /* equal rows come first: until one differs */
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n && kept < max; i++) {
-        qv_cand c = near[i];
-        const uint8_t *row = qv_code_row(h, qv_cand_slot(c));
+        qv_hnsw_cand c = near->at[i];
+        const uint8_t *row = qv_hnsw_code_row(h, qv_hnsw_cand_slot(c));
         if (i + 1 < n)
-            __builtin_prefetch(qv_code_row(h, qv_cand_slot(near[i + 1])), 0, 3);
+            __builtin_prefetch(qv_hnsw_code_row(h, qv_hnsw_cand_slot(near->at[i + 1])), 0, 3);
         maybe_equal = maybe_equal && memcmp(row, own, h->codes.row_bytes) == 0;
         if (maybe_equal && equal++ >= equal_max)
             continue;
@@ -71,26 +73,27 @@ uint32_t qv_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slo
     return kept;
 }
 
-bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level)
+bool qv_hnsw_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level)
 {
     QV_ASSERT(from != to);
-    if (!qv_in_claim(h, to, level))
+    if (!qv_hnsw_in_claim(h, to, level))
         return false;
     bool done = false;
-    qv_node_lock(h, from);
-    if (qv_node_state(h, from) == QV_NODE_LINKED) {
-        _Atomic uint32_t *list = qv_list(h, from, level);
-        uint32_t cap = qv_list_cap(h, level);
+    qv_hnsw_node_lock(h, from);
+    if (qv_hnsw_node_state(h, from) == QV_HNSW_NODE_LINKED) {
+        _Atomic uint32_t *list = qv_hnsw_list(h, from, level);
+        uint32_t cap = qv_hnsw_list_cap(h, level);
         uint32_t n = 0;
-        while (n < cap && qv_list_get(list, n) != QV_SLOT_NONE && qv_list_get(list, n) != to)
+        while (n < cap && qv_hnsw_list_get(list, n) != QV_SLOT_NONE &&
+               qv_hnsw_list_get(list, n) != to)
             n++;
-        done = n < cap && qv_list_get(list, n) == QV_SLOT_NONE;
+        done = n < cap && qv_hnsw_list_get(list, n) == QV_SLOT_NONE;
         if (done)
-            qv_list_put(list, n, to);
+            qv_hnsw_list_put(list, n, to);
     }
-    qv_node_unlock(h, from);
+    qv_hnsw_node_unlock(h, from);
     if (!done)
-        (void)qv_in_drop(h, to, level);
+        (void)qv_hnsw_in_drop(h, to, level);
     return done;
 }
 
@@ -98,7 +101,7 @@ bool qv_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level)
  * that all is reachable, the last link to a node. */
 static bool is_protected(const struct qv_hnsw *h, qv_slot from, qv_slot slot, uint32_t level)
 {
-    return level == 0 ? qv_parent_get(h, slot) == from : qv_in_get(h, slot, level) <= 1;
+    return level == 0 ? qv_hnsw_parent_get(h, slot) == from : qv_hnsw_in_get(h, slot, level) <= 1;
 }
 
 /* from's full list and `to` compete for from's cells; under from's lock, `to` claimed. Whoever
@@ -106,16 +109,17 @@ static bool is_protected(const struct qv_hnsw *h, qv_slot from, qv_slot slot, ui
 static void rechoose(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
                      uint32_t level, uint32_t n)
 {
-    const uint32_t cap = qv_list_cap(h, level);
-    _Atomic uint32_t *list = qv_list(h, from, level);
-    qv_cand chosen[QV_HNSW_M0_MAX];
+    const uint32_t cap = qv_hnsw_list_cap(h, level);
+    _Atomic uint32_t *list = qv_hnsw_list(h, from, level);
+    qv_hnsw_cand chosen[QV_HNSW_M0_MAX];
     uint8_t keep[QV_HNSW_M0_MAX + 1];
     ctx->list[n] = to;
-    qv_link_rank(h, ctx, from, ctx->list, n + 1, ctx->near);
-    uint32_t kept = qv_link_select(h, ctx, from, ctx->near, n + 1, cap, chosen);
+    qv_hnsw_link_rank(h, ctx, from, ctx->list, n + 1, ctx->near);
+    const struct qv_hnsw_cands near = {.at = ctx->near, .n = n + 1};
+    uint32_t kept = qv_hnsw_link_select(h, ctx, from, &near, cap, chosen);
     /* Both are ascending: one pass tells who was chosen. The protected come in beside them... */
     for (uint32_t i = 0, next = 0, most = kept; i < n + 1; i++) {
-        qv_slot slot = qv_cand_slot(ctx->near[i]);
+        qv_slot slot = qv_hnsw_cand_slot(ctx->near[i]);
         bool was_chosen = next < most && chosen[next] == ctx->near[i];
         next += was_chosen ? 1 : 0;
         keep[i] = was_chosen ? 1 : 0;
@@ -135,58 +139,58 @@ static void rechoose(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, q
     uint32_t at = 0;
     for (uint32_t i = 0; i < n + 1; i++)
         if (keep[i] != 0)
-            qv_list_put(list, at++, qv_cand_slot(ctx->near[i]));
+            qv_hnsw_list_put(list, at++, qv_hnsw_cand_slot(ctx->near[i]));
     for (; at < cap; at++)
-        qv_list_put(list, at, QV_SLOT_NONE);
+        qv_hnsw_list_put(list, at, QV_SLOT_NONE);
     for (uint32_t i = 0; i < n + 1; i++) {
-        qv_slot slot = qv_cand_slot(ctx->near[i]);
+        qv_slot slot = qv_hnsw_cand_slot(ctx->near[i]);
         if (keep[i] == 0)
-            (void)qv_in_drop(h, slot, level);
+            (void)qv_hnsw_in_drop(h, slot, level);
         else if (slot == to && level == 0)
-            qv_parent_offer(h, to, from);
+            qv_hnsw_parent_offer(h, to, from);
     }
 }
 
-void qv_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
-                 uint32_t level)
+void qv_hnsw_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, qv_slot to,
+                      uint32_t level)
 {
     QV_ASSERT(from != to);
-    if (!qv_in_claim(h, to, level))
+    if (!qv_hnsw_in_claim(h, to, level))
         return;
     bool have = false;
     bool counted = false; /* the claim went into the list, or was dropped with it */
-    qv_node_lock(h, from);
-    if (qv_node_state(h, from) == QV_NODE_LINKED) {
-        uint32_t n = qv_list_copy(h, from, level, ctx->list);
+    qv_hnsw_node_lock(h, from);
+    if (qv_hnsw_node_state(h, from) == QV_HNSW_NODE_LINKED) {
+        uint32_t n = qv_hnsw_list_copy(h, from, level, ctx->list);
         for (uint32_t i = 0; i < n && !have; i++)
             have = ctx->list[i] == to;
-        if (!have && n < qv_list_cap(h, level)) {
+        if (!have && n < qv_hnsw_list_cap(h, level)) {
             counted = true;
-            qv_list_put(qv_list(h, from, level), n, to);
+            qv_hnsw_list_put(qv_hnsw_list(h, from, level), n, to);
             if (level == 0)
-                qv_parent_offer(h, to, from);
+                qv_hnsw_parent_offer(h, to, from);
         } else if (!have) {
             counted = true;
             rechoose(h, ctx, from, to, level, n);
         }
     }
-    qv_node_unlock(h, from);
+    qv_hnsw_node_unlock(h, from);
     if (!counted)
-        (void)qv_in_drop(h, to, level);
+        (void)qv_hnsw_in_drop(h, to, level);
 }
 
 /* ---- attaching what nothing links to ---- */
 
-qv_slot qv_entry_highest(const struct qv_hnsw *h, qv_slot but)
+qv_slot qv_hnsw_entry_highest(const struct qv_hnsw *h, qv_slot but)
 {
     uint32_t bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
     qv_slot best = QV_SLOT_NONE;
     uint32_t best_rank = 0;
     for (qv_slot s = 0; s < bound; s++) {
-        uint32_t word = qv_node_word(h, s);
-        if (s == but || qv_word_state(word) != QV_NODE_LINKED)
+        uint32_t word = qv_hnsw_node_word(h, s);
+        if (s == but || qv_hnsw_word_state(word) != QV_HNSW_NODE_LINKED)
             continue;
-        uint32_t rank = qv_word_level(word) * 2 + (qv_live_get(h, s) ? 1 : 0) + 1;
+        uint32_t rank = qv_hnsw_word_level(word) * 2 + (qv_hnsw_live_get(h, s) ? 1 : 0) + 1;
         if (rank > best_rank) {
             best_rank = rank;
             best = s;
@@ -195,53 +199,55 @@ qv_slot qv_entry_highest(const struct qv_hnsw *h, qv_slot but)
     return best;
 }
 
-bool qv_link_adopt(struct qv_hnsw *h, qv_slot from, qv_slot to)
+bool qv_hnsw_link_adopt(struct qv_hnsw *h, qv_slot from, qv_slot to)
 {
     QV_ASSERT(from != to);
-    if (!qv_in_claim(h, to, 0))
+    if (!qv_hnsw_in_claim(h, to, 0))
         return false;
-    const uint32_t cap = qv_list_cap(h, 0);
-    _Atomic uint32_t *list = qv_list(h, from, 0);
+    const uint32_t cap = qv_hnsw_list_cap(h, 0);
+    _Atomic uint32_t *list = qv_hnsw_list(h, from, 0);
     bool done = false;
     bool counted = false;
     qv_slot out = QV_SLOT_NONE;
-    qv_node_lock(h, from);
-    if (qv_node_state(h, from) == QV_NODE_LINKED) {
+    qv_hnsw_node_lock(h, from);
+    if (qv_hnsw_node_state(h, from) == QV_HNSW_NODE_LINKED) {
         uint32_t n = 0;
         uint32_t victim = cap;
-        for (; n < cap && qv_list_get(list, n) != QV_SLOT_NONE && qv_list_get(list, n) != to; n++)
-            if (qv_parent_get(h, qv_list_get(list, n)) != from)
+        for (; n < cap && qv_hnsw_list_get(list, n) != QV_SLOT_NONE &&
+               qv_hnsw_list_get(list, n) != to;
+             n++)
+            if (qv_hnsw_parent_get(h, qv_hnsw_list_get(list, n)) != from)
                 victim = n;
-        bool have = n < cap && qv_list_get(list, n) == to;
+        bool have = n < cap && qv_hnsw_list_get(list, n) == to;
         uint32_t at = n < cap ? n : victim;
         done = have || at < cap;
         counted = done && !have;
         if (counted) {
-            out = qv_list_get(list, at);
-            qv_list_put(list, at, to);
+            out = qv_hnsw_list_get(list, at);
+            qv_hnsw_list_put(list, at, to);
         }
         if (done)
-            qv_parent_set(h, to, from);
+            qv_hnsw_parent_set(h, to, from);
     }
-    qv_node_unlock(h, from);
+    qv_hnsw_node_unlock(h, from);
     if (!counted)
-        (void)qv_in_drop(h, to, 0);
+        (void)qv_hnsw_in_drop(h, to, 0);
     if (out != QV_SLOT_NONE)
-        (void)qv_in_drop(h, out, 0);
+        (void)qv_hnsw_in_drop(h, out, 0);
     return done;
 }
 
-void qv_entry_offer(struct qv_hnsw *h, qv_slot slot)
+void qv_hnsw_entry_offer(struct qv_hnsw *h, qv_slot slot)
 {
     pthread_mutex_lock(&h->top_lock);
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
-    uint32_t level = qv_node_level(h, slot);
-    if (qv_node_state(h, slot) == QV_NODE_LINKED &&
-        (entry == QV_ENTRY_NONE || qv_entry_level(entry) < level)) {
-        if (entry != QV_ENTRY_NONE)
-            (void)qv_link_adopt(h, slot, qv_entry_slot(entry));
-        qv_parent_set(h, slot, QV_SLOT_NONE);
-        atomic_store_explicit(&h->entry, qv_entry_pack(slot, level), memory_order_release);
+    uint32_t level = qv_hnsw_node_level(h, slot);
+    if (qv_hnsw_node_state(h, slot) == QV_HNSW_NODE_LINKED &&
+        (entry == QV_HNSW_ENTRY_NONE || qv_hnsw_entry_level(entry) < level)) {
+        if (entry != QV_HNSW_ENTRY_NONE)
+            (void)qv_hnsw_link_adopt(h, slot, qv_hnsw_entry_slot(entry));
+        qv_hnsw_parent_set(h, slot, QV_SLOT_NONE);
+        atomic_store_explicit(&h->entry, qv_hnsw_entry_pack(slot, level), memory_order_release);
     }
     pthread_mutex_unlock(&h->top_lock);
 }
@@ -250,23 +256,23 @@ void qv_entry_offer(struct qv_hnsw *h, qv_slot slot)
 static bool is_rooted(const struct qv_hnsw *h, qv_slot from, qv_slot below, uint64_t entry)
 {
     for (uint32_t i = 0; i < ANCESTORS_MAX && from != QV_SLOT_NONE && from != below; i++) {
-        if (from == qv_entry_slot(entry))
+        if (from == qv_hnsw_entry_slot(entry))
             return true;
-        from = qv_parent_get(h, from);
+        from = qv_hnsw_parent_get(h, from);
     }
     return false;
 }
 
-bool qv_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot)
+bool qv_hnsw_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot)
 {
-    (void)qv_link_append(h, parent, slot, 0);
+    (void)qv_hnsw_link_append(h, parent, slot, 0);
     bool have = false;
-    qv_node_lock(h, parent);
-    if (qv_node_state(h, parent) == QV_NODE_LINKED)
-        have = qv_list_find(h, parent, 0, slot) < qv_list_cap(h, 0);
+    qv_hnsw_node_lock(h, parent);
+    if (qv_hnsw_node_state(h, parent) == QV_HNSW_NODE_LINKED)
+        have = qv_hnsw_list_find(h, parent, 0, slot) < qv_hnsw_list_cap(h, 0);
     if (have)
-        qv_parent_set(h, slot, parent);
-    qv_node_unlock(h, parent);
+        qv_hnsw_parent_set(h, slot, parent);
+    qv_hnsw_node_unlock(h, parent);
     return have;
 }
 
@@ -274,83 +280,87 @@ bool qv_link_adopt_if_room(struct qv_hnsw *h, qv_slot parent, qv_slot slot)
  * parent. */
 static bool adopt_between(struct qv_hnsw *h, qv_slot from, qv_slot to)
 {
-    qv_slot child = qv_list_get(qv_list(h, from, 0), qv_list_cap(h, 0) - 1);
-    if (child == QV_SLOT_NONE || child == to || qv_parent_get(h, child) != from)
+    qv_slot child = qv_hnsw_list_get(qv_hnsw_list(h, from, 0), qv_hnsw_list_cap(h, 0) - 1);
+    if (child == QV_SLOT_NONE || child == to || qv_hnsw_parent_get(h, child) != from)
         return false;
-    if (qv_list_find(h, to, 0, child) == qv_list_cap(h, 0) && !qv_link_append(h, to, child, 0))
+    if (qv_hnsw_list_find(h, to, 0, child) == qv_hnsw_list_cap(h, 0) &&
+        !qv_hnsw_link_append(h, to, child, 0))
         return false;
-    if (!qv_in_claim(h, to, 0))
+    if (!qv_hnsw_in_claim(h, to, 0))
         return false;
     bool done = false;
-    qv_node_lock(h, from);
-    uint32_t at = qv_list_find(h, from, 0, child);
-    if (qv_node_state(h, from) == QV_NODE_LINKED && at < qv_list_cap(h, 0) &&
-        qv_list_find(h, from, 0, to) == qv_list_cap(h, 0) && qv_parent_get(h, child) == from) {
-        qv_list_put(qv_list(h, from, 0), at, to);
-        qv_parent_set(h, to, from);
-        qv_parent_set(h, child, to);
+    qv_hnsw_node_lock(h, from);
+    uint32_t at = qv_hnsw_list_find(h, from, 0, child);
+    if (qv_hnsw_node_state(h, from) == QV_HNSW_NODE_LINKED && at < qv_hnsw_list_cap(h, 0) &&
+        qv_hnsw_list_find(h, from, 0, to) == qv_hnsw_list_cap(h, 0) &&
+        qv_hnsw_parent_get(h, child) == from) {
+        qv_hnsw_list_put(qv_hnsw_list(h, from, 0), at, to);
+        qv_hnsw_parent_set(h, to, from);
+        qv_hnsw_parent_set(h, child, to);
         done = true;
     }
-    qv_node_unlock(h, from);
-    (void)qv_in_drop(h, done ? child : to, 0);
+    qv_hnsw_node_unlock(h, from);
+    (void)qv_hnsw_in_drop(h, done ? child : to, 0);
     return done;
 }
 
 /* Links of its own for a node that has none, from the pool of a walk around it. */
 static void fill_list(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
 {
-    qv_cand picks[QV_HNSW_M_MAX];
+    qv_hnsw_cand picks[QV_HNSW_M_MAX];
     for (uint32_t i = 0; i < ctx->pool.n; i++)
-        ctx->pool.at[i] &= ~QV_CAND_EXPANDED;
-    uint32_t n = qv_link_select(h, ctx, slot, ctx->pool.at, ctx->pool.n, h->params.m, picks);
+        ctx->pool.at[i] &= ~QV_HNSW_CAND_EXPANDED;
+    uint32_t n = qv_hnsw_link_select(h, ctx, slot, &ctx->pool, h->params.m, picks);
     for (uint32_t i = 0; i < n; i++)
-        (void)qv_link_append(h, slot, qv_cand_slot(picks[i]), 0);
+        (void)qv_hnsw_link_append(h, slot, qv_hnsw_cand_slot(picks[i]), 0);
 }
 
-int qv_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
+int qv_hnsw_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
 {
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-    if (entry == QV_ENTRY_NONE) {
-        qv_entry_offer(h, slot);
+    if (entry == QV_HNSW_ENTRY_NONE) {
+        qv_hnsw_entry_offer(h, slot);
         entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     }
-    if (entry == QV_ENTRY_NONE)
+    if (entry == QV_HNSW_ENTRY_NONE)
         return 0;
-    if (qv_entry_slot(entry) == slot) {
+    if (qv_hnsw_entry_slot(entry) == slot) {
         /* Every search begins here: links out are all it needs. */
         qv_slot other = QV_SLOT_NONE;
-        if (qv_list_get(qv_list(h, slot, 0), 0) == QV_SLOT_NONE)
-            other = qv_entry_highest(h, slot);
+        if (qv_hnsw_list_get(qv_hnsw_list(h, slot, 0), 0) == QV_SLOT_NONE)
+            other = qv_hnsw_entry_highest(h, slot);
         if (other == QV_SLOT_NONE)
             return 0;
-        entry = qv_entry_pack(other, 0);
+        entry = qv_hnsw_entry_pack(other, 0);
     }
-    int err = qv_walk_begin(h, ctx);
+    int err = qv_hnsw_walk_begin(h, ctx);
     if (err != 0)
         return err;
-    const uint8_t *row = qv_code_row(h, slot);
-    qv_cand start = qv_walk_descend(h, ctx, row, entry, 0);
-    if (qv_cand_slot(start) == slot) /* upper levels know it: begin beside it */
-        start = qv_walk_descend(h, ctx, row, qv_entry_pack(qv_entry_slot(entry), 0), 0);
-    (void)qv_walk_visit(ctx, slot);
-    err = qv_walk_level(h, ctx, row, start, 0, h->params.ef_construct, NULL);
+    const uint8_t *row = qv_hnsw_code_row(h, slot);
+    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, row, entry, 0);
+    if (qv_hnsw_cand_slot(start) == slot) /* upper levels know it: begin beside it */
+        start =
+            qv_hnsw_walk_descend(h, ctx, row, qv_hnsw_entry_pack(qv_hnsw_entry_slot(entry), 0), 0);
+    (void)qv_hnsw_walk_visit(ctx, slot);
+    const struct qv_hnsw_walk walk = {.row = row, .level = 0, .ef = h->params.ef_construct};
+    err = qv_hnsw_walk_level(h, ctx, &walk, start);
     if (err != 0)
         return err;
-    if (qv_list_get(qv_list(h, slot, 0), 0) == QV_SLOT_NONE)
+    if (qv_hnsw_list_get(qv_hnsw_list(h, slot, 0), 0) == QV_SLOT_NONE)
         fill_list(h, ctx, slot);
     /* A parent from the node's own tree would make a ring that hangs on nothing. */
     for (uint32_t i = 0; i < ctx->pool.n; i++) {
-        qv_slot from = qv_cand_slot(ctx->pool.at[i]);
-        if (is_rooted(h, from, slot, entry) && qv_link_adopt(h, from, slot))
+        qv_slot from = qv_hnsw_cand_slot(ctx->pool.at[i]);
+        if (is_rooted(h, from, slot, entry) && qv_hnsw_link_adopt(h, from, slot))
             return 0;
     }
     for (uint32_t i = 0; i < ctx->pool.n; i++) {
-        qv_slot from = qv_cand_slot(ctx->pool.at[i]);
+        qv_slot from = qv_hnsw_cand_slot(ctx->pool.at[i]);
         if (is_rooted(h, from, slot, entry) && adopt_between(h, from, slot))
             return 0;
     }
     for (uint32_t i = 0; i < ctx->pool.n; i++)
-        if (qv_link_adopt(h, qv_cand_slot(ctx->pool.at[i]), slot))
+        if (qv_hnsw_link_adopt(h, qv_hnsw_cand_slot(ctx->pool.at[i]), slot))
             return 0;
     return 0;
 }

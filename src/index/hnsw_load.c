@@ -173,7 +173,7 @@ static int read_list(struct loading *g, qv_slot slot, uint32_t level, qv_slot *l
     int err = take(&g->in, n, sizeof *n);
     if (err != 0)
         return err;
-    if (*n > qv_list_cap(g->h, level))
+    if (*n > qv_hnsw_list_cap(g->h, level))
         return QV_CORRUPT(msg, "slot %u level %u: %u links", slot, level, *n);
     err = take(&g->in, links, *n * sizeof *links);
     if (err != 0)
@@ -209,7 +209,7 @@ static int read_node(struct loading *g, qv_slot slot, qv_slot *above)
         return qv_fail(msg, QV_ELIMIT, "slot %u in the graph file, %u slots allowed", slot,
                        h->params.max_slots);
     uint32_t level = rec.level;
-    err = qv_node_claim_slot(h, slot, rec.generation, &level);
+    err = qv_hnsw_node_claim_slot(h, slot, rec.generation, &level);
     if (err != 0)
         return err;
     for (uint32_t l = 0; l <= rec.level; l++) {
@@ -218,15 +218,15 @@ static int read_node(struct loading *g, qv_slot slot, qv_slot *above)
         if (err != 0)
             return err;
         for (uint32_t i = 0; i < n && l <= level; i++)
-            qv_list_put(qv_list(h, slot, l), i, g->ctx->list[i]);
+            qv_hnsw_list_put(qv_hnsw_list(h, slot, l), i, g->ctx->list[i]);
     }
     bool keep = rec.live == 1 && (g->in.source->keep == NULL ||
                                   g->in.source->keep(g->in.source->keep_arg, slot, rec.generation));
-    qv_node_lock(h, slot);
-    qv_node_set_state(h, slot, keep ? QV_NODE_LINKED : QV_NODE_UNLINKING);
-    qv_node_unlock(h, slot);
+    qv_hnsw_node_lock(h, slot);
+    qv_hnsw_node_set_state(h, slot, keep ? QV_HNSW_NODE_LINKED : QV_HNSW_NODE_UNLINKING);
+    qv_hnsw_node_unlock(h, slot);
     if (keep) {
-        qv_live_set(h, slot);
+        qv_hnsw_live_set(h, slot);
         atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
         g->report.kept++;
     } else {
@@ -273,31 +273,31 @@ static int read_nodes(struct loading *g, qv_slot *entry)
 static void settle_list(struct loading *g, qv_slot slot, uint32_t level)
 {
     struct qv_hnsw *h = g->h;
-    _Atomic uint32_t *list = qv_list(h, slot, level);
-    uint32_t n = qv_list_copy(h, slot, level, g->ctx->list);
+    _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
+    uint32_t n = qv_hnsw_list_copy(h, slot, level, g->ctx->list);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         qv_slot to = g->ctx->list[i];
-        uint32_t word = to < h->slot_bound ? qv_node_word(h, to) : 0;
-        if (!qv_state_in_graph(qv_word_state(word)) || qv_word_level(word) < level) {
+        uint32_t word = to < h->slot_bound ? qv_hnsw_node_word(h, to) : 0;
+        if (!qv_hnsw_state_in_graph(qv_hnsw_word_state(word)) || qv_hnsw_word_level(word) < level) {
             g->report.cut_links++;
             continue;
         }
-        atomic_fetch_add_explicit(qv_in_count(h, to, level), 1, memory_order_relaxed);
-        qv_list_put(list, kept++, to);
+        atomic_fetch_add_explicit(qv_hnsw_in_count(h, to, level), 1, memory_order_relaxed);
+        qv_hnsw_list_put(list, kept++, to);
     }
     for (uint32_t i = kept; i < n; i++)
-        qv_list_put(list, i, QV_SLOT_NONE);
+        qv_hnsw_list_put(list, i, QV_SLOT_NONE);
 }
 
 static void settle_links(struct loading *g)
 {
     struct qv_hnsw *h = g->h;
     for (qv_slot s = 0; s < h->slot_bound; s++) {
-        uint32_t word = qv_node_word(h, s);
-        if (!qv_state_in_graph(qv_word_state(word)))
+        uint32_t word = qv_hnsw_node_word(h, s);
+        if (!qv_hnsw_state_in_graph(qv_hnsw_word_state(word)))
             continue;
-        for (uint32_t l = 0; l <= qv_word_level(word); l++)
+        for (uint32_t l = 0; l <= qv_hnsw_word_level(word); l++)
             settle_list(g, s, l);
     }
 }
@@ -305,35 +305,35 @@ static void settle_links(struct loading *g)
 static void choose_entry(struct loading *g, qv_slot saved)
 {
     struct qv_hnsw *h = g->h;
-    qv_slot best = qv_entry_highest(h, QV_SLOT_NONE);
+    qv_slot best = qv_hnsw_entry_highest(h, QV_SLOT_NONE);
     if (best == QV_SLOT_NONE)
         return; /* nothing was kept */
-    if (saved < h->slot_bound && qv_node_state(h, saved) == QV_NODE_LINKED &&
-        qv_node_level(h, saved) == qv_node_level(h, best))
+    if (saved < h->slot_bound && qv_hnsw_node_state(h, saved) == QV_HNSW_NODE_LINKED &&
+        qv_hnsw_node_level(h, saved) == qv_hnsw_node_level(h, best))
         best = saved;
-    atomic_store_explicit(&h->entry, qv_entry_pack(best, qv_node_level(h, best)),
+    atomic_store_explicit(&h->entry, qv_hnsw_entry_pack(best, qv_hnsw_node_level(h, best)),
                           memory_order_release);
 }
 
 static void drop_leaving(struct loading *g)
 {
     struct qv_hnsw *h = g->h;
-    struct qv_starved starved = {0}; /* attach_unreached finds those that stay so */
+    struct qv_hnsw_starved starved = {0}; /* attach_unreached finds those that stay so */
     if (g->report.dropped == 0)
         return;
     for (qv_slot s = 0; s < h->slot_bound; s++) {
-        uint32_t word = qv_node_word(h, s);
-        if (qv_word_state(word) != QV_NODE_LINKED)
+        uint32_t word = qv_hnsw_node_word(h, s);
+        if (qv_hnsw_word_state(word) != QV_HNSW_NODE_LINKED)
             continue;
-        for (uint32_t l = 0; l <= qv_word_level(word); l++)
-            g->report.cut_links += qv_leaving_bridge(h, g->ctx, s, l, false, &starved);
+        for (uint32_t l = 0; l <= qv_hnsw_word_level(word); l++)
+            g->report.cut_links += qv_hnsw_leaving_bridge(h, g->ctx, s, l, false, &starved);
     }
     for (qv_slot s = 0; s < h->slot_bound; s++)
-        if (qv_node_state(h, s) == QV_NODE_UNLINKING)
-            qv_leaving_finish(h, g->ctx, s);
+        if (qv_hnsw_node_state(h, s) == QV_HNSW_NODE_UNLINKING)
+            qv_hnsw_leaving_finish(h, g->ctx, s);
     for (qv_slot s = 0; s < h->slot_bound; s++)
-        if (qv_node_state(h, s) == QV_NODE_UNLINKED)
-            qv_node_free_slot(h, s);
+        if (qv_hnsw_node_state(h, s) == QV_HNSW_NODE_UNLINKED)
+            qv_hnsw_node_free_slot(h, s);
 }
 
 struct reach {
@@ -351,14 +351,14 @@ static void reach_from(struct qv_hnsw *h, struct reach *r, qv_slot slot)
         r->queue[r->n++] = slot;
     }
     for (; r->at < r->n; r->at++) {
-        const _Atomic uint32_t *list = qv_list(h, r->queue[r->at], 0);
+        const _Atomic uint32_t *list = qv_hnsw_list(h, r->queue[r->at], 0);
         for (uint32_t i = 0; i < h->params.m0; i++) {
-            qv_slot to = qv_list_get(list, i);
+            qv_slot to = qv_hnsw_list_get(list, i);
             if (to == QV_SLOT_NONE)
                 break;
             if (r->seen[to] == 0) {
                 r->seen[to] = 1;
-                qv_parent_set(h, to, r->queue[r->at]);
+                qv_hnsw_parent_set(h, to, r->queue[r->at]);
                 r->queue[r->n++] = to;
             }
         }
@@ -370,19 +370,19 @@ static int attach_unreached(struct loading *g)
 {
     struct qv_hnsw *h = g->h;
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-    if (entry == QV_ENTRY_NONE)
+    if (entry == QV_HNSW_ENTRY_NONE)
         return 0;
     struct reach r = {.seen = qv_mem_try_calloc(h->slot_bound, 1),
                       .queue = qv_mem_try_alloc((size_t)h->slot_bound * sizeof *r.queue)};
     int err = r.seen != NULL && r.queue != NULL ? 0 : QV_ENOMEM;
     if (err == 0)
-        reach_from(h, &r, qv_entry_slot(entry));
+        reach_from(h, &r, qv_hnsw_entry_slot(entry));
     for (qv_slot s = 0; s < h->slot_bound && err == 0; s++) {
-        if (qv_node_state(h, s) != QV_NODE_LINKED)
+        if (qv_hnsw_node_state(h, s) != QV_HNSW_NODE_LINKED)
             continue;
-        if (r.seen[s] != 0 && qv_list_get(qv_list(h, s, 0), 0) != QV_SLOT_NONE)
+        if (r.seen[s] != 0 && qv_hnsw_list_get(qv_hnsw_list(h, s, 0), 0) != QV_SLOT_NONE)
             continue;
-        err = qv_link_attach(h, g->ctx, s);
+        err = qv_hnsw_link_attach(h, g->ctx, s);
         g->report.reattached++;
         reach_from(h, &r, s);
     }
@@ -399,9 +399,9 @@ static int load_into(struct loading *g)
     if (err == 0)
         err = read_nodes(g, &entry);
     if (err == 0) /* what the steps below may not fail for */
-        err = qv_cands_reserve(&g->ctx->pool, h->params.ef_construct);
+        err = qv_hnsw_cands_reserve(&g->ctx->pool, h->params.ef_construct);
     if (err == 0)
-        err = qv_walk_begin(h, g->ctx);
+        err = qv_hnsw_walk_begin(h, g->ctx);
     if (err != 0)
         return err;
     settle_links(g);

@@ -10,26 +10,27 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     if (query->k == 0 || ef > QV_HNSW_EF_MAX)
         return QV_EINVAL;
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-    if (entry == QV_ENTRY_NONE)
+    if (entry == QV_HNSW_ENTRY_NONE)
         return 0;
     /* Without dead nodes and without a filter everything met may be returned: the cheap walk.
      * A node removed before this call is counted in dead_count until nothing links to it. */
-    const struct qv_walk_filter filter = {.query = query};
     bool plain = query->bitmap == NULL && query->accept == NULL &&
                  atomic_load_explicit(&h->dead_count, memory_order_acquire) == 0;
-    int err = qv_walk_begin(h, ctx);
+    int err = qv_hnsw_walk_begin(h, ctx);
     if (err != 0)
         return err;
-    qv_cand start = qv_walk_descend(h, ctx, query->row, entry, 0);
-    err = qv_walk_level(h, ctx, query->row, start, 0, ef, plain ? NULL : &filter);
+    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, query->row, entry, 0);
+    const struct qv_hnsw_walk walk = {
+        .row = query->row, .level = 0, .ef = ef, .filter = plain ? NULL : query};
+    err = qv_hnsw_walk_level(h, ctx, &walk, start);
     if (err != 0)
         return err;
     uint32_t n = 0;
     for (uint32_t i = 0; i < ctx->pool.n && n < query->k; i++) {
-        qv_slot slot = qv_cand_slot(ctx->pool.at[i]);
-        if (!qv_live_get(h, slot)) /* removed while we walked */
+        qv_slot slot = qv_hnsw_cand_slot(ctx->pool.at[i]);
+        if (!qv_hnsw_live_get(h, slot)) /* removed while we walked */
             continue;
-        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_cand_dist(ctx->pool.at[i])};
+        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_hnsw_cand_dist(ctx->pool.at[i])};
     }
     *n_out = n;
     return 0;

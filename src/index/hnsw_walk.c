@@ -29,12 +29,12 @@ struct qv_hnsw_work qv_hnsw_ctx_work(const struct qv_hnsw_ctx *ctx)
     return ctx->work;
 }
 
-int qv_cands_reserve(struct qv_cands *c, uint32_t cap)
+int qv_hnsw_cands_reserve(struct qv_hnsw_cands *c, uint32_t cap)
 {
     if (cap <= c->cap)
         return 0;
     uint32_t to = c->cap < UINT32_MAX / 2 && cap < 2 * c->cap ? 2 * c->cap : cap;
-    qv_cand *p = qv_mem_try_realloc(c->at, (size_t)to * sizeof *p);
+    qv_hnsw_cand *p = qv_mem_try_realloc(c->at, (size_t)to * sizeof *p);
     if (p == NULL)
         return QV_ENOMEM;
     c->at = p;
@@ -42,7 +42,7 @@ int qv_cands_reserve(struct qv_cands *c, uint32_t cap)
     return 0;
 }
 
-int qv_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx)
+int qv_hnsw_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx)
 {
     uint32_t need = atomic_load_explicit(&h->usable_slots, memory_order_acquire);
     if (need > ctx->visited_slots) {
@@ -76,14 +76,14 @@ static void compare(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void
 static uint32_t collect_unseen(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
                                uint32_t level)
 {
-    const _Atomic uint32_t *list = qv_list(h, slot, level);
-    const uint32_t cap = qv_list_cap(h, level);
+    const _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
+    const uint32_t cap = qv_hnsw_list_cap(h, level);
     uint32_t n = 0;
     for (uint32_t i = 0; i < cap; i++) {
-        qv_slot to = qv_list_get(list, i);
+        qv_slot to = qv_hnsw_list_get(list, i);
         if (to == QV_SLOT_NONE)
             break;
-        if (qv_walk_visit(ctx, to))
+        if (qv_hnsw_walk_visit(ctx, to))
             ctx->ids[n++] = to;
     }
     ctx->work.hops++;
@@ -92,25 +92,25 @@ static uint32_t collect_unseen(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 
 static void prefetch_list(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
 {
-    const char *p = (const char *)qv_list(h, slot, level);
-    for (size_t at = 0; at < (size_t)qv_list_cap(h, level) * 4; at += 64)
+    const char *p = (const char *)qv_hnsw_list(h, slot, level);
+    for (size_t at = 0; at < (size_t)qv_hnsw_list_cap(h, level) * 4; at += 64)
         __builtin_prefetch(p + at, 0, 3);
 }
 
-qv_cand qv_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
-                        uint64_t entry, uint32_t to)
+qv_hnsw_cand qv_hnsw_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
+                                  uint64_t entry, uint32_t to)
 {
-    ctx->ids[0] = qv_entry_slot(entry);
+    ctx->ids[0] = qv_hnsw_entry_slot(entry);
     compare(h, ctx, row, 1);
-    qv_cand best = qv_cand_make(ctx->dists[0], ctx->ids[0]);
-    for (uint32_t level = qv_entry_level(entry); level > to; level--) {
+    qv_hnsw_cand best = qv_hnsw_cand_make(ctx->dists[0], ctx->ids[0]);
+    for (uint32_t level = qv_hnsw_entry_level(entry); level > to; level--) {
         for (;;) {
-            qv_cand from = best;
-            uint32_t n = qv_list_copy(h, qv_cand_slot(from), level, ctx->ids);
+            qv_hnsw_cand from = best;
+            uint32_t n = qv_hnsw_list_copy(h, qv_hnsw_cand_slot(from), level, ctx->ids);
             compare(h, ctx, row, n);
             ctx->work.hops++;
             for (uint32_t i = 0; i < n; i++) {
-                qv_cand c = qv_cand_make(ctx->dists[i], ctx->ids[i]);
+                qv_hnsw_cand c = qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]);
                 best = c < best ? c : best;
             }
             if (best == from)
@@ -121,7 +121,7 @@ qv_cand qv_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const 
 }
 
 /* First place in the sorted pool whose key is above c. */
-static uint32_t pool_place(const qv_cand *pool, uint32_t n, qv_cand c)
+static uint32_t pool_place(const qv_hnsw_cand *pool, uint32_t n, qv_hnsw_cand c)
 {
     uint32_t lo = 0;
     while (n > 0) {
@@ -137,7 +137,7 @@ static uint32_t pool_place(const qv_cand *pool, uint32_t n, qv_cand c)
 }
 
 /* Puts c into the pool of at most ef; returns its place, or ef when it is too far. */
-static inline uint32_t pool_put(struct qv_cands *pool, uint32_t ef, qv_cand c)
+static inline uint32_t pool_put(struct qv_hnsw_cands *pool, uint32_t ef, qv_hnsw_cand c)
 {
     if (pool->n == ef) {
         if (c >= pool->at[ef - 1])
@@ -151,38 +151,39 @@ static inline uint32_t pool_put(struct qv_cands *pool, uint32_t ef, qv_cand c)
     return at;
 }
 
-static uint32_t next_unexpanded(const struct qv_cands *pool, uint32_t from)
+static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
 {
-    while (from < pool->n && (pool->at[from] & QV_CAND_EXPANDED) != 0)
+    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
         from++;
     return from;
 }
 
-static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
-                       uint32_t level, uint32_t ef)
+static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                       const struct qv_hnsw_walk *walk)
 {
-    struct qv_cands *pool = &ctx->pool;
+    const uint32_t level = walk->level;
+    const uint32_t ef = walk->ef;
+    struct qv_hnsw_cands *pool = &ctx->pool;
     uint32_t at = 0;
     while (at < pool->n) {
-        qv_slot slot = qv_cand_slot(pool->at[at]);
-        pool->at[at] |= QV_CAND_EXPANDED;
+        qv_slot slot = qv_hnsw_cand_slot(pool->at[at]);
+        pool->at[at] |= QV_HNSW_CAND_EXPANDED;
         uint32_t n = collect_unseen(h, ctx, slot, level);
         at = next_unexpanded(pool, at + 1);
         if (at < pool->n) /* most often the next to be expanded */
-            prefetch_list(h, qv_cand_slot(pool->at[at]), level);
-        compare(h, ctx, row, n);
+            prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), level);
+        compare(h, ctx, walk->row, n);
         for (uint32_t i = 0; i < n; i++) {
-            uint32_t placed = pool_put(pool, ef, qv_cand_make(ctx->dists[i], ctx->ids[i]));
+            uint32_t placed = pool_put(pool, ef, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
             at = placed < at ? placed : at;
         }
         at = next_unexpanded(pool, at);
     }
 }
 
-static bool passes(const struct qv_hnsw *h, const struct qv_walk_filter *filter, qv_slot slot)
+static bool passes(const struct qv_hnsw *h, const struct qv_hnsw_query *q, qv_slot slot)
 {
-    const struct qv_hnsw_query *q = filter->query;
-    if (!qv_live_get(h, slot))
+    if (!qv_hnsw_live_get(h, slot))
         return false;
     if (q->bitmap != NULL &&
         (slot >= q->bitmap_slots || (q->bitmap[slot >> 6] >> (slot & 63) & 1) == 0))
@@ -190,9 +191,9 @@ static bool passes(const struct qv_hnsw *h, const struct qv_walk_filter *filter,
     return q->accept == NULL || q->accept(q->accept_arg, slot);
 }
 
-static int heap_push(struct qv_cands *heap, qv_cand c)
+static int heap_push(struct qv_hnsw_cands *heap, qv_hnsw_cand c)
 {
-    int err = qv_cands_reserve(heap, heap->n + 1);
+    int err = qv_hnsw_cands_reserve(heap, heap->n + 1);
     if (err != 0)
         return err;
     uint32_t at = heap->n++;
@@ -204,11 +205,11 @@ static int heap_push(struct qv_cands *heap, qv_cand c)
     return 0;
 }
 
-static qv_cand heap_pop(struct qv_cands *heap)
+static qv_hnsw_cand heap_pop(struct qv_hnsw_cands *heap)
 {
     QV_ASSERT(heap->n > 0);
-    qv_cand top = heap->at[0];
-    qv_cand last = heap->at[--heap->n];
+    qv_hnsw_cand top = heap->at[0];
+    qv_hnsw_cand last = heap->at[--heap->n];
     uint32_t at = 0;
     for (;;) {
         uint32_t child = 2 * at + 1;
@@ -228,51 +229,53 @@ static qv_cand heap_pop(struct qv_cands *heap)
 
 /* As the plain walk, but what to expand and what to return are two things: the pool holds only what
  * passes, and its last bounds the expansion once it is full. */
-static int walk_filtered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
-                         uint32_t level, uint32_t ef, const struct qv_walk_filter *filter)
+static int walk_filtered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                         const struct qv_hnsw_walk *walk)
 {
-    struct qv_cands *pool = &ctx->pool;
+    const uint32_t level = walk->level;
+    const uint32_t ef = walk->ef;
+    struct qv_hnsw_cands *pool = &ctx->pool;
     while (ctx->heap.n > 0) {
-        qv_cand c = heap_pop(&ctx->heap);
+        qv_hnsw_cand c = heap_pop(&ctx->heap);
         if (pool->n == ef && c > pool->at[ef - 1])
             break;
-        uint32_t n = collect_unseen(h, ctx, qv_cand_slot(c), level);
+        uint32_t n = collect_unseen(h, ctx, qv_hnsw_cand_slot(c), level);
         if (ctx->heap.n > 0)
-            prefetch_list(h, qv_cand_slot(ctx->heap.at[0]), level);
-        compare(h, ctx, row, n);
+            prefetch_list(h, qv_hnsw_cand_slot(ctx->heap.at[0]), level);
+        compare(h, ctx, walk->row, n);
         for (uint32_t i = 0; i < n; i++) {
-            qv_cand near = qv_cand_make(ctx->dists[i], ctx->ids[i]);
+            qv_hnsw_cand near = qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]);
             if (pool->n == ef && near > pool->at[ef - 1])
                 continue;
             int err = heap_push(&ctx->heap, near);
             if (err != 0)
                 return err;
-            if (passes(h, filter, ctx->ids[i]))
+            if (passes(h, walk->filter, ctx->ids[i]))
                 (void)pool_put(pool, ef, near);
         }
     }
     return 0;
 }
 
-int qv_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row, qv_cand start,
-                  uint32_t level, uint32_t ef, const struct qv_walk_filter *filter)
+int qv_hnsw_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                       const struct qv_hnsw_walk *walk, qv_hnsw_cand start)
 {
-    QV_ASSERT(ef > 0);
-    int err = qv_cands_reserve(&ctx->pool, ef);
+    QV_ASSERT(walk->ef > 0);
+    int err = qv_hnsw_cands_reserve(&ctx->pool, walk->ef);
     if (err != 0)
         return err;
     ctx->pool.n = 0;
     ctx->heap.n = 0;
-    (void)qv_walk_visit(ctx, qv_cand_slot(start));
-    if (filter == NULL) {
-        (void)pool_put(&ctx->pool, ef, start);
-        walk_plain(h, ctx, row, level, ef);
+    (void)qv_hnsw_walk_visit(ctx, qv_hnsw_cand_slot(start));
+    if (walk->filter == NULL) {
+        (void)pool_put(&ctx->pool, walk->ef, start);
+        walk_plain(h, ctx, walk);
         return 0;
     }
     err = heap_push(&ctx->heap, start);
     if (err != 0)
         return err;
-    if (passes(h, filter, qv_cand_slot(start)))
-        (void)pool_put(&ctx->pool, ef, start);
-    return walk_filtered(h, ctx, row, level, ef, filter);
+    if (passes(h, walk->filter, qv_hnsw_cand_slot(start)))
+        (void)pool_put(&ctx->pool, walk->ef, start);
+    return walk_filtered(h, ctx, walk);
 }

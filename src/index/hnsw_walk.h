@@ -12,11 +12,11 @@
 #include <math.h>
 #include <string.h>
 
-typedef uint64_t qv_cand; /* a candidate's key */
+typedef uint64_t qv_hnsw_cand; /* a candidate's key */
 
-#define QV_CAND_EXPANDED UINT64_C(1)
+#define QV_HNSW_CAND_EXPANDED UINT64_C(1)
 
-static inline qv_cand qv_cand_make(float dist, qv_slot slot)
+static inline qv_hnsw_cand qv_hnsw_cand_make(float dist, qv_slot slot)
 {
     float d = dist != dist ? INFINITY : dist + 0.0F; /* NaN last; -0 is 0 */
     uint32_t u;
@@ -24,11 +24,11 @@ static inline qv_cand qv_cand_make(float dist, qv_slot slot)
     u = (u & 0x80000000u) != 0 ? ~u : u | 0x80000000u;
     return (uint64_t)u << 32 | (uint64_t)slot << 1;
 }
-static inline qv_slot qv_cand_slot(qv_cand c)
+static inline qv_slot qv_hnsw_cand_slot(qv_hnsw_cand c)
 {
     return (qv_slot)((uint32_t)c >> 1);
 }
-static inline float qv_cand_dist(qv_cand c)
+static inline float qv_hnsw_cand_dist(qv_hnsw_cand c)
 {
     uint32_t u = (uint32_t)(c >> 32);
     u = (u & 0x80000000u) != 0 ? u & 0x7FFFFFFFu : ~u;
@@ -39,37 +39,38 @@ static inline float qv_cand_dist(qv_cand c)
 _Static_assert(QV_SLOTS_MAX <= (1u << 31), "a slot and the mark fit in the low word");
 
 /* A growable array of candidates. */
-struct qv_cands {
-    qv_cand *at;
+struct qv_hnsw_cands {
+    qv_hnsw_cand *at;
     uint32_t n;
     uint32_t cap;
 };
-int qv_cands_reserve(struct qv_cands *c, uint32_t cap) QV_MUST_USE; /* QV_ENOMEM; keeps content */
+int qv_hnsw_cands_reserve(struct qv_hnsw_cands *c,
+                          uint32_t cap) QV_MUST_USE; /* QV_ENOMEM; keeps content */
 
 struct qv_hnsw_ctx {
     uint8_t *visited; /* visited[s] == epoch: seen in this walk */
     uint32_t visited_slots;
     uint8_t epoch;
 
-    struct qv_cands pool;  /* a walk's result, ascending */
-    struct qv_cands heap;  /* filtered walk: what to expand, a min-heap */
-    struct qv_cands picks; /* insert: the links chosen on each level, m a level */
+    struct qv_hnsw_cands pool;  /* a walk's result, ascending */
+    struct qv_hnsw_cands heap;  /* filtered walk: what to expand, a min-heap */
+    struct qv_hnsw_cands picks; /* insert: the links chosen on each level, m a level */
 
     /* one node's neighbourhood */
     qv_slot ids[QV_HNSW_M0_MAX + 1];
     float dists[QV_HNSW_M0_MAX + 1];
     qv_slot list[QV_HNSW_M0_MAX + 1];
-    qv_cand near[QV_HNSW_M0_MAX + 1];
+    qv_hnsw_cand near[QV_HNSW_M0_MAX + 1];
     qv_slot chosen[QV_HNSW_M0_MAX + 1];
 
     struct qv_hnsw_work work;
 };
 
 /* Starts a walk: marks sized to the graph, all unseen. QV_ENOMEM. */
-int qv_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx) QV_MUST_USE;
+int qv_hnsw_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx) QV_MUST_USE;
 
-/* True once a walk for each slot; slots inserted after qv_walk_begin may count as seen. */
-static inline bool qv_walk_visit(struct qv_hnsw_ctx *ctx, qv_slot slot)
+/* True once a walk for each slot; slots inserted after qv_hnsw_walk_begin may count as seen. */
+static inline bool qv_hnsw_walk_visit(struct qv_hnsw_ctx *ctx, qv_slot slot)
 {
     if (slot >= ctx->visited_slots || ctx->visited[slot] == ctx->epoch)
         return false;
@@ -77,25 +78,28 @@ static inline bool qv_walk_visit(struct qv_hnsw_ctx *ctx, qv_slot slot)
     return true;
 }
 
-static inline bool qv_walk_seen(const struct qv_hnsw_ctx *ctx, qv_slot slot)
+static inline bool qv_hnsw_walk_seen(const struct qv_hnsw_ctx *ctx, qv_slot slot)
 {
     return slot < ctx->visited_slots && ctx->visited[slot] == ctx->epoch;
 }
 
-/* Who may be in a result: all, or those that are live and pass the query's filter. */
-struct qv_walk_filter {
-    const struct qv_hnsw_query *query;
+struct qv_hnsw_walk {
+    const void *row; /* what is sought; borrowed */
+    uint32_t level;
+    uint32_t ef; /* >= 1 */
+    /* NULL: every node counts. Else only live nodes that pass the query's bitmap and accept. */
+    const struct qv_hnsw_query *filter;
 };
 
 /* From `from` on level `top`, greedily down to the nearest node found on level `to` + 1 (or `from`
  * when top <= to). The result is where level `to` begins. */
-qv_cand qv_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
-                        uint64_t entry, uint32_t to);
+qv_hnsw_cand qv_hnsw_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
+                                  uint64_t entry, uint32_t to);
 
-/* Best-first over one level from `start`; ctx->pool holds the ef nearest nodes met, in order.
- * qv_walk_begin before; slots already visited are not met. filter NULL: every node counts.
- * With a filter, nodes that fail it are walked through and are not in the pool. QV_ENOMEM. */
-int qv_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row, qv_cand start,
-                  uint32_t level, uint32_t ef, const struct qv_walk_filter *filter) QV_MUST_USE;
+/* Best-first over one level from `start`; ctx->pool holds the ef nearest nodes met that count, in
+ * order. Those that do not are walked through. qv_hnsw_walk_begin before; slots already visited are
+ * not met. QV_ENOMEM. */
+int qv_hnsw_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                       const struct qv_hnsw_walk *walk, qv_hnsw_cand start) QV_MUST_USE;
 
 #endif

@@ -16,12 +16,12 @@ static void save_to(struct qv_hnsw *h, struct qv_buf *buf)
     assert_false(buf->failed);
 }
 
-static int load_from(struct fixture *f, const uint8_t *p, size_t n, qv_hnsw_keep_f keep, void *arg,
+static int load_from(struct fixture *f, struct qv_bytes file, qv_hnsw_keep_f keep,
                      struct qv_hnsw_load_report *report, struct qv_errmsg *msg)
 {
-    struct fixture_reader reader = {.p = p, .n = n};
+    struct fixture_reader reader = {.p = file.p, .n = file.n};
     struct qv_hnsw_source source = {
-        .read = fixture_read, .read_arg = &reader, .keep = keep, .keep_arg = arg};
+        .read = fixture_read, .read_arg = &reader, .keep = keep, .keep_arg = f};
     qv_hnsw_destroy(&f->h);
     return qv_hnsw_load(&f->params, &f->rows, &source, &f->h, report, msg);
 }
@@ -46,7 +46,8 @@ static void round_trip_gives_the_same_bytes(void **state)
         fixture_delete(&f, s);
     save_to(f.h, &first);
     double recall = fixture_recall(&f, 50, NULL);
-    assert_int_equal(load_from(&f, first.data, first.len, NULL, NULL, &report, &msg), 0);
+    assert_int_equal(load_from(&f, (struct qv_bytes){first.data, first.len}, NULL, &report, &msg),
+                     0);
     assert_int_equal(report.kept, 2000);
     assert_int_equal(report.dropped + report.cut_links + report.reattached, 0);
     assert_int_equal(fixture_check(&f), 0);
@@ -69,7 +70,7 @@ static void an_empty_graph_has_a_file_too(void **state)
     (void)state;
     fixture_open(&f, QV_METRIC_L2, QV_DTYPE_F32, 10, 4, SEED);
     save_to(f.h, &buf);
-    assert_int_equal(load_from(&f, buf.data, buf.len, NULL, NULL, NULL, &msg), 0);
+    assert_int_equal(load_from(&f, (struct qv_bytes){buf.data, buf.len}, NULL, NULL, &msg), 0);
     assert_int_equal(fixture_check(&f), 0);
     fixture_insert(&f, 3, 0);
     assert_int_equal(fixture_check(&f), 0);
@@ -110,7 +111,8 @@ static void dropped_nodes_are_bridged(void **state)
             if (!fixture_is_marked(&f, s))
                 memset(f.data + (size_t)s * f.rows.stride_bytes, 0xFF, f.rows.stride_bytes);
         }
-        assert_int_equal(load_from(&f, buf.data, buf.len, keep_marked, &f, &report, &msg), 0);
+        assert_int_equal(
+            load_from(&f, (struct qv_bytes){buf.data, buf.len}, keep_marked, &report, &msg), 0);
         assert_int_equal(report.kept, kept);
         assert_int_equal(report.kept + report.dropped, f.n - 20);
         assert_int_equal(qv_hnsw_stats(f.h).live, kept);
@@ -170,7 +172,8 @@ static void a_save_among_changes_loads_whole(void **state)
     qv_buf_init(&b.buf, 0);
     assert_int_equal(qv_hnsw_save(f.h, busy_write, &b), 0);
     assert_true(b.next > 3100 && b.gone > 0);
-    assert_int_equal(load_from(&f, b.buf.data, b.buf.len, keep_live, &f, &report, &msg), 0);
+    assert_int_equal(
+        load_from(&f, (struct qv_bytes){b.buf.data, b.buf.len}, keep_live, &report, &msg), 0);
     assert_true(report.cut_links > 0);
     assert_int_equal(fixture_check(&f), 0);
     for (qv_slot s = 0; s < b.next; s++) {
@@ -201,12 +204,14 @@ static void no_wrong_byte_goes_unnoticed(void **state)
         uint8_t was = buf.data[i];
         buf.data[i] ^= (uint8_t)(1 + qv_rng_below(&rng, 255));
         msg.text[0] = 0;
-        assert_int_equal(load_from(&f, buf.data, buf.len, NULL, NULL, NULL, &msg), QV_ECORRUPT);
+        assert_int_equal(load_from(&f, (struct qv_bytes){buf.data, buf.len}, NULL, NULL, &msg),
+                         QV_ECORRUPT);
         assert_true(msg.text[0] != 0);
         buf.data[i] = was;
-        assert_int_equal(load_from(&f, buf.data, i, NULL, NULL, NULL, &msg), QV_ECORRUPT);
+        assert_int_equal(load_from(&f, (struct qv_bytes){buf.data, i}, NULL, NULL, &msg),
+                         QV_ECORRUPT);
     }
-    assert_int_equal(load_from(&f, buf.data, buf.len, NULL, NULL, NULL, &msg), 0);
+    assert_int_equal(load_from(&f, (struct qv_bytes){buf.data, buf.len}, NULL, NULL, &msg), 0);
     qv_buf_close(&buf);
     fixture_close(&f);
 }
@@ -255,7 +260,7 @@ static void lies_under_right_checksums_do_no_harm(void **state)
         if (round % 7 == 0)
             payload.len -= qv_rng_below(&rng, payload.len / 2);
         reframe(&payload, &file);
-        int err = load_from(&f, file.data, file.len, NULL, NULL, NULL, &msg);
+        int err = load_from(&f, (struct qv_bytes){file.data, file.len}, NULL, NULL, &msg);
         assert_true(err == 0 || err == QV_ECORRUPT || err == QV_EINVAL || err == QV_ELIMIT);
         if (err == 0) {
             loaded++;
@@ -294,7 +299,7 @@ static void small_reads_and_failing_callbacks(void **state)
     assert_non_null(strstr(msg.text, "m 16"));
     other = f.params;
     other.max_slots = 50;
-    assert_int_equal(load_from(&f, buf.data, buf.len, NULL, NULL, NULL, &msg), 0);
+    assert_int_equal(load_from(&f, (struct qv_bytes){buf.data, buf.len}, NULL, NULL, &msg), 0);
     reader = (struct fixture_reader){.p = buf.data, .n = buf.len};
     qv_hnsw_destroy(&f.h);
     assert_int_equal(qv_hnsw_load(&other, &f.rows, &source, &f.h, NULL, &msg), QV_ELIMIT);
