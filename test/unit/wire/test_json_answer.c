@@ -76,8 +76,11 @@ static void test_points(void **state)
     qv_json_write_records(&b, &list);
     check("[{\"id\":5},{\"id\":\"550e8400-e29b-41d4-a716-446655440000\",\"payload\":{},"
           "\"vector\":[1.0,-0.5]}]");
+    points[1].vecs_unnamed = false; /* a vector that is named "" */
+    qv_json_write_records(&b, &list);
+    check("[{\"id\":5},{\"id\":\"550e8400-e29b-41d4-a716-446655440000\",\"payload\":{},"
+          "\"vector\":{\"\":[1.0,-0.5]}}]");
     points[1].vec_count = 3;
-    points[1].vecs_unnamed = false;
     qv_json_write_record(&b, &points[1]);
     check("{\"id\":\"550e8400-e29b-41d4-a716-446655440000\",\"payload\":{},\"vector\":{"
           "\"\":[1.0,-0.5],\"s\\\"\":{\"indices\":[3,9],\"values\":[1.0,-0.5]},"

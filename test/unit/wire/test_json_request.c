@@ -124,6 +124,11 @@ static void test_same_name_twice_keeps_the_last(void **state)
     assert_int_equal(op.points[0].id.lo, 2);
     assert_int_equal(op.points[0].vec_count, 2);
     assert_int_equal(op.points[0].vecs[0].vec.dim, 2);
+    op = write_ok(QV_WRITE_UPSERT, "{\"batch\": {\"ids\": [1], \"vectors\": {\"a\": [[1]],"
+                                   " \"b\": [[2]], \"a\": [[3, 4]]}}}");
+    assert_int_equal(op.points[0].vec_count, 2);
+    assert_true(str_is(op.points[0].vecs[0].name, "a"));
+    assert_int_equal(op.points[0].vecs[0].vec.dim, 2);
 }
 
 /* ---- other changes ---- */
@@ -736,7 +741,7 @@ static void test_params(void **state)
         {"consistency=0", QV_EBADREQ},
         {"consistency=most", QV_EBADREQ},
         {"wait=%", QV_EBADREQ},
-        {"wait=tr%00ue", QV_EBADREQ},
+        {"wait=true%00x", QV_EBADREQ},
         {"ordering=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
          QV_EBADREQ},
     };
