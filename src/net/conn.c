@@ -372,9 +372,8 @@ void qv_conn_hand_over(struct qv_call_priv *call)
     call_hand(call);
 }
 
-bool qv_conn_resume_waiting(struct qv_conn *conn)
+void qv_conn_resume_waiting(struct qv_conn *conn)
 {
-    bool any = false;
     const size_t limit = conn->core->limits.unsent_bytes_max;
     while (conn->n_waiting > 0 && conn->reply_bytes <= limit) {
         /* From the start each time: an answer given at once may end calls that follow. */
@@ -382,9 +381,7 @@ bool qv_conn_resume_waiting(struct qv_conn *conn)
         while (call->state != QV_CALL_WAITING)
             call = call->conn_next;
         call_hand(call);
-        any = true;
     }
-    return any;
 }
 
 /* ---- the connection ------------------------------------------------------------------------- */

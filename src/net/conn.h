@@ -140,8 +140,8 @@ bool qv_conn_check_head(struct qv_call_priv *call, size_t announced_bytes);
 void qv_conn_dispatch(struct qv_call_priv *call);
 /* The request is complete: to the handler, or into the waiting room. */
 void qv_conn_hand_over(struct qv_call_priv *call);
-/* Hands over what waited, as far as the connection's output allows; true when that was any. */
-bool qv_conn_resume_waiting(struct qv_conn *conn);
+/* Hands over what waited, as far as the connection's output allows. */
+void qv_conn_resume_waiting(struct qv_conn *conn);
 /* Answers a call that the handler doesn't have with an error of net's own, an HTTP status; a gRPC
  * call gets the gRPC status that corresponds. */
 void qv_conn_refuse(struct qv_call_priv *call, int http_status, const char *text);

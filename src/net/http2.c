@@ -437,7 +437,7 @@ void qv_http2_fill(struct qv_http2 *h)
         ssize_t n = nghttp2_session_mem_send(h->session, &p);
         if (n < 0)
             conn->broken = true;
-        if (n < 0 || (n == 0 && !qv_conn_resume_waiting(conn)))
+        if (n <= 0)
             break;
         qv_outq_append(&conn->out, p, (size_t)n);
     }

@@ -685,6 +685,66 @@ static void test_unread_answers(void **state)
     peer_close(&peer);
 }
 
+/* The same for HTTP/1: the requests behind are set aside, and answered once there is room. */
+static void test_unread_pipeline(void **state)
+{
+    struct memory_conn m;
+    struct qv_buf in;
+    (void)state;
+    qv_buf_init(&in, 0);
+    for (int i = 0; i < 200; i++)
+        qv_buf_str(&in, "GET /big?n=100000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    echo_conn_open(&m, NULL);
+    qv_conn_feed(m.conn, in.data, in.len);
+    qv_conn_fill(m.conn);
+    assert_true(m.conn->out.bytes > 1000000 && m.conn->out.bytes < 1300000);
+    assert_false(qv_conn_wants_read(m.conn));
+    assert_int_equal(m.conn->n_calls, 0);
+    memory_conn_pump(&m);
+    assert_true(m.out.len > 200u * 100000 && m.out.len < 200u * 100200);
+    assert_true(qv_conn_wants_read(m.conn));
+    memory_conn_close(&m);
+    qv_buf_close(&in);
+}
+
+static void hold(void *ctx, struct qv_call *call)
+{
+    *(struct qv_call **)ctx = call;
+}
+
+/* The client's own deadline: answered by net when it passes; the handler's answer is dropped. */
+static void test_grpc_deadline(void **state)
+{
+    struct peer peer;
+    struct qv_call *held = NULL;
+    uint8_t body[5] = {0};
+    (void)state;
+    peer_open(&peer, NULL);
+    peer.m.core.handler = hold;
+    peer.m.core.ctx = &held;
+    struct source source = {.p = body, .n = 5};
+    peer_post(&peer, "/t.T/Echo", "application/grpc", "grpc-timeout", "50m", &source);
+    peer_pump(&peer);
+    assert_non_null(held);
+    assert_int_equal(held->deadline_ns - held->received_ns, 50000000);
+    peer.m.core.now_ns += 49000000;
+    qv_net_core_tick_calls(&peer.m.core);
+    peer_pump(&peer);
+    assert_int_equal(peer.answers, 0);
+    assert_false(qv_call_cancelled(held));
+    peer.m.core.now_ns += 2000000;
+    qv_net_core_tick_calls(&peer.m.core);
+    peer_pump(&peer);
+    assert_string_equal(peer.grpc_status, "4");
+    assert_int_equal(peer.answers, 1);
+    assert_true(qv_call_cancelled(held));
+    qv_call_reply_grpc(held, 0, NULL, NULL);
+    peer_pump(&peer);
+    assert_int_equal(peer.answers, 1);
+    assert_int_equal(peer.m.core.n_handed, 0);
+    peer_close(&peer);
+}
+
 /* Refused by the announced length, before any of the body is there. */
 static void test_announced_length(void **state)
 {
@@ -755,13 +815,22 @@ static void test_pipeline_property(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_http1_rows),     cmocka_unit_test(test_http1_nul),
-        cmocka_unit_test(test_http1_facts),    cmocka_unit_test(test_http1_limits),
-        cmocka_unit_test(test_cors),           cmocka_unit_test(test_pipeline_property),
-        cmocka_unit_test(test_grpc_rows),      cmocka_unit_test(test_http2_header_list),
-        cmocka_unit_test(test_http2_early),    cmocka_unit_test(test_http2_slow_body),
-        cmocka_unit_test(test_floods),         cmocka_unit_test(test_ping_flood),
-        cmocka_unit_test(test_unread_answers), cmocka_unit_test(test_announced_length),
+        cmocka_unit_test(test_http1_rows),
+        cmocka_unit_test(test_http1_nul),
+        cmocka_unit_test(test_http1_facts),
+        cmocka_unit_test(test_http1_limits),
+        cmocka_unit_test(test_cors),
+        cmocka_unit_test(test_pipeline_property),
+        cmocka_unit_test(test_grpc_rows),
+        cmocka_unit_test(test_http2_header_list),
+        cmocka_unit_test(test_http2_early),
+        cmocka_unit_test(test_http2_slow_body),
+        cmocka_unit_test(test_floods),
+        cmocka_unit_test(test_ping_flood),
+        cmocka_unit_test(test_unread_answers),
+        cmocka_unit_test(test_announced_length),
+        cmocka_unit_test(test_unread_pipeline),
+        cmocka_unit_test(test_grpc_deadline),
     };
     return RUN_SUITE(tests);
 }
