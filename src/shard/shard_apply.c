@@ -37,7 +37,9 @@ int qv_shard_vector_index(const struct qv_shard *s, uint32_t number)
 
 int qv_shard_reserve(struct qv_shard *s, uint32_t n, struct qv_errmsg *msg)
 {
+    pthread_rwlock_wrlock(&s->lock); /* the id hash may move */
     int err = qv_slot_table_reserve(&s->slots, n);
+    pthread_rwlock_unlock(&s->lock);
     if (err != 0)
         return qv_fail(msg, err, "no room for %u more points: %s", n, qv_err_text(err));
     uint32_t slots = qv_slot_table_high(&s->slots);
@@ -183,15 +185,42 @@ static bool rows_differ(const struct qv_shard *s, const struct qv_copy *copy, st
     return differ;
 }
 
+/* A dead point has no slot and so no rows: a vector that was set after its death (an older put may
+ * still arrive) is kept in the record. */
+static int inline_row(struct qv_shard *s, struct qv_arena *arena, uint32_t index,
+                      const struct plan *p, struct qv_part *part)
+{
+    const struct qv_shard_vector *v = &s->vectors[index];
+    uint8_t *bytes = qv_arena_alloc(arena, DENSE_HEADER_BYTES + (size_t)v->row_bytes);
+    if (bytes == NULL)
+        return QV_ENOMEM;
+    QV_ASSERT(p->before != QV_SLOT_NONE);
+    bytes[0] = QV_VEC_DENSE;
+    bytes[1] = (uint8_t)v->config->datatype;
+    memcpy(bytes + 2, &v->config->size, sizeof v->config->size);
+    memcpy(bytes + DENSE_HEADER_BYTES, qv_rows_at(&v->view, p->before), v->row_bytes);
+    part->state = QV_PART_INLINE;
+    part->value = (struct qv_bytes){bytes, DENSE_HEADER_BYTES + (size_t)v->row_bytes};
+    return 0;
+}
+
 static int encode_record(struct qv_shard *s, struct qv_arena *arena, const struct qv_copy *copy,
                          struct plan *p, struct qv_buf *scratch)
 {
     for (uint32_t i = 0; i < copy->part_count; i++) {
         struct qv_part *part = &copy->parts[i];
-        if (part->kind == QV_PART_VECTOR && part->state == QV_PART_INLINE &&
-            qv_shard_vector_index(s, part->number) >= 0) {
+        int v = part->kind == QV_PART_VECTOR && part->state != QV_PART_ABSENT
+                    ? qv_shard_vector_index(s, part->number)
+                    : -1;
+        if (v < 0)
+            continue;
+        if (p->slot != QV_SLOT_NONE) {
             part->state = QV_PART_IN_ROW;
             part->value = (struct qv_bytes){NULL, 0};
+        } else if (part->state == QV_PART_IN_ROW) {
+            int err = inline_row(s, arena, (uint32_t)v, p, part);
+            if (err != 0)
+                return err;
         }
     }
     uint32_t generation =
@@ -256,7 +285,8 @@ static int plan_change(struct qv_shard *s, struct qv_arena *arena, const struct 
 
 static void keep_record(struct qv_shard *s, qv_slot slot, struct qv_bytes record)
 {
-    *qv_slot_table_record(&s->slots, slot) = qv_dirty_add(&s->dirty, slot, record);
+    __atomic_store_n(qv_slot_table_record(&s->slots, slot), qv_dirty_add(&s->dirty, slot, record),
+                     __ATOMIC_RELAXED); /* readers peek without the lock whether there is one */
 }
 
 static void publish(struct qv_shard *s, const struct qv_change *c, const struct plan *p,
@@ -286,7 +316,7 @@ static void publish(struct qv_shard *s, const struct qv_change *c, const struct 
         break;
     }
     if (*died != QV_SLOT_NONE)
-        *qv_slot_table_record(&s->slots, *died) = NULL;
+        __atomic_store_n(qv_slot_table_record(&s->slots, *died), NULL, __ATOMIC_RELAXED);
 }
 
 static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *arena,

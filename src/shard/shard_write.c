@@ -63,6 +63,20 @@ void qv_shard_indexed(struct qv_shard *s)
     qv_shard_pump(s);
 }
 
+/* The graph will not come to them: their changes are durable and visible all the same. */
+void qv_shard_end_index_waits(struct qv_shard *s)
+{
+    while (s->wait_index != NULL) {
+        struct qv_write *w = s->wait_index;
+        s->wait_index = w->next;
+        if (s->wait_index == NULL)
+            s->wait_index_tail = &s->wait_index;
+        for (uint32_t i = 0; i < w->req->op_count; i++)
+            w->results[i].completed = false;
+        qv_shard_finish_write(w);
+    }
+}
+
 static void pop_waiting(struct qv_shard *s)
 {
     struct qv_write *w = s->waiting;
@@ -136,7 +150,7 @@ static void stamp(struct qv_shard *s, struct qv_group *g)
 
 static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg)
 {
-    int err = qv_shard_reserve(s, g->count, msg);
+    int err = qv_shard_reserve(s, (uint32_t)s->inflight_rows + g->count, msg);
     if (err != 0)
         return err;
     stamp(s, g);
@@ -183,9 +197,10 @@ static void scan_done(struct qv_job *job)
     p->ids = scan->ids;
     p->id_count = scan->count;
     p->has_ids = true;
-    if (scan->err != 0)
-        fail_first(s, scan->err);
+    int err = scan->err;
     qv_mem_free(scan);
+    if (err != 0)
+        fail_first(s, err);
     qv_shard_pump(s);
     qv_store_shard_step(s->store);
 }
@@ -246,6 +261,8 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
             return STEP_FAILED;
         p->groups = p->groups->next;
     }
+    if (w->results[w->next_op].operation_id == 0)
+        w->results[w->next_op].operation_id = s->applied_lsn; /* it changed nothing */
     w->next_op++;
     return STEP_ON;
 }
