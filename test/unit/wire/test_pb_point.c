@@ -8,6 +8,7 @@
 #include "wire/pb_point.h"
 #include "wire/pb_request.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -259,6 +260,75 @@ static void upserts_agree(void **state)
     qv_buf_close(&b);
 }
 
+/* ---- rules that random points seldom meet ---- */
+
+static void put_dense(struct qv_buf *b, const char *name, float value)
+{
+    size_t entry = qv_pb_begin(b, 1);
+    qv_pb_put_str(b, 1, qv_str_of(name));
+    size_t vector = qv_pb_begin(b, 2);
+    qv_pb_put_bytes(b, 1, &value, sizeof value);
+    qv_pb_end(b, vector);
+    qv_pb_end(b, entry);
+}
+
+/* One point, id 1, with named vectors a = first, b = second when it has a name, payload x = x. */
+static int decode_one(struct world *w, float first, const char *name, float second, double x,
+                      struct qv_pb_request *req)
+{
+    struct qv_buf b;
+    qv_buf_init(&b, 0);
+    qv_pb_put_str(&b, 1, qv_str_of("things"));
+    size_t point = qv_pb_begin(&b, 3);
+    qv_pb_put_bytes(&b, 1, "\x08\x01", 2);
+    size_t entry = qv_pb_begin(&b, 3);
+    qv_pb_put_str(&b, 1, qv_str_of("x"));
+    size_t value = qv_pb_begin(&b, 2);
+    qv_pb_put_f64(&b, 2, x);
+    qv_pb_end(&b, value);
+    qv_pb_end(&b, entry);
+    size_t vectors = qv_pb_begin(&b, 4);
+    size_t map = qv_pb_begin(&b, 2);
+    put_dense(&b, "a", first);
+    put_dense(&b, name, second);
+    qv_pb_end(&b, map);
+    qv_pb_end(&b, vectors);
+    qv_pb_end(&b, point);
+    void *body = qv_arena_dup(&w->arena, b.data, b.len);
+    int err =
+        qv_pb_request_decode(QV_PB_UPSERT, (struct qv_bytes){body, b.len}, &w->arena, req, &w->msg);
+    qv_buf_close(&b);
+    return err;
+}
+
+static void the_last_of_equal_names_counts(void **state)
+{
+    struct world w;
+    struct qv_pb_request req;
+    (void)state;
+    world_init(&w);
+    assert_int_equal(decode_one(&w, 1, "b", 2, 0.5, &req), 0);
+    assert_int_equal(req.u.write.ops->points->vec_count, 2);
+    assert_int_equal(decode_one(&w, 1, "a", 2, 0.5, &req), 0);
+    assert_int_equal(req.u.write.ops->points->vec_count, 1);
+    assert_true(req.u.write.ops->points->vecs[0].vec.values[0] == 2);
+    world_close(&w);
+}
+
+static void numbers_must_be_finite(void **state)
+{
+    struct world w;
+    struct qv_pb_request req;
+    (void)state;
+    world_init(&w);
+    assert_int_equal(decode_one(&w, NAN, "b", 2, 0.5, &req), QV_EINVAL);
+    assert_int_equal(decode_one(&w, 1, "b", -INFINITY, 0.5, &req), QV_EINVAL);
+    assert_int_equal(decode_one(&w, 1, "b", 2, (double)NAN, &req), QV_EINVAL);
+    assert_int_equal(decode_one(&w, 1, "b", 2, (double)INFINITY, &req), QV_EINVAL);
+    assert_non_null(strstr(w.msg.text, "finite"));
+    world_close(&w);
+}
+
 static double now_ns(void)
 {
     struct timespec t;
@@ -311,6 +381,8 @@ int main(void)
         cmocka_unit_test(usual_points_take_the_fast_way),
         cmocka_unit_test(odd_points_agree),
         cmocka_unit_test(upserts_agree),
+        cmocka_unit_test(the_last_of_equal_names_counts),
+        cmocka_unit_test(numbers_must_be_finite),
         cmocka_unit_test(costs_are_printed),
     };
     return RUN_SUITE(tests);
