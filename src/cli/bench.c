@@ -1,5 +1,6 @@
 /* `quiver bench NAME ...`: the table of what can be measured. */
 #include "cli/bench_index.h"
+#include "cli/bench_serve.h"
 #include "cli/commands.h"
 
 #include <stdio.h>
@@ -11,6 +12,7 @@ static const struct bench {
     const char *what;
 } benches[] = {
     {"index", qv_cli_bench_index, "recall against QPS of the index, in this process"},
+    {"serve", qv_cli_bench_serve, "searches over gRPC and REST against the same in process"},
 };
 
 #define BENCH_COUNT (sizeof benches / sizeof benches[0])
