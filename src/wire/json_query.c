@@ -228,6 +228,19 @@ static bool shared_field(struct qv_json *j, struct qv_str key, struct qv_query *
     return true;
 }
 
+/* An empty list asks for nothing. */
+static void read_prefetch(struct qv_json *j)
+{
+    if (qv_json_peek(j) == QV_JSON_ARRAY) {
+        struct qv_json_mark m = qv_json_mark(j);
+        qv_json_begin_array(j);
+        if (!qv_json_next_item(j))
+            return;
+        qv_json_restore(j, m);
+    }
+    qv_json_refuse(j, QV_NOT_SERVED_PREFETCH);
+}
+
 static void init_query(struct qv_query *q, enum qv_query_kind kind)
 {
     *q = (struct qv_query){.kind = kind,
@@ -248,7 +261,7 @@ static void read_one_query(struct qv_json *j, struct qv_query *q)
         else if (qv_str_is(key, "using"))
             q->using_ = qv_json_null(j) ? (struct qv_str){"", 0} : qv_json_name(j);
         else if (qv_str_is(key, "prefetch"))
-            qv_json_refuse(j, QV_NOT_SERVED_PREFETCH);
+            read_prefetch(j);
         else if (qv_str_is(key, "lookup_from"))
             qv_json_refuse(j, QV_NOT_SERVED_LOOKUP_FROM);
         else if (!shared_field(j, key, q))

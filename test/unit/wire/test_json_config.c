@@ -456,6 +456,44 @@ static void test_stored_form_round_trips(void **state)
     qv_buf_close(&b);
 }
 
+/* The metadata file of the first release, as it is: every later one must read it as the same. */
+static void test_stored_form_stays_readable(void **state)
+{
+    (void)state;
+    static const char golden[] =
+        "{\"generation\":3,\"vectors\":{\"a\":{\"size\":4,\"distance\":\"Dot\",\"hnsw_config\":"
+        "{\"m\":8},\"quantization_config\":{\"scalar\":{\"type\":\"int8\",\"quantile\":0.99,"
+        "\"always_ram\":true}},\"on_disk\":true,\"datatype\":\"float16\",\"number\":0},"
+        "\"b\":{\"size\":8,\"distance\":\"Cosine\",\"multivector_config\":{\"comparator\":"
+        "\"max_sim\"},\"number\":4}},\"shard_number\":2,\"replication_factor\":3,"
+        "\"write_consistency_factor\":2,\"on_disk_payload\":false,\"sparse_vectors\":{\"s\":{"
+        "\"index\":{\"full_scan_threshold\":9,\"on_disk\":false,\"datatype\":\"uint8\"},"
+        "\"modifier\":\"idf\",\"number\":2}},\"hnsw_config\":{\"ef_construct\":200,"
+        "\"on_disk\":false},\"optimizers_config\":{\"deleted_threshold\":0.5,"
+        "\"indexing_threshold\":10},\"wal_config\":{\"wal_capacity_mb\":64},"
+        "\"quantization_config\":{\"binary\":{\"encoding\":\"two_bits\",\"query_encoding\":"
+        "\"scalar8bits\"}},\"strict_mode_config\":{\"enabled\":false},\"metadata\":{\"k\":[1,2.5]},"
+        "\"payload_indexes\":[{\"field_name\":\"a.b\",\"field_schema\":\"keyword\",\"number\":5},"
+        "{\"field_name\":\"t\",\"field_schema\":{\"type\":\"text\",\"lowercase\":true},"
+        "\"number\":6}],\"next_number\":7}";
+    struct qv_collection_config c;
+    struct qv_buf b;
+    uint64_t generation;
+    qv_buf_init(&b, 0);
+    qv_arena_init(&arena, 1 << 20);
+    int err = qv_json_config_read(bytes(golden), &arena, &c, &generation, &msg);
+    if (err != 0)
+        fail_msg("%s", msg.text);
+    assert_int_equal(generation, 3);
+    assert_int_equal(c.vectors[1].number, 4);
+    assert_int_equal(c.payload_index_count, 2);
+    qv_json_config_write(&b, &c, generation);
+    qv_buf_u8(&b, 0);
+    assert_string_equal((char *)b.data, golden);
+    qv_buf_close(&b);
+    qv_arena_close(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_field_index),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_stored_form_round_trips),
+        cmocka_unit_test(test_stored_form_stays_readable),
     };
     return RUN_SUITE(tests);
 }

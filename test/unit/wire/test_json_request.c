@@ -200,7 +200,7 @@ static void test_query_forms(void **state)
     assert_int_equal(q.kind, QV_QUERY_SCROLL);
     assert_int_equal(q.limit, 10);
     assert_int_equal(q.with_payload.mode, QV_SELECT_NONE);
-    q = query_ok(QV_JSON_QUERY, "{\"query\": null}");
+    q = query_ok(QV_JSON_QUERY, "{\"query\": null, \"prefetch\": []}");
     assert_int_equal(q.kind, QV_QUERY_SCROLL);
     q = query_ok(QV_JSON_QUERY, "{\"query\": [1, 2]}");
     assert_int_equal(q.kind, QV_QUERY_VECTOR);
@@ -544,7 +544,9 @@ static const struct {
     {OP_SCROLL, "{\"order_by\": \"a\"}", QV_ENOTIMPL, "Not implemented: order_by"},
     {OP_GET, "{\"ids\": [], \"shard_key\": [\"a\"]}", QV_ENOTIMPL, "Not implemented: shard_key"},
     {OP_COUNT, "{\"shard_key\": [\"a\"]}", QV_ENOTIMPL, "Not implemented: shard_key"},
-    {OP_QUERY, "{\"prefetch\": []}", QV_ENOTIMPL, "Not implemented: prefetch"},
+    {OP_QUERY, "{\"prefetch\": [{}]}", QV_ENOTIMPL, "Not implemented: prefetch"},
+    {OP_QUERY, "{\"prefetch\": {}}", QV_ENOTIMPL, "Not implemented: prefetch"},
+    {OP_QUERY, "{\"prefetch\": [", QV_EFORMAT, "EOF while parsing a list"},
     {OP_QUERY, "{\"lookup_from\": {\"collection\": \"a\"}}", QV_ENOTIMPL,
      "Not implemented: lookup_from"},
     {OP_QUERY, "{\"query\": {\"recommend\": {}}}", QV_ENOTIMPL, "Not implemented: recommend"},
