@@ -311,6 +311,7 @@ static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv
             int err = scan_gap(s, g, *pos, b->lsn, ended, "unreadable block", msg);
             if (err != 0 || *ended)
                 return err;
+            *pos = b->lsn;
         }
         int err = needed ? log_scan_read(s, f, b, msg) : 0;
         if (err == 0 && b->lsn == prev_end && b->prev_crc != prev_crc)
