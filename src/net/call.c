@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "net/conn.h"
 #include "net/grpc.h"
+#include "net/gunzip.h"
 #include "net/url.h"
 
 #include <string.h>
@@ -312,6 +313,37 @@ int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n)
     return call->body.failed ? QV_ENOMEM : 0;
 }
 
+/* A compressed gRPC message: its plain form takes the place of the body. gzip is the one encoding;
+ * QV_ENOTIMPL for another. */
+static int call_gunzip(struct qv_call_priv *call)
+{
+    const size_t limit = call->core->limits.message_bytes_max;
+    const char *encoding = qv_call_header(&call->pub, "grpc-encoding");
+    struct qv_bytes packed;
+    struct qv_buf plain;
+    uint8_t prefix[QV_GRPC_PREFIX_BYTES] = {0};
+    if (encoding == NULL || strcmp(encoding, "gzip") != 0)
+        return QV_ENOTIMPL;
+    call->body.data[0] = 0; /* framed like any other */
+    int err = qv_grpc_unframe(call->pub.body, limit, &packed);
+    if (err != 0)
+        return err;
+    qv_buf_init(&plain, 0);
+    qv_buf_append(&plain, prefix, sizeof prefix);
+    err = qv_gunzip(packed, limit, &plain);
+    if (err == 0 && !qv_call_charge(call, plain.len))
+        err = QV_EBUSY;
+    if (err != 0) {
+        qv_buf_close(&plain);
+        return err;
+    }
+    qv_grpc_put_prefix(plain.data, plain.len - sizeof prefix);
+    qv_buf_close(&call->body);
+    call->body = plain;
+    call->pub.body = (struct qv_bytes){plain.data, plain.len};
+    return qv_grpc_unframe(call->pub.body, limit, &call->pub.message);
+}
+
 int qv_call_finish_body(struct qv_call_priv *call)
 {
     struct qv_call *pub = &call->pub;
@@ -330,7 +362,8 @@ int qv_call_finish_body(struct qv_call_priv *call)
         if (ns < pub->deadline_ns - core->now_ns)
             pub->deadline_ns = core->now_ns + ns;
     }
-    return qv_grpc_unframe(pub->body, core->limits.message_bytes_max, &pub->message);
+    int err = qv_grpc_unframe(pub->body, core->limits.message_bytes_max, &pub->message);
+    return err == QV_ENOTIMPL ? call_gunzip(call) : err;
 }
 
 /* ---- what the handler calls ----------------------------------------------------------------- */

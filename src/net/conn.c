@@ -258,7 +258,7 @@ static void refusal_fill(struct qv_call_priv *call, int http_status, const char 
         call->reply_status = grpc_status_of(http_status);
         qv_grpc_encode_message(&call->reply_message, text, strlen(text));
         if (http_status == 501)
-            add_extra(call, "grpc-accept-encoding", "identity");
+            add_extra(call, "grpc-accept-encoding", "identity,gzip");
         return;
     }
     call->reply_status = http_status;

@@ -27,11 +27,16 @@
  * the reset for a failure when it comes right behind the answer (curl 7.88: error 92). */
 #define HTTP2_RESET_NS ((uint64_t)1000 * HTTP2_NS_PER_MS)
 
+/* Frames that move nothing (empty DATA, PRIORITY, WINDOW_UPDATE, unknown ones: CVE-2019-9518 and
+ * its kin) cost only time, but nobody needs thousands of them in a row. */
+#define HTTP2_IDLE_FRAMES_MAX 10000u
+
 struct qv_http2 {
     struct qv_conn *conn;
     nghttp2_session *session;
     uint64_t notice_ns; /* when the shutdown notice was queued; 0 = none */
     bool goaway_final;
+    unsigned idle_frames; /* received since something last moved: a body, a request, an answer */
 };
 
 static struct qv_call_priv *stream_call(nghttp2_session *session, int32_t stream_id)
@@ -40,6 +45,15 @@ static struct qv_call_priv *stream_call(nghttp2_session *session, int32_t stream
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
+{
+    struct qv_http2 *h = arg;
+    if (hd->type == NGHTTP2_HEADERS || ++h->idle_frames <= HTTP2_IDLE_FRAMES_MAX)
+        return 0;
+    int rv = nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    return rv == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
@@ -140,8 +154,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id,
                          const uint8_t *data, size_t n, void *arg)
 {
+    struct qv_http2 *h = arg;
     (void)flags;
-    (void)arg;
+    h->idle_frames = 0;
     struct qv_call_priv *call = stream_call(session, stream_id);
     if (call != NULL && call->state == QV_CALL_RECEIVING) {
         int err = qv_call_add_body(call, data, n);
@@ -192,8 +207,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
             qv_conn_protocol_error(h->conn);
         return 0;
     }
-    if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
-        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+        return 0;
+    h->idle_frames = 0;
+    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
         return 0;
     struct qv_call_priv *call = stream_call(session, frame->hd.stream_id);
     if (call != NULL && !call->complete) {
@@ -357,6 +374,7 @@ void qv_http2_replace(struct qv_http2 *h, struct qv_call_priv *old, struct qv_ca
 
 static int session_open(struct qv_http2 *h, nghttp2_session_callbacks *cb, nghttp2_option *option)
 {
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);

@@ -619,6 +619,26 @@ static void make_huge_frame(struct qv_buf *b, unsigned i)
     put_frame(b, NGHTTP2_DATA, 0, 1, big, sizeof big);
 }
 
+static void make_empty_data(struct qv_buf *b, unsigned i)
+{
+    if (i == 0)
+        put_frame(b, NGHTTP2_HEADERS, 4, 1, get_block, sizeof get_block);
+    put_frame(b, NGHTTP2_DATA, 0, 1, NULL, 0);
+}
+
+static void make_priority(struct qv_buf *b, unsigned i)
+{
+    static const uint8_t priority[5] = {0, 0, 0, 0, 16};
+    put_frame(b, NGHTTP2_PRIORITY, 0, 2 * i + 1, priority, 5);
+}
+
+static void make_window(struct qv_buf *b, unsigned i)
+{
+    static const uint8_t one[4] = {0, 0, 0, 1};
+    (void)i;
+    put_frame(b, NGHTTP2_WINDOW_UPDATE, 0, 0, one, 4);
+}
+
 static void make_good(struct qv_buf *b, unsigned i)
 {
     put_frame(b, NGHTTP2_HEADERS, 5, 2 * i + 1, get_block, sizeof get_block);
@@ -632,7 +652,11 @@ static void test_floods(void **state)
     assert_true(flood(10, make_settings));
     assert_true(flood(10, make_even_stream));
     assert_true(flood(10, make_huge_frame));
-    assert_false(flood(3000, make_good));
+    assert_true(flood(20000, make_empty_data));
+    assert_true(flood(20000, make_priority));
+    assert_true(flood(20000, make_window));
+    assert_false(flood(9000, make_window));
+    assert_false(flood(30000, make_good));
 }
 
 /* Acknowledgements that nobody reads don't pile up. */
@@ -652,8 +676,9 @@ static void test_ping_flood(void **state)
         qv_conn_fill(m.conn); /* nothing is taken out: the peer doesn't read */
         qv_buf_clear(&b);
     }
-    assert_true(m.conn->finishing);
     assert_true(m.conn->out.bytes < 1000000);
+    memory_conn_pump(&m);
+    assert_true(qv_conn_done(m.conn));
     memory_conn_close(&m);
     qv_buf_close(&b);
 }

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "net/gunzip.h"
 #include "net/outq.h"
 #include "net/status.h"
 #include "net/url.h"
@@ -35,6 +36,36 @@ static void test_grpc_frame(void **state)
     memset(b, 0xFF, sizeof b);
     b[0] = 0;
     assert_int_equal(qv_grpc_unframe((struct qv_bytes){b, 8}, 100, &out), QV_ETOOBIG);
+}
+
+/* "hello hello hello" by gzip -9n */
+static const uint8_t hello_gz[] = {0x1F, 0x8B, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03,
+                                   0xCB, 0x48, 0xCD, 0xC9, 0xC9, 0x57, 0xC8, 0x40, 0x90, 0x00,
+                                   0x80, 0x88, 0xF9, 0xE5, 0x11, 0x00, 0x00, 0x00};
+
+static void test_gunzip(void **state)
+{
+    struct qv_buf out;
+    uint8_t b[sizeof hello_gz + 1];
+    (void)state;
+    qv_buf_init(&out, 0);
+    memcpy(b, hello_gz, sizeof hello_gz);
+    b[sizeof hello_gz] = 0;
+    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof hello_gz}, 17, &out), 0);
+    assert_int_equal(out.len, 17);
+    assert_memory_equal(out.data, "hello hello hello", 17);
+    qv_buf_clear(&out);
+    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof hello_gz}, 16, &out), QV_ETOOBIG);
+    for (size_t n = 0; n < sizeof hello_gz; n++) {
+        qv_buf_clear(&out);
+        assert_int_equal(qv_gunzip((struct qv_bytes){b, n}, 100, &out), QV_EPROTO);
+    }
+    qv_buf_clear(&out);
+    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof b}, 100, &out), QV_EPROTO);
+    b[sizeof hello_gz - 6] ^= 1; /* in the checksum */
+    qv_buf_clear(&out);
+    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof hello_gz}, 100, &out), QV_EPROTO);
+    qv_buf_close(&out);
 }
 
 static void test_grpc_timeout(void **state)
@@ -255,10 +286,11 @@ static void test_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grpc_frame),   cmocka_unit_test(test_grpc_timeout),
-        cmocka_unit_test(test_grpc_message), cmocka_unit_test(test_grpc_types),
-        cmocka_unit_test(test_url),          cmocka_unit_test(test_url_escapes),
-        cmocka_unit_test(test_outq),         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_grpc_frame),   cmocka_unit_test(test_gunzip),
+        cmocka_unit_test(test_grpc_timeout), cmocka_unit_test(test_grpc_message),
+        cmocka_unit_test(test_grpc_types),   cmocka_unit_test(test_url),
+        cmocka_unit_test(test_url_escapes),  cmocka_unit_test(test_outq),
+        cmocka_unit_test(test_numbers),
     };
     return RUN_SUITE(tests);
 }
