@@ -27,8 +27,8 @@
  * the reset for a failure when it comes right behind the answer (curl 7.88: error 92). */
 #define HTTP2_RESET_NS ((uint64_t)1000 * HTTP2_NS_PER_MS)
 
-/* Frames that move nothing (empty DATA, PRIORITY, WINDOW_UPDATE, unknown ones: CVE-2019-9518 and
- * its kin) cost only time, but nobody needs thousands of them in a row. */
+/* Frames that move nothing (empty DATA, PRIORITY, WINDOW_UPDATE, PING: CVE-2019-9518 and its
+ * kin) cost only time, but nobody needs thousands of them in a row. Each tick halves the count. */
 #define HTTP2_IDLE_FRAMES_MAX 10000u
 
 struct qv_http2 {
@@ -488,6 +488,7 @@ void qv_http2_tick(struct qv_http2 *h, uint64_t now_ns)
 {
     const struct qv_net_limits *limits = &h->conn->core->limits;
     http2_tick_goaway(h, now_ns);
+    h->idle_frames /= 2;
     struct qv_call_priv *call = h->conn->first_call;
     while (call != NULL) {
         struct qv_call_priv *next = call->conn_next;
