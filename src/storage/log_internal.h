@@ -153,6 +153,7 @@ struct log_scan {
     qv_lsn durable;  /* D of invariant 5 */
     uint64_t clock;
     qv_lsn begin, end;
+    bool ended; /* a bad place at or above D was met: nothing behind it counts */
     uint64_t records;
     uint64_t damages;
     struct qv_buf block; /* the one being read */

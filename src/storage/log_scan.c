@@ -281,13 +281,13 @@ static int scan_damage(struct log_scan *s, const struct log_segment_scan *g, uin
 }
 
 /* Position pos is not readable in g (NULL: in no segment); what follows begins at `next` (0:
- * nothing that is known). *ended: the log ends here, by the rule. */
+ * nothing that is known). s->ended: the log ends here, by the rule. */
 static int scan_gap(struct log_scan *s, const struct log_segment_scan *g, qv_lsn pos, qv_lsn next,
-                    bool *ended, const char *what, struct qv_errmsg *msg)
+                    const char *what, struct qv_errmsg *msg)
 {
     qv_lsn from = s->config->replay_from;
-    *ended = pos >= s->durable;
-    if (*ended || (from != QV_LOG_FROM_OLDEST && next != 0 && next <= from))
+    s->ended = pos >= s->durable;
+    if (s->ended || (from != QV_LOG_FROM_OLDEST && next != 0 && next <= from))
         return 0;
     uint64_t offset = g != NULL && g->has_base && pos >= g->base ? pos - g->base + LOG_PAGE : 0;
     struct qv_log_damage d = {.from = pos, .to = next, .what = what};
@@ -296,11 +296,11 @@ static int scan_gap(struct log_scan *s, const struct log_segment_scan *g, qv_lsn
 
 /* Reads g's blocks from *pos on; leaves *pos behind the last good one. */
 static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv_file *f,
-                       qv_lsn *pos, bool *ended, struct qv_errmsg *msg)
+                       qv_lsn *pos, struct qv_errmsg *msg)
 {
     uint32_t prev_crc = g->header_crc;
     qv_lsn prev_end = g->base;
-    for (size_t i = 0; i < g->block_n && !*ended; i++) {
+    for (size_t i = 0; i < g->block_n && !s->ended; i++) {
         const struct log_block_at *b = &g->blocks[i];
         qv_lsn b_end = b->lsn + log_round_page(b->bytes);
         if (b->lsn >= g->limit)
@@ -308,8 +308,8 @@ static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv
         bool needed = b->lsn + b->bytes > s->config->replay_from ||
                       s->config->replay_from == QV_LOG_FROM_OLDEST;
         if (needed && b->lsn > *pos) {
-            int err = scan_gap(s, g, *pos, b->lsn, ended, "unreadable block", msg);
-            if (err != 0 || *ended)
+            int err = scan_gap(s, g, *pos, b->lsn, "unreadable block", msg);
+            if (err != 0 || s->ended)
                 return err;
             *pos = b->lsn;
         }
@@ -324,8 +324,8 @@ static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv
                                   (unsigned long long)b->offset);
         }
         if (bad)
-            err = scan_gap(s, g, b->lsn, b_end, ended, "block checksum", msg);
-        if (err != 0 || *ended)
+            err = scan_gap(s, g, b->lsn, b_end, "block checksum", msg);
+        if (err != 0 || s->ended)
             return err;
         *pos = b_end;
         prev_end = b_end;
@@ -334,13 +334,13 @@ static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv
     return 0;
 }
 
-static int scan_segment(struct log_scan *s, struct log_segment_scan *g, qv_lsn *pos, bool *ended,
+static int scan_segment(struct log_scan *s, struct log_segment_scan *g, qv_lsn *pos,
                         struct qv_errmsg *msg)
 {
     struct qv_file *f = NULL;
     if (g->has_base && g->base > *pos) { /* what the segments before should have held */
-        int err = scan_gap(s, g, *pos, g->base, ended, "missing before this segment", msg);
-        if (err != 0 || *ended)
+        int err = scan_gap(s, g, *pos, g->base, "missing before this segment", msg);
+        if (err != 0 || s->ended)
             return err;
         *pos = g->base;
     }
@@ -354,7 +354,7 @@ static int scan_segment(struct log_scan *s, struct log_segment_scan *g, qv_lsn *
         return 0;
     int err = segment_file(s, g, &f, msg);
     if (err == 0)
-        err = scan_blocks(s, g, f, pos, ended, msg);
+        err = scan_blocks(s, g, f, pos, msg);
     qv_file_close(f);
     return err;
 }
@@ -386,13 +386,11 @@ int log_scan_replay(struct log_scan *s, struct qv_errmsg *msg)
         first++;
     qv_lsn pos = scan_start(s, first);
     s->begin = pos;
-    bool ended = false;
-    for (size_t i = first; i < s->segment_n && !ended && err == 0; i++)
-        err = scan_segment(s, &s->segments[i], &pos, &ended, msg);
-    if (err == 0 && !ended && pos < s->durable) {
+    for (size_t i = first; i < s->segment_n && !s->ended && err == 0; i++)
+        err = scan_segment(s, &s->segments[i], &pos, msg);
+    if (err == 0 && !s->ended && pos < s->durable) {
         const struct log_segment_scan *g = s->segment_n > 0 ? &s->segments[s->segment_n - 1] : NULL;
-        bool unused;
-        err = scan_gap(s, g, pos, s->durable, &unused, "the log ends before a checkpoint", msg);
+        err = scan_gap(s, g, pos, s->durable, "the log ends before a checkpoint", msg);
         pos = s->durable;
     }
     s->end = log_round_page(pos);
