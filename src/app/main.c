@@ -24,6 +24,8 @@ static const struct command {
     const char *what;
 } commands[] = {
     {"serve", qv_app_serve, "start a node"},
+    {"import", qv_cli_import, "load vectors from a file into a collection"},
+    {"search", qv_cli_search, "search a collection"},
     {"bench", qv_cli_bench, "measure: index, serve, upsert, open"},
     {"check", qv_cli_check, "verify the data of a stopped node"},
     {"version", run_version, "print the version"},

@@ -2,16 +2,12 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "cli/mapped.h"
 #include "cli/npy.h"
 #include "simd/convert.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #define ROWS_MAX (1u << 31)
@@ -289,49 +285,23 @@ int qv_vecfile_parse(const char *name, struct qv_bytes file, struct qv_vecfile *
     return err;
 }
 
-static int map_file(const char *path, struct qv_bytes *out, struct qv_errmsg *msg)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return qv_fail(msg, qv_err_from_errno(errno), "%s: %s", path, strerror(errno));
-    int err = 0;
-    if (fstat(fd, &st) != 0)
-        err = qv_fail(msg, qv_err_from_errno(errno), "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode) || st.st_size == 0)
-        err = qv_fail(msg, QV_EINVAL, "%s: not a file with something in it", path);
-    if (err == 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED)
-            err = qv_fail(msg, QV_ENOMEM, "%s: can't be mapped: %s", path, strerror(errno));
-        else
-            *out = (struct qv_bytes){p, (size_t)st.st_size};
-    }
-    (void)close(fd);
-    return err;
-}
-
 int qv_vecfile_open(const char *path, struct qv_vecfile *out, struct qv_errmsg *msg)
 {
-    struct qv_bytes file = {(const uint8_t *)"", 0};
+    struct qv_bytes map = {NULL, 0};
     memset(out, 0, sizeof *out);
-    int err = qv_vecfile_knows(path) ? map_file(path, &file, msg) : 0;
+    int err = qv_vecfile_knows(path) ? qv_mapped_open(path, &map, msg) : 0;
     if (err != 0)
         return err;
-    err = qv_vecfile_parse(path, file, out, msg);
-    if (file.n > 0 && (err != 0 || out->owned != NULL)) {
-        (void)munmap((void *)(uintptr_t)file.p, file.n);
-    } else {
-        out->map = (void *)(uintptr_t)file.p;
-        out->map_bytes = file.n;
-    }
+    err = qv_vecfile_parse(path, map, out, msg);
+    if (err != 0 || out->owned != NULL)
+        qv_mapped_close(&map);
+    out->map = map;
     return err;
 }
 
 void qv_vecfile_close(struct qv_vecfile *f)
 {
-    if (f->map != NULL && f->map_bytes > 0)
-        (void)munmap(f->map, f->map_bytes);
+    qv_mapped_close(&f->map);
     qv_mem_free(f->owned);
     memset(f, 0, sizeof *f);
 }

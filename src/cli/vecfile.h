@@ -27,9 +27,8 @@ struct qv_vecfile {
     size_t stride_bytes; /* from a row to the next */
     const uint8_t *data; /* the first row's elements; borrowed until close, any alignment */
     uint64_t offset;     /* of data in the (unpacked) file, for messages */
-    void *map;           /* the mapping, or NULL */
-    size_t map_bytes;
-    uint8_t *owned; /* where the file had to be unpacked, or NULL */
+    struct qv_bytes map; /* of the whole file, or nothing */
+    uint8_t *owned;      /* where the file had to be unpacked, or NULL */
 };
 
 /* QV_EINVAL: not a name of a known type, or not what it says; QV_ENOTFOUND, QV_EIO, QV_ENOMEM. msg

@@ -1,6 +1,6 @@
 /* Writing protobuf's wire form into a qv_buf. Nested messages are begun and ended; the length is
- * put in afterwards (one byte is left for it, longer messages are moved up). Private to the
- * protobuf half of wire. */
+ * put in afterwards (one byte is left for it, longer messages are moved up). For the protobuf half of
+ * wire, and for the commands that send upserts. */
 #ifndef QV_WIRE_PB_OUT_H
 #define QV_WIRE_PB_OUT_H
 

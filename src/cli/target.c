@@ -1,0 +1,205 @@
+#include "cli/target.h"
+
+#include "wire/json_scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PORT_DEFAULT 6333
+#define ANSWER_ARENA_BYTES ((size_t)16 << 20)
+
+static int bad_url(const char *text, const char *why, struct qv_errmsg *msg)
+{
+    return qv_fail(msg, QV_EINVAL, "'%.200s': %s; allowed: [http://]HOST[:PORT]/COLLECTION", text,
+                   why);
+}
+
+/* Cuts text into base URL and collection. */
+static int split(const char *text, struct qv_target *out, struct qv_errmsg *msg)
+{
+    const char *scheme = strstr(text, "://");
+    const char *host = scheme != NULL ? scheme + 3 : text;
+    if (scheme != NULL && strncmp(text, "http://", 7) != 0)
+        return bad_url(text, "the scheme is not http", msg);
+    size_t n = strlen(host);
+    while (n > 0 && host[n - 1] == '/')
+        n--;
+    const char *slash = memrchr(host, '/', n);
+    if (slash == NULL || slash == host)
+        return bad_url(text, slash == host ? "no host" : "no collection", msg);
+    size_t name_bytes = (size_t)(host + n - slash) - 1;
+    size_t name_out = 0;
+    if (name_bytes >= sizeof out->collection)
+        return bad_url(text, "the collection's name is too long", msg);
+    if (qv_url_decode(slash + 1, name_bytes, false, out->collection, &name_out) != 0)
+        return bad_url(text, "a broken % escape", msg);
+    size_t rest = (size_t)(slash - host);
+    static const char word[] = "/collections";
+    if (rest > sizeof word - 1 && memcmp(slash - (sizeof word - 1), word, sizeof word - 1) == 0)
+        rest -= sizeof word - 1;
+    const char *path = memchr(host, '/', rest);
+    size_t authority = path != NULL ? (size_t)(path - host) : rest;
+    const char *colon = memrchr(host, ':', authority);
+    const char *bracket = memrchr(host, ']', authority);
+    bool has_port = colon != NULL && (bracket == NULL || colon > bracket);
+    char port[8] = "";
+    if (!has_port)
+        (void)snprintf(port, sizeof port, ":%d", PORT_DEFAULT);
+    int len = snprintf(out->base, sizeof out->base, "http://%.*s%s%.*s", (int)authority, host, port,
+                       (int)(rest - authority), host + authority);
+    return len < 0 || (size_t)len >= sizeof out->base ? bad_url(text, "too long", msg) : 0;
+}
+
+int qv_target_open(const char *text, const char *key, struct qv_target *out, struct qv_errmsg *msg)
+{
+    memset(out, 0, sizeof *out);
+    if (strlen(text) > 1300)
+        return bad_url(text, "too long", msg);
+    int err = split(text, out, msg);
+    if (err != 0)
+        return err;
+    if (key == NULL)
+        key = getenv("QUIVER_API_KEY");
+    if (key == NULL)
+        key = getenv("QDRANT_API_KEY");
+    if (key != NULL &&
+        snprintf(out->key_text, sizeof out->key_text, "%s", key) >= (int)sizeof out->key_text)
+        return qv_fail(msg, QV_EINVAL, "the API key is longer than %zu bytes",
+                       sizeof out->key_text - 1);
+    struct qv_client_config config = {.url = out->base, .connections = 1};
+    return qv_client_create(&config, &out->client, msg);
+}
+
+void qv_target_close(struct qv_target *t)
+{
+    qv_client_destroy(&t->client);
+}
+
+const struct qv_net_header *qv_target_headers(struct qv_target *t, struct qv_net_header slot[1],
+                                              size_t *n)
+{
+    *n = t->key_text[0] != '\0' ? 1 : 0;
+    slot[0] = (struct qv_net_header){"api-key", t->key_text};
+    return slot;
+}
+
+/* {"status": {"error": TEXT}}, or plain text. */
+static void read_error(struct qv_bytes body, char *out, size_t n)
+{
+    struct qv_json j;
+    struct qv_arena arena;
+    struct qv_str key;
+    struct qv_str text = {"", 0};
+    qv_arena_init(&arena, ANSWER_ARENA_BYTES);
+    qv_json_init(&j, body, &arena, NULL);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key)) {
+        if (!qv_str_is(key, "status") || qv_json_peek(&j) != QV_JSON_OBJECT) {
+            qv_json_skip(&j);
+            continue;
+        }
+        qv_json_begin_object(&j);
+        while (qv_json_next_key(&j, &key)) {
+            if (qv_str_is(key, "error"))
+                text = qv_json_string(&j);
+            else
+                qv_json_skip(&j);
+        }
+    }
+    if (qv_json_finish(&j) != 0)
+        text = (struct qv_str){(const char *)body.p, body.n};
+    (void)snprintf(out, n, "%.*s", text.n < n ? (int)text.n : (int)n, text.n > 0 ? text.p : "");
+    qv_arena_close(&arena);
+}
+
+static int error_of_status(int status)
+{
+    switch (status) {
+    case 401:
+    case 403:
+        return QV_EAUTH;
+    case 404:
+        return QV_ENOTFOUND;
+    case 409:
+        return QV_EEXISTS;
+    case 429:
+        return QV_EBUSY;
+    default:
+        return status >= 500 ? QV_EUNAVAILABLE : QV_EINVAL;
+    }
+}
+
+int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
+                   struct qv_bytes body, struct qv_buf *out, struct qv_errmsg *msg)
+{
+    struct qv_buf path;
+    struct qv_net_header slot[1];
+    struct qv_client_answer answer;
+    qv_buf_init(&path, 0);
+    qv_buf_str(&path, "/collections/");
+    qv_url_encode(&path, t->collection, strlen(t->collection));
+    qv_buf_append(&path, suffix, strlen(suffix) + 1);
+    struct qv_client_request request = {.method = method, .path = (const char *)path.data};
+    request.body = body;
+    request.headers = qv_target_headers(t, slot, &request.n_headers);
+    int err = qv_client_call(t->client, &request, &answer);
+    qv_buf_close(&path);
+    if (err != 0)
+        return qv_fail(msg, err, "%s: %s", t->base,
+                       err == QV_EUNAVAILABLE ? "no server answers there" : qv_err_text(err));
+    if (answer.status / 100 != 2) {
+        char text[400];
+        read_error((struct qv_bytes){answer.body.data, answer.body.len}, text, sizeof text);
+        err =
+            qv_fail(msg, error_of_status(answer.status), "%s: %d %s", t->base, answer.status, text);
+    } else if (out != NULL) {
+        *out = answer.body;
+        qv_buf_init(&answer.body, 0);
+    }
+    qv_client_answer_close(&answer);
+    return err;
+}
+
+static void read_info(struct qv_json *j, struct qv_target_info *out)
+{
+    struct qv_str key;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "points_count")) {
+            out->points = qv_json_null(j) ? 0 : qv_json_u64(j);
+        } else if (qv_str_is(key, "indexed_vectors_count")) {
+            out->indexed = qv_json_null(j) ? 0 : qv_json_u64(j);
+        } else if (qv_str_is(key, "status")) {
+            struct qv_str s = qv_json_string(j);
+            (void)snprintf(out->status, sizeof out->status, "%.*s", (int)(s.n < 15 ? s.n : 15),
+                           s.p);
+        } else {
+            qv_json_skip(j);
+        }
+    }
+}
+
+int qv_target_read_info(struct qv_target *t, struct qv_target_info *out, struct qv_errmsg *msg)
+{
+    struct qv_buf body;
+    struct qv_json j;
+    struct qv_arena arena;
+    struct qv_str key;
+    memset(out, 0, sizeof *out);
+    int err = qv_target_call(t, "GET", "", (struct qv_bytes){NULL, 0}, &body, msg);
+    if (err != 0)
+        return err;
+    qv_arena_init(&arena, ANSWER_ARENA_BYTES);
+    qv_json_init(&j, (struct qv_bytes){body.data, body.len}, &arena, msg);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key)) {
+        if (qv_str_is(key, "result"))
+            read_info(&j, out);
+        else
+            qv_json_skip(&j);
+    }
+    err = qv_json_finish(&j);
+    qv_arena_close(&arena);
+    qv_buf_close(&body);
+    return err;
+}
