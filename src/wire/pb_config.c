@@ -49,6 +49,10 @@ static int read_optimizer(struct qv_pb_ctx *c, const QvPb__OptimizersConfigDiff 
         return 0;
     if (m->has_prevent_unoptimized)
         return qv_not_served_fail(QV_NOT_SERVED_PREVENT_UNOPTIMIZED, c->msg);
+    if (m->has_deleted_threshold && !(m->deleted_threshold >= 0.0 && m->deleted_threshold <= 1.0))
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "optimizers_config.deleted_threshold: value %g invalid, must be from 0 to 1",
+                       m->deleted_threshold);
     *out = (struct qv_optimizer_config){
         .deleted_threshold = OPT_F64(m, deleted_threshold),
         .vacuum_min_vector_number = OPT_U64(m, vacuum_min_vector_number),
@@ -65,13 +69,17 @@ static int read_optimizer(struct qv_pb_ctx *c, const QvPb__OptimizersConfigDiff 
     return 0;
 }
 
-static void read_wal(const QvPb__WalConfigDiff *m, struct qv_wal_config *out)
+static int read_wal(struct qv_pb_ctx *c, const QvPb__WalConfigDiff *m, struct qv_wal_config *out)
 {
     if (m == NULL)
-        return;
+        return 0;
+    if (m->has_wal_capacity_mb && m->wal_capacity_mb == 0)
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "wal_config.wal_capacity_mb: value 0 invalid, must be 1 or larger");
     *out = (struct qv_wal_config){.wal_capacity_mb = OPT_U64(m, wal_capacity_mb),
                                   .wal_segments_ahead = OPT_U64(m, wal_segments_ahead),
                                   .wal_retain_closed = OPT_U64(m, wal_retain_closed)};
+    return 0;
 }
 
 static int read_binary(struct qv_pb_ctx *c, const QvPb__BinaryQuantization *m,
@@ -106,6 +114,12 @@ static int read_quant(struct qv_pb_ctx *c, const QvPb__QuantizationConfig *m,
         if (m->scalar->has_type && m->scalar->type != QV_PB__QUANTIZATION_TYPE__Int8)
             return qv_fail(c->msg, QV_EINVAL, "scalar quantization: unknown type %d",
                            (int)m->scalar->type);
+        if (m->scalar->has_quantile &&
+            !(m->scalar->quantile >= 0.5f && m->scalar->quantile <= 1.0f))
+            return qv_fail(
+                c->msg, QV_EVALIDATION,
+                "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
+                (double)m->scalar->quantile);
         out->kind = QV_QUANT_SCALAR;
         out->quantile = OPT_F64(m->scalar, quantile);
         out->always_ram = OPT_BOOL(m->scalar, always_ram);
@@ -197,7 +211,7 @@ static int read_vectors(struct qv_pb_ctx *c, const QvPb__VectorsConfig *m,
     struct qv_pb_entry *e = NULL;
     out->vectors_unnamed = one;
     out->vector_count = 1;
-    int err = qv_pb_check_count(c, "vectors", n, QV_VECTORS_PER_POINT_MAX);
+    int err = qv_pb_check_count(c, "named vectors", n, QV_VECTORS_PER_POINT_MAX);
     if (err == 0 && !one)
         err = qv_pb_entries_read(c, (ProtobufCMessage *const *)m->params_map->map, n, &e,
                                  &out->vector_count);
@@ -244,7 +258,7 @@ static int read_sparse(struct qv_pb_ctx *c, const QvPb__SparseVectorConfig *m,
     if (m == NULL)
         return 0;
     struct qv_pb_entry *e;
-    int err = qv_pb_check_count(c, "sparse_vectors", m->n_map, QV_VECTORS_PER_POINT_MAX);
+    int err = qv_pb_check_count(c, "sparse vectors", m->n_map, QV_VECTORS_PER_POINT_MAX);
     if (err == 0)
         err = qv_pb_entries_read(c, (ProtobufCMessage *const *)m->map, m->n_map, &e,
                                  &out->sparse_count);
@@ -273,13 +287,28 @@ static int read_strict(struct qv_pb_ctx *c, const QvPb__StrictModeConfig *m, str
     return err != 0 ? err : qv_pb_take_doc(c, from, out);
 }
 
+static int read_count(struct qv_pb_ctx *c, const char *field, bool has, uint32_t value,
+                      uint32_t *out)
+{
+    *out = has ? value : 1;
+    if (*out == 0)
+        return qv_fail(c->msg, QV_EVALIDATION, "%s: value 0 invalid, must be 1 or larger", field);
+    return 0;
+}
+
 static int read_numbers(struct qv_pb_ctx *c, const QvPb__CreateCollection *m,
                         struct qv_collection_config *out)
 {
-    out->shard_number = m->has_shard_number ? m->shard_number : 1;
-    out->replication_factor = m->has_replication_factor ? m->replication_factor : 1;
-    out->write_consistency_factor =
-        m->has_write_consistency_factor ? m->write_consistency_factor : 1;
+    int err =
+        read_count(c, "shard_number", m->has_shard_number, m->shard_number, &out->shard_number);
+    if (err == 0)
+        err = read_count(c, "replication_factor", m->has_replication_factor, m->replication_factor,
+                         &out->replication_factor);
+    if (err == 0)
+        err = read_count(c, "write_consistency_factor", m->has_write_consistency_factor,
+                         m->write_consistency_factor, &out->write_consistency_factor);
+    if (err != 0)
+        return err;
     out->on_disk_payload = !m->has_on_disk_payload || m->on_disk_payload;
     if (m->has_sharding_method && m->sharding_method != QV_PB__SHARDING_METHOD__Auto)
         return qv_not_served_fail(QV_NOT_SERVED_SHARDING_CUSTOM, c->msg);
@@ -292,8 +321,9 @@ int qv_pb_config(struct qv_pb_ctx *c, const QvPb__CreateCollection *m,
     struct qv_collection_config *cfg = QV_PB_ARRAY(c, struct qv_collection_config, 1);
     if (cfg == NULL)
         return QV_ETOOBIG;
-    read_wal(m->wal_config, &cfg->wal);
     int err = read_numbers(c, m, cfg);
+    if (err == 0)
+        err = read_wal(c, m->wal_config, &cfg->wal);
     if (err == 0)
         err = read_vectors(c, m->vectors_config, cfg);
     if (err == 0)
@@ -337,7 +367,7 @@ int qv_pb_index(struct qv_pb_ctx *c, const QvPb__CreateFieldIndexCollection *m,
 {
     *out = (struct qv_payload_index){.field = qv_pb_str(m->field_name)};
     struct qv_path path;
-    int err = qv_path_parse(c->arena, out->field, &path, c->msg);
+    int err = qv_pb_path(c, out->field, &path);
     if (err != 0)
         return err;
     if (out->field.n > QV_NAME_BYTES_MAX)
@@ -345,7 +375,7 @@ int qv_pb_index(struct qv_pb_ctx *c, const QvPb__CreateFieldIndexCollection *m,
                        QV_NAME_BYTES_MAX);
     const struct qv_pb_index_type *t = find_type(m);
     if (t == NULL)
-        return qv_fail(c->msg, QV_EINVAL, "field_type: none given, or unknown");
+        return qv_fail(c->msg, QV_EBADREQ, "field_type must be given");
     out->type = qv_str_of(t->name);
     const QvPb__PayloadIndexParams *p = m->field_index_params;
     if (p == NULL || p->index_params_case == 0)

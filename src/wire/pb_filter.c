@@ -14,7 +14,7 @@ static int one_filter(struct qv_pb_ctx *c, const QvPb__Filter *m, struct qv_filt
 static int set_key(struct qv_pb_ctx *c, const char *key, struct qv_cond *out)
 {
     out->key = qv_pb_str(key);
-    return qv_path_parse(c->arena, out->key, &out->path, c->msg);
+    return qv_pb_path(c, out->key, &out->path);
 }
 
 static int strings_any(struct qv_pb_ctx *c, const QvPb__RepeatedStrings *m, enum qv_cond_type type,
@@ -161,8 +161,8 @@ static int list_predicates(struct qv_pb_ctx *c, const QvPb__FieldCondition *m, s
     *count = n;
     QV_ASSERT(n <= FIELD_PREDICATES_MAX);
     if (err == 0 && n == 0)
-        return qv_fail(c->msg, QV_EINVAL, "a condition on key %.*s has no predicate",
-                       (int)(list->key.n < 200 ? list->key.n : 200), list->key.p);
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "filter: At least one field condition must be specified");
     return err;
 }
 

@@ -24,8 +24,7 @@ void *qv_pb_array(struct qv_pb_ctx *c, size_t n, size_t bytes)
 int qv_pb_check_count(struct qv_pb_ctx *c, const char *what, size_t n, size_t max)
 {
     if (n > max)
-        return qv_fail(c->msg, QV_EVALIDATION, "%s: %zu given, at most %zu are allowed", what, n,
-                       max);
+        return qv_fail(c->msg, QV_ETOOBIG, "more than %zu %s in one request", max, what);
     return 0;
 }
 
@@ -35,7 +34,7 @@ int qv_pb_timeout(struct qv_pb_ctx *c, bool has, uint64_t seconds, uint64_t *ms)
     if (!has)
         return 0;
     if (seconds == 0)
-        return qv_fail(c->msg, QV_EVALIDATION, "timeout: must be at least 1");
+        return qv_fail(c->msg, QV_EVALIDATION, "timeout: value 0 invalid, must be 1 or larger");
     *ms = seconds > UINT64_MAX / 1000 ? UINT64_MAX : seconds * 1000;
     return 0;
 }
@@ -94,7 +93,7 @@ static int check_values(struct qv_pb_ctx *c, const float *v, size_t n)
 
 int qv_pb_dense(struct qv_pb_ctx *c, const float *v, size_t n, struct qv_vec *out)
 {
-    int err = qv_pb_check_count(c, "vector", n, QV_DIM_MAX);
+    int err = qv_pb_check_count(c, "elements of a vector", n, QV_DIM_MAX);
     *out = (struct qv_vec){.kind = QV_VEC_DENSE, .dim = (uint32_t)n, .rows = 1, .values = v};
     return err != 0 ? err : check_values(c, v, n);
 }
@@ -114,10 +113,8 @@ int qv_pb_sparse(struct qv_pb_ctx *c, const float *values, size_t n_values, cons
                  size_t n_indices, struct qv_vec *out)
 {
     if (n_values != n_indices)
-        return qv_fail(c->msg, QV_EVALIDATION,
-                       "sparse vector: %zu values but %zu indices; they must be as many", n_values,
-                       n_indices);
-    int err = qv_pb_check_count(c, "sparse vector", n_values, QV_SPARSE_NNZ_MAX);
+        return qv_fail(c->msg, QV_EVALIDATION, "values: must be the same length as indices");
+    int err = qv_pb_check_count(c, "non-zeros of a sparse vector", n_values, QV_SPARSE_NNZ_MAX);
     if (err == 0)
         err = check_values(c, values, n_values);
     if (err != 0)
@@ -132,8 +129,7 @@ int qv_pb_sparse(struct qv_pb_ctx *c, const float *values, size_t n_values, cons
     qsort(pairs, n_values, sizeof *pairs, compare_pairs);
     for (size_t i = 0; i < n_values; i++) {
         if (i > 0 && pairs[i].index == pairs[i - 1].index)
-            return qv_fail(c->msg, QV_EVALIDATION, "sparse vector: index %u is given twice",
-                           pairs[i].index);
+            return qv_fail(c->msg, QV_EVALIDATION, "indices: must be unique");
         ix[i] = pairs[i].index;
         v[i] = pairs[i].value;
     }
@@ -146,13 +142,13 @@ int qv_pb_multi(struct qv_pb_ctx *c, const QvPb__MultiDenseVector *m, struct qv_
 {
     size_t rows = m->n_vectors;
     size_t dim = rows == 0 ? 0 : m->vectors[0]->n_data;
-    int err = qv_pb_check_count(c, "multivector rows", rows, QV_MULTI_ROWS_MAX);
+    int err = qv_pb_check_count(c, "rows of a multivector", rows, QV_MULTI_ROWS_MAX);
     if (err == 0)
-        err = qv_pb_check_count(c, "vector", dim, QV_DIM_MAX);
+        err = qv_pb_check_count(c, "elements of a vector", dim, QV_DIM_MAX);
     if (err != 0)
         return err;
     if (rows == 0 || dim == 0)
-        return qv_fail(c->msg, QV_EVALIDATION, "multivector: must not be empty");
+        return qv_fail(c->msg, QV_EVALIDATION, "vector: all vectors must be non-empty");
     for (size_t i = 0; i < rows; i++) {
         if (m->vectors[i]->n_data != dim)
             return qv_fail(c->msg, QV_EVALIDATION,
@@ -177,7 +173,7 @@ static int old_vector(struct qv_pb_ctx *c, const QvPb__Vector *m, struct qv_vec 
     if (!m->has_vectors_count)
         return qv_pb_dense(c, m->data, m->n_data, out);
     uint32_t rows = m->vectors_count;
-    int err = qv_pb_check_count(c, "multivector rows", rows, QV_MULTI_ROWS_MAX);
+    int err = qv_pb_check_count(c, "rows of a multivector", rows, QV_MULTI_ROWS_MAX);
     if (err != 0)
         return err;
     if (rows == 0 || m->n_data == 0 || m->n_data % rows != 0)
@@ -214,7 +210,7 @@ static int named_vectors(struct qv_pb_ctx *c, const QvPb__NamedVectors *m,
                          const struct qv_named_vec **out, uint32_t *count)
 {
     struct qv_pb_entry *e;
-    int err = qv_pb_check_count(c, "vectors", m->n_vectors, QV_VECTORS_PER_POINT_MAX);
+    int err = qv_pb_check_count(c, "vectors of one point", m->n_vectors, QV_VECTORS_PER_POINT_MAX);
     if (err != 0)
         return err;
     err = qv_pb_entries_read(c, (ProtobufCMessage *const *)m->vectors, m->n_vectors, &e, count);
@@ -258,6 +254,12 @@ int qv_pb_vectors(struct qv_pb_ctx *c, const QvPb__Vectors *m, const struct qv_n
 
 /* ---- selectors ---- */
 
+int qv_pb_path(struct qv_pb_ctx *c, struct qv_str text, struct qv_path *out)
+{
+    int err = qv_path_parse(c->arena, text, out, c->msg);
+    return err != QV_ENOMEM ? err : qv_fail(c->msg, QV_ETOOBIG, "request needs too much memory");
+}
+
 int qv_pb_paths(struct qv_pb_ctx *c, char *const *text, size_t n, const struct qv_path **out,
                 uint32_t *count)
 {
@@ -268,7 +270,7 @@ int qv_pb_paths(struct qv_pb_ctx *c, char *const *text, size_t n, const struct q
     if (paths == NULL)
         return QV_ETOOBIG;
     for (size_t i = 0; i < n && err == 0; i++)
-        err = qv_path_parse(c->arena, qv_pb_str(text[i]), &paths[i], c->msg);
+        err = qv_pb_path(c, qv_pb_str(text[i]), &paths[i]);
     *out = paths;
     *count = (uint32_t)n;
     return err;
@@ -277,7 +279,7 @@ int qv_pb_paths(struct qv_pb_ctx *c, char *const *text, size_t n, const struct q
 int qv_pb_names(struct qv_pb_ctx *c, char *const *text, size_t n, const struct qv_str **out,
                 uint32_t *count)
 {
-    int err = qv_pb_check_count(c, "vectors", n, QV_VECTORS_PER_POINT_MAX);
+    int err = qv_pb_check_count(c, "vector names", n, QV_VECTORS_PER_POINT_MAX);
     if (err != 0)
         return err;
     struct qv_str *names = QV_PB_ARRAY(c, struct qv_str, n);
@@ -343,7 +345,7 @@ int qv_pb_point_select(struct qv_pb_ctx *c, const QvPb__PointsSelector *m,
     case QV_PB__POINTS_SELECTOR__POINTS_SELECTOR_ONE_OF_FILTER:
         return qv_pb_filter(c, m->filter, &out->filter);
     default:
-        return qv_fail(c->msg, QV_EINVAL, "no points are selected: ids or a filter is needed");
+        return qv_fail(c->msg, QV_EINVAL, "No filter or points provided");
     }
 }
 

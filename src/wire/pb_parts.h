@@ -37,6 +37,8 @@ QV_MUST_USE int qv_pb_vectors(struct qv_pb_ctx *c, const QvPb__Vectors *m,
 QV_MUST_USE int qv_pb_filter(struct qv_pb_ctx *c, const QvPb__Filter *m,
                              const struct qv_filter **out);
 
+/* A payload path; keys borrow text. */
+QV_MUST_USE int qv_pb_path(struct qv_pb_ctx *c, struct qv_str text, struct qv_path *out);
 QV_MUST_USE int qv_pb_paths(struct qv_pb_ctx *c, char *const *text, size_t n,
                             const struct qv_path **out, uint32_t *count);
 QV_MUST_USE int qv_pb_names(struct qv_pb_ctx *c, char *const *text, size_t n,

@@ -117,9 +117,11 @@ static int read_opts(struct qv_pb_ctx *c, bool has_timeout, uint64_t timeout,
 static int check_limit(struct qv_pb_ctx *c, uint64_t limit, uint64_t offset)
 {
     if (limit == 0)
-        return qv_fail(c->msg, QV_EVALIDATION, "limit: must be at least 1");
+        return qv_fail(c->msg, QV_EVALIDATION, "limit: value 0 invalid, must be 1 or larger");
     if (limit > QV_LIMIT_MAX || offset > QV_LIMIT_MAX - limit)
-        return qv_fail(c->msg, QV_EVALIDATION, "limit: with offset at most %u", QV_LIMIT_MAX);
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "limit: value %llu invalid, limit + offset must be %u at most",
+                       (unsigned long long)limit, QV_LIMIT_MAX);
     return 0;
 }
 
@@ -187,13 +189,15 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
 {
     if (m == NULL)
         return 0;
-    if (m->acorn != NULL)
+    if (m->acorn != NULL && m->acorn->has_enable && m->acorn->enable)
         return qv_not_served_fail(QV_NOT_SERVED_ACORN, c->msg);
     if (m->idf != NULL)
         return qv_not_served_fail(QV_NOT_SERVED_IDF, c->msg);
     q->hnsw_ef = (struct qv_opt_u64){m->has_hnsw_ef != 0, m->hnsw_ef};
     if (m->has_hnsw_ef && m->hnsw_ef > QV_EF_MAX)
-        return qv_fail(c->msg, QV_EVALIDATION, "params.hnsw_ef: at most %u", QV_EF_MAX);
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "params.hnsw_ef: value %llu invalid, must be %u or smaller",
+                       (unsigned long long)m->hnsw_ef, QV_EF_MAX);
     q->exact = m->has_exact && m->exact;
     q->indexed_only = m->has_indexed_only && m->indexed_only;
     const QvPb__QuantizationSearchParams *z = m->quantization;
@@ -204,7 +208,8 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
     q->quant_oversampling = (struct qv_opt_f64){z->has_oversampling != 0, z->oversampling};
     if (z->has_oversampling && !(z->oversampling >= 1.0 && isfinite(z->oversampling)))
         return qv_fail(c->msg, QV_EVALIDATION,
-                       "params.quantization.oversampling: must be at least 1");
+                       "params.quantization.oversampling: value %g invalid, must be 1.0 or larger",
+                       z->oversampling);
     return 0;
 }
 

@@ -30,6 +30,8 @@ static int put_point_vectors(struct qv_pb_ctx *c, QvPb__PointVectors *const *m, 
                              struct qv_write_op *op)
 {
     op->type = QV_WRITE_UPDATE_VECTORS;
+    if (n == 0)
+        return qv_fail(c->msg, QV_EVALIDATION, "points: Length of list must be at least 1");
     int err = qv_pb_check_count(c, "points", n, QV_BATCH_POINTS_MAX);
     if (err != 0)
         return err;
@@ -60,7 +62,7 @@ static int put_payload(struct qv_pb_ctx *c, enum qv_write_type type,
     if (err != 0 || key == NULL || type != QV_WRITE_SET_PAYLOAD)
         return err; /* overwriting has no key: as that API, it is passed over */
     op->has_key = true;
-    return qv_path_parse(c->arena, qv_pb_str(key), &op->key, c->msg);
+    return qv_pb_path(c, qv_pb_str(key), &op->key);
 }
 
 static int put_delete_payload(struct qv_pb_ctx *c, char *const *keys, size_t n,
@@ -77,7 +79,7 @@ static int put_delete_vectors(struct qv_pb_ctx *c, const QvPb__VectorsSelector *
     op->type = QV_WRITE_DELETE_VECTORS;
     int err = qv_pb_point_select(c, select, &op->select);
     if (err == 0 && (names == NULL || names->n_names == 0))
-        err = qv_fail(c->msg, QV_EVALIDATION, "vectors: no names given");
+        err = qv_fail(c->msg, QV_EVALIDATION, "vector: Length of list must be at least 1");
     return err != 0 ? err
                     : qv_pb_names(c, names->names, names->n_names, &op->names, &op->name_count);
 }

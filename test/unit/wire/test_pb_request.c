@@ -288,9 +288,9 @@ static void query_is_read(void **state)
     assert_int_equal(q->vec.indices[0], 4);
     assert_true(q->vec.values[0] == 2.0f);
     indices[1] = 9;
-    expect(w, QV_PB_QUERY, &m, QV_EVALIDATION, "twice");
+    expect(w, QV_PB_QUERY, &m, QV_EVALIDATION, "unique");
     sparse.n_indices = 1;
-    expect(w, QV_PB_QUERY, &m, QV_EVALIDATION, "as many");
+    expect(w, QV_PB_QUERY, &m, QV_EVALIDATION, "same length");
     sparse.n_indices = 2;
 
     QvPb__QueryPoints *one[] = {&m};
@@ -337,7 +337,7 @@ static const struct refusal refusals[] = {
     REFUSE(QUERY, "\x1A\x04\x0A\x02\x2A\x00", "document"),
     REFUSE(QUERY, "\x1A\x04\x0A\x02\x32\x00", "image"),
     REFUSE(QUERY, "\x1A\x04\x0A\x02\x3A\x00", "object"),
-    REFUSE(QUERY, "\x32\x02\x2A\x00", "params.acorn"),
+    REFUSE(QUERY, "\x32\x04\x2A\x02\x08\x01", "params.acorn"),
     REFUSE(QUERY, "\x32\x02\x32\x00", "params.idf"),
     REFUSE(QUERY, "\x6A\x02\x0A\x00", "shard_key"),
     REFUSE(SEARCH, "\x20\x01\x72\x02\x0A\x00", "shard_key"),
@@ -540,7 +540,7 @@ static void bad_filters_are_refused(void **state)
     expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, NULL);
     full_filter_init(&f);
     f.by_color.match = NULL;
-    expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, "color");
+    expect(w, QV_PB_COUNT, &f.m, QV_EVALIDATION, "At least one");
     full_filter_init(&f);
     f.c[0].condition_one_of_case = QV_PB__CONDITION__CONDITION_ONE_OF__NOT_SET;
     expect(w, QV_PB_COUNT, &f.m, QV_EINVAL, "empty");
@@ -678,7 +678,7 @@ static void payload_changes_are_read(void **state)
     assert_int_equal(qv_doc_type(w->req.u.write.ops->payload), QV_DOC_OBJECT);
     assert_int_equal(qv_doc_count(w->req.u.write.ops->payload), 0);
     set.points_selector = NULL;
-    expect(w, QV_PB_SET_PAYLOAD, &set, QV_EINVAL, "selected");
+    expect(w, QV_PB_SET_PAYLOAD, &set, QV_EINVAL, "No filter");
 }
 
 static void selections_are_read(void **state)
@@ -820,7 +820,7 @@ static void names_of_vectors_are_read(void **state)
     assert_int_equal(w->req.u.write.ops->name_count, 1);
     assert_true(is_str(w->req.u.write.ops->names[0], "text"));
     selector.n_names = 0;
-    expect(w, QV_PB_DELETE_VECTORS, &del, QV_EVALIDATION, "names");
+    expect(w, QV_PB_DELETE_VECTORS, &del, QV_EVALIDATION, "at least 1");
 }
 
 static void batches_are_read(void **state)
@@ -838,7 +838,7 @@ static void batches_are_read(void **state)
     for (uint32_t i = 0; i < 10; i++) {
         size_t op = qv_pb_begin(&w->body, 3);
         size_t one = qv_pb_begin(&w->body, i + 1);
-        if (i == 1 || i == 5)
+        if (i == 1 || i == 5 || i == 6)
             qv_buf_append(&w->body, ids, sizeof ids - 1);
         else if (selector_at[i] != 0)
             put_in(&w->body, selector_at[i], ids, sizeof ids - 1);
@@ -896,7 +896,7 @@ static void indexes_are_read(void **state)
     QvPb__CreateFieldIndexCollection m = QV_PB__CREATE_FIELD_INDEX_COLLECTION__INIT;
     m.collection_name = things;
     m.field_name = field;
-    expect(w, QV_PB_CREATE_INDEX, &m, QV_EINVAL, "field_type");
+    expect(w, QV_PB_CREATE_INDEX, &m, QV_EBADREQ, "field_type");
     m.has_field_type = true;
     m.field_type = QV_PB__FIELD_TYPE__FieldTypeUuid;
     expect(w, QV_PB_CREATE_INDEX, &m, 0, NULL);
