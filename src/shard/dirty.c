@@ -72,7 +72,7 @@ void qv_dirty_take(struct qv_dirty *into, struct qv_dirty *from)
         tail = &(*tail)->next;
     *tail = from->chunks;
     from->chunks = NULL;
-    into->bytes += from->bytes;
+    into->bytes += from->bytes - from->dead_count * sizeof *from->dead; /* counted just now */
     if (into->since_ns == 0 || (from->since_ns != 0 && from->since_ns < into->since_ns))
         into->since_ns = from->since_ns;
     qv_dirty_close(from);

@@ -26,10 +26,21 @@ QV_MUST_USE int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const s
 QV_MUST_USE int qv_read_match(struct qv_shard *s, struct qv_arena *arena,
                               const struct qv_filter *filter, const struct qv_id *id,
                               const struct qv_copy *copy, bool *match);
-/* Slots of [0, n) whose points match: a bitmap in the arena ((n + 63) / 64 words). */
+/* The slots that are live at one moment, as bits: all of them, and those with a vector. */
+struct qv_live {
+    uint32_t n;     /* slots: bits */
+    uint64_t *all;  /* (n + 63) / 64 words and one, in the arena */
+    uint64_t *with; /* likewise; NULL when no vector was asked for */
+};
+/* vector: its index, or QV_READ_ANY. */
+#define QV_READ_ANY UINT32_MAX
+QV_MUST_USE int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector,
+                             struct qv_live *out);
+/* Of live->all those whose points match: a bitmap in the arena. A point that moves to another slot
+ * meanwhile is asked as it is now and told under the slot it had: every point counts once. */
 QV_MUST_USE int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena,
-                               const struct qv_filter *filter, uint32_t n, uint64_t **out,
-                               struct qv_errmsg *msg);
+                               const struct qv_filter *filter, const struct qv_live *live,
+                               uint64_t **out, struct qv_errmsg *msg);
 /* Payload and vectors of the picks as asked for. */
 QV_MUST_USE int qv_read_points(struct qv_shard *s, struct qv_arena *arena,
                                const struct qv_pick *picks, uint32_t n,

@@ -316,7 +316,7 @@ static void publish(struct qv_shard *s, const struct qv_change *c, const struct 
         break;
     }
     if (*died != QV_SLOT_NONE)
-        __atomic_store_n(qv_slot_table_record(&s->slots, *died), NULL, __ATOMIC_RELAXED);
+        __atomic_store_n(qv_slot_table_record(&s->slots, *died), NULL, __ATOMIC_RELEASE);
 }
 
 static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *arena,

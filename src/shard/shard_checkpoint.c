@@ -1,10 +1,14 @@
 /* Checkpoints: the shard's state at one position of its changes, made durable as one commit.
  *
- *   capture (owner)  the position, the slot columns encoded, which records are new, which ids went;
- *   write (IO job)   rows synced, graphs and slot columns written and synced as new files, then one
- *                    batch into the payload store: the records and the checkpoint's own record,
- * which names the files, their hashes and the log position; flushed. The flush is the commit; end
- * (owner)      old files removed, log released, slots that died before the capture reusable.
+ *   capture (owner)   the position, the slot columns encoded, which records are new, which ids
+ * went; write (IO job)    rows synced, graphs and slot columns written and synced as new files,
+ * then one batch into the payload store: the records and the checkpoint's own record, which names
+ * the files, their hashes and the log position; flushed. The flush is the commit; end (owner) old
+ * files removed, log released, slots that died before the capture reusable.
+ *
+ * A failure before the batch changes nothing: the new files go. A batch that was taken but whose
+ * flush failed may be durable or not, so that both its files and its predecessor's must stay: the
+ * same flush is asked for again until it succeeds (or the shard closes).
  *
  * slots-<n> := u32 vectors, u32 high, u32 live, u32 ghosts, then by slot
  *     { flags u8 (1 live, 2 UUID), generation u32,
@@ -33,12 +37,15 @@ struct qv_checkpoint {
     struct qv_job job;
     struct qv_shard *shard;
     uint64_t seq;
+    uint64_t graph_changes; /* that it saves */
     struct qv_checkpoint_record rec;
     struct qv_buf slots;
     struct pending_record *records;
     size_t record_count;
     struct qv_id *gone;
     size_t gone_count;
+    bool written; /* the payload store has taken the batch */
+    bool waiting; /* for its flush to be asked for again */
     int err;
     struct qv_errmsg msg;
 };
@@ -284,18 +291,15 @@ static int write_records(struct qv_checkpoint *c)
     qv_kv_batch_put(&batch, (struct qv_bytes){(const uint8_t *)QV_META_KEY, QV_META_KEY_BYTES},
                     (struct qv_bytes){own.data, own.len});
     int err = own.failed ? QV_ENOMEM : qv_kv_write(s->kv, &batch, &c->msg);
-    if (err == 0)
-        err = qv_kv_flush(s->kv, &c->msg);
+    c->written = err == 0;
     qv_buf_close(&own);
     qv_kv_batch_close(&batch);
     return err;
 }
 
-static void checkpoint_run(struct qv_job *job, unsigned worker)
+static int write_all(struct qv_checkpoint *c)
 {
-    struct qv_checkpoint *c = job->arg;
     struct qv_shard *s = c->shard;
-    (void)worker;
     int err = c->slots.failed ? QV_ENOMEM : 0;
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++)
         err = qv_rowfile_sync(s->vectors[v].rows, &c->msg);
@@ -303,9 +307,16 @@ static void checkpoint_run(struct qv_job *job, unsigned worker)
         err = write_graph(c, v);
     if (err == 0)
         err = write_slots(c);
-    if (err == 0)
-        err = write_records(c);
-    c->err = err;
+    return err == 0 ? write_records(c) : err;
+}
+
+static void checkpoint_run(struct qv_job *job, unsigned worker)
+{
+    struct qv_checkpoint *c = job->arg;
+    (void)worker;
+    c->err = c->written ? 0 : write_all(c);
+    if (c->err == 0)
+        c->err = qv_kv_flush(c->shard->kv, &c->msg);
 }
 
 /* ---- end ---- */
@@ -344,52 +355,114 @@ static void drop_ghosts(struct qv_shard *s, const struct qv_checkpoint *c)
     }
 }
 
-static void checkpoint_done(struct qv_job *job)
+static void checkpoint_free(struct qv_checkpoint *c)
 {
-    struct qv_checkpoint *c = job->arg;
-    struct qv_shard *s = c->shard;
-    struct qv_store *st = s->store;
-    s->checkpoint = NULL;
-    if (c->err != 0) {
-        st->checkpoint_failures++;
-        s->checkpoint_failed_ns = qv_env_mono_ns(s->env);
-        QV_ERROR("shard", "shard %u: checkpoint failed: %s (%s)", s->number, c->msg.text,
-                 qv_err_name(c->err));
-        pthread_rwlock_wrlock(&s->lock);
-        qv_dirty_take(&s->dirty, &s->frozen);
-        pthread_rwlock_unlock(&s->lock);
-        remove_files(s, c->rec.file_number);
-    } else {
-        uint64_t before = s->durable_file;
-        s->checkpoint_failed_ns = 0;
-        s->checkpoint_lsn = c->rec.lsn;
-        s->durable_seq = c->seq;
-        s->durable_file = c->rec.file_number;
-        st->checkpoints++;
-        atomic_fetch_add(&s->checkpoints_shared, 1);
-        drop_ghosts(s, c);
-        forget_frozen(s);
-        if (before != 0)
-            remove_files(s, before);
-    }
-    atomic_store_explicit(&s->dirty_bytes_shared, s->dirty.bytes, memory_order_relaxed);
+    c->shard->checkpoint = NULL;
     qv_buf_close(&c->slots);
     qv_mem_free(c->records);
     qv_mem_free(c->gone);
     qv_mem_free(c);
-    qv_shard_reclaim(s);
-    qv_store_shard_step(st);
 }
 
-void qv_shard_checkpoint_start(struct qv_shard *s)
+void qv_shard_discard_checkpoint(struct qv_shard *s)
 {
-    if (s->checkpoint != NULL || atomic_load(&s->state) != QV_SHARD_OPEN)
+    if (s->checkpoint != NULL)
+        checkpoint_free(s->checkpoint);
+}
+
+/* What was frozen is dirty again. */
+static void thaw(struct qv_shard *s)
+{
+    pthread_rwlock_wrlock(&s->lock);
+    qv_dirty_take(&s->dirty, &s->frozen);
+    pthread_rwlock_unlock(&s->lock);
+}
+
+void qv_shard_checkpoint_give_up(struct qv_shard *s)
+{
+    if (s->checkpoint == NULL || !s->checkpoint->waiting)
         return;
-    QV_ASSERT(qv_dirty_empty(&s->frozen));
+    thaw(s);
+    checkpoint_free(s->checkpoint);
+}
+
+static void failed(struct qv_checkpoint *c)
+{
+    struct qv_shard *s = c->shard;
+    s->store->checkpoint_failures++;
+    s->checkpoint_failed_ns = qv_env_mono_ns(s->env);
+    QV_ERROR("shard", "shard %u: checkpoint failed: %s (%s)", s->number, c->msg.text,
+             qv_err_name(c->err));
+    c->waiting = c->written;
+    if (c->waiting)
+        return;
+    s->graph_changes += c->graph_changes;
+    thaw(s);
+    remove_files(s, c->rec.file_number);
+    checkpoint_free(c);
+}
+
+static void succeeded(struct qv_checkpoint *c)
+{
+    struct qv_shard *s = c->shard;
+    uint64_t before = s->durable_file;
+    s->checkpoint_failed_ns = 0;
+    s->checkpoint_lsn = c->rec.lsn;
+    s->durable_seq = c->seq;
+    s->durable_file = c->rec.file_number;
+    s->store->checkpoints++;
+    atomic_fetch_add(&s->checkpoints_shared, 1); /* before records leave the memory: shard_read.c */
+    drop_ghosts(s, c);
+    forget_frozen(s);
+    if (before != 0)
+        remove_files(s, before);
+    checkpoint_free(c);
+}
+
+static void checkpoint_done(struct qv_job *job)
+{
+    struct qv_checkpoint *c = job->arg;
+    struct qv_shard *s = c->shard;
+    if (c->err != 0)
+        failed(c);
+    else
+        succeeded(c);
+    atomic_store_explicit(&s->dirty_bytes_shared, s->dirty.bytes + s->frozen.bytes,
+                          memory_order_relaxed);
+    qv_shard_reclaim(s);
+    qv_store_shard_step(s->store);
+}
+
+static void submit(struct qv_checkpoint *c)
+{
+    c->waiting = false;
+    int err = qv_env_submit(c->shard->env, QV_JOB_IO, &c->job);
+    if (err != 0) {
+        c->err = err;
+        checkpoint_done(&c->job);
+    }
+}
+
+bool qv_shard_checkpoint_step(struct qv_shard *s)
+{
+    struct qv_checkpoint *c = s->checkpoint;
+    if (c == NULL || !c->waiting)
+        return c != NULL;
+    if (qv_env_mono_ns(s->env) - s->checkpoint_failed_ns < QV_NS_PER_S)
+        return false;
+    submit(c);
+    return s->checkpoint != NULL && !s->checkpoint->waiting;
+}
+
+static struct qv_checkpoint *capture(struct qv_shard *s)
+{
+    QV_ASSERT(s->checkpoint == NULL && qv_dirty_empty(&s->frozen));
     struct qv_checkpoint *c = qv_mem_calloc(1, sizeof *c);
     c->job = (struct qv_job){.run = checkpoint_run, .done = checkpoint_done, .arg = c};
     c->shard = s;
     c->seq = ++s->capture_seq;
+    c->graph_changes = s->graph_changes;
+    s->graph_changes = 0;
     c->rec.shard = s->number;
     memcpy(c->rec.uuid, s->uuid, sizeof c->rec.uuid);
     c->rec.generation = s->generation;
@@ -406,22 +479,52 @@ void qv_shard_checkpoint_start(struct qv_shard *s)
     pthread_rwlock_unlock(&s->lock);
     capture_records(s, c);
     s->checkpoint = c;
-    int err = qv_env_submit(s->env, QV_JOB_IO, &c->job);
+    return c;
+}
+
+void qv_shard_checkpoint_start(struct qv_shard *s)
+{
+    if (s->checkpoint == NULL && atomic_load(&s->state) == QV_SHARD_OPEN)
+        submit(capture(s));
+}
+
+int qv_shard_checkpoint_first(struct qv_shard *s, struct qv_errmsg *msg)
+{
+    struct qv_checkpoint *c = capture(s);
+    checkpoint_run(&c->job, 0);
+    int err = c->err;
     if (err != 0) {
-        c->err = err;
-        checkpoint_done(&c->job);
+        qv_fail(msg, err, "%s", c->msg.text);
+        checkpoint_free(c);
+    } else {
+        succeeded(c);
     }
+    return err;
+}
+
+#define GRAPH_CHANGES_MIN 10000u /* some seconds of linking */
+
+/* A graph that has taken in a load (a tenth of its points, and not few) is worth keeping: after a
+ * crash its nodes would have to be linked again. */
+static bool graph_caught_up(const struct qv_shard *s)
+{
+    return s->graph_changes >= GRAPH_CHANGES_MIN &&
+           s->graph_changes >= s->slots.live_count / 10 && qv_shard_pending(s) == 0;
 }
 
 bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force)
 {
     const struct qv_store *st = s->store;
     if (atomic_load(&((struct qv_shard *)(uintptr_t)s)->state) != QV_SHARD_OPEN ||
-        s->checkpoint != NULL || qv_dirty_empty(&s->dirty))
+        s->checkpoint != NULL)
+        return false;
+    bool caught_up = graph_caught_up(s);
+    if (qv_dirty_empty(&s->dirty) && !caught_up && (!force || s->graph_changes == 0))
         return false;
     uint64_t now = qv_env_mono_ns(s->env);
     if (s->checkpoint_failed_ns != 0 && now - s->checkpoint_failed_ns < QV_NS_PER_S)
         return false; /* the disk is given a second before it is asked again */
-    return force || s->dirty.bytes >= st->config.checkpoint_bytes ||
-           now - s->dirty.since_ns >= st->config.checkpoint_ms * QV_NS_PER_MS;
+    if (force || caught_up || s->dirty.bytes >= st->config.checkpoint_bytes)
+        return true;
+    return now - s->dirty.since_ns >= st->config.checkpoint_ms * QV_NS_PER_MS;
 }

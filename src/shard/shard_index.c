@@ -21,10 +21,11 @@
 struct index_job {
     struct qv_job job;
     struct qv_shard *shard;
-    bool repair;
     uint64_t first; /* ring position */
     uint32_t count;
+    uint32_t through; /* of them done; the rest waits for a restart (err is set) */
     int err;
+    struct index_job *next, **at; /* in the shard's list of jobs */
     qv_slot slots[INDEX_JOB_SLOTS];
     bool inserted[INDEX_JOB_SLOTS];
 };
@@ -70,6 +71,32 @@ void qv_shard_push_pending(struct qv_shard *s, qv_slot slot)
 
 /* ---- jobs ---- */
 
+static struct index_job *job_create(struct qv_shard *s)
+{
+    struct index_job *j = qv_mem_calloc(1, sizeof *j);
+    j->shard = s;
+    j->next = s->jobs;
+    j->at = &s->jobs;
+    if (j->next != NULL)
+        j->next->at = &j->next;
+    s->jobs = j;
+    return j;
+}
+
+static void job_free(struct index_job *j)
+{
+    *j->at = j->next;
+    if (j->next != NULL)
+        j->next->at = j->at;
+    qv_mem_free(j);
+}
+
+void qv_shard_discard_jobs(struct qv_shard *s)
+{
+    while (s->jobs != NULL)
+        job_free(s->jobs);
+}
+
 static void insert_run(struct qv_job *job, unsigned worker)
 {
     struct index_job *j = job->arg;
@@ -77,6 +104,7 @@ static void insert_run(struct qv_job *job, unsigned worker)
     struct qv_hnsw_ctx **ctx = &s->store->ctx[worker];
     if (*ctx == NULL)
         *ctx = qv_hnsw_ctx_create();
+    qv_epoch_enter(&s->epoch, worker); /* it walks over nodes as searches do */
     for (uint32_t i = 0; i < j->count && j->err == 0; i++) {
         qv_slot slot = j->slots[i];
         uint32_t generation = *qv_slot_table_generation(&s->slots, slot);
@@ -86,10 +114,12 @@ static void insert_run(struct qv_job *job, unsigned worker)
             int err = qv_hnsw_insert(s->vectors[v].graph, *ctx, slot, generation);
             if (err == 0)
                 j->inserted[i] = true;
-            else if (err != QV_EEXISTS)
+            else if (err != QV_EEXISTS) /* in this graph already: queued for another one */
                 j->err = err;
         }
+        j->through += j->err == 0;
     }
+    qv_epoch_leave(&s->epoch, worker);
 }
 
 static void repair_run(struct qv_job *job, unsigned worker)
@@ -99,6 +129,7 @@ static void repair_run(struct qv_job *job, unsigned worker)
     struct qv_hnsw_ctx **ctx = &s->store->ctx[worker];
     if (*ctx == NULL)
         *ctx = qv_hnsw_ctx_create();
+    qv_epoch_enter(&s->epoch, worker);
     for (uint32_t i = 0; i < j->count && j->err == 0; i++) {
         for (uint32_t v = 0; v < s->vector_count && j->err == 0; v++) {
             struct qv_hnsw *graph = s->vectors[v].graph;
@@ -108,13 +139,15 @@ static void repair_run(struct qv_job *job, unsigned worker)
             if (err != 0 && err != QV_ENOTFOUND)
                 j->err = err;
         }
+        j->through += j->err == 0;
     }
+    qv_epoch_leave(&s->epoch, worker);
 }
 
 static void job_end(struct index_job *j)
 {
     struct qv_shard *s = j->shard;
-    qv_mem_free(j);
+    job_free(j);
     qv_shard_reclaim(s);
     qv_shard_index_step(s);
     qv_store_shard_step(s->store);
@@ -153,6 +186,7 @@ static void end_pending(struct qv_shard *s, qv_slot slot, bool inserted)
     atomic_fetch_and_explicit(state, (uint8_t)~QV_SLOT_PENDING, memory_order_relaxed);
     if (inserted)
         atomic_fetch_or_explicit(state, QV_SLOT_INDEXED, memory_order_relaxed);
+    s->graph_changes += inserted;
     if (slot_is_live(s, slot))
         return;
     if (atomic_load_explicit(state, memory_order_relaxed) & QV_SLOT_INDEXED)
@@ -169,7 +203,7 @@ static void insert_done(struct qv_job *job)
     s->index_jobs--;
     if (j->err != 0)
         qv_shard_quarantine(s, j->err, "a point could not be linked into the graph");
-    for (uint32_t i = 0; i < j->count; i++) {
+    for (uint32_t i = 0; i < j->through; i++) { /* what is left stays in the ring: scanned */
         qv_slot slot = j->slots[i];
         p->done[(j->first + i) % QV_PENDING_RING] = 1;
         end_pending(s, slot, j->inserted[i]);
@@ -190,8 +224,9 @@ static void repair_done(struct qv_job *job)
     s->repair_jobs--;
     if (j->err != 0)
         qv_shard_quarantine(s, j->err, "a removed point could not be unlinked from the graph");
-    for (uint32_t i = 0; i < j->count; i++)
+    for (uint32_t i = 0; i < j->through; i++)
         add_limbo(s, j->slots[i]);
+    s->graph_changes += j->through;
     job_end(j);
 }
 
@@ -219,9 +254,8 @@ static bool start_insert(struct qv_shard *s)
         (uint32_t)(high - p->next < INDEX_JOB_SLOTS ? high - p->next : INDEX_JOB_SLOTS);
     if (count == 0)
         return false;
-    struct index_job *j = qv_mem_calloc(1, sizeof *j);
+    struct index_job *j = job_create(s);
     j->job = (struct qv_job){.run = insert_run, .done = insert_done, .arg = j};
-    j->shard = s;
     j->first = p->next;
     j->count = count;
     for (uint32_t i = 0; i < count; i++) {
@@ -229,7 +263,7 @@ static bool start_insert(struct qv_shard *s)
             atomic_load_explicit(&p->ring[(p->next + i) % QV_PENDING_RING], memory_order_relaxed);
     }
     if (qv_env_submit(s->env, QV_JOB_BATCH, &j->job) != 0) {
-        qv_mem_free(j);
+        job_free(j);
         return false;
     }
     p->next += count;
@@ -243,14 +277,12 @@ static bool start_repair(struct qv_shard *s)
         return false;
     uint32_t count =
         s->repair_count < REPAIR_JOB_SLOTS ? (uint32_t)s->repair_count : REPAIR_JOB_SLOTS;
-    struct index_job *j = qv_mem_calloc(1, sizeof *j);
+    struct index_job *j = job_create(s);
     j->job = (struct qv_job){.run = repair_run, .done = repair_done, .arg = j};
-    j->shard = s;
-    j->repair = true;
     j->count = count;
     memcpy(j->slots, s->repair_queue + s->repair_count - count, count * sizeof(qv_slot));
     if (qv_env_submit(s->env, QV_JOB_BATCH, &j->job) != 0) {
-        qv_mem_free(j);
+        job_free(j);
         return false;
     }
     s->repair_count -= count;
@@ -260,8 +292,8 @@ static bool start_repair(struct qv_shard *s)
 
 void qv_shard_index_step(struct qv_shard *s)
 {
-    if (s->replaying || atomic_load(&s->state) != QV_SHARD_OPEN)
-        return;
+    if (s->replaying || atomic_load(&s->state) != QV_SHARD_OPEN || atomic_load(&s->err) != 0)
+        return; /* a shard that takes no more writes is searched as it is */
     unsigned jobs_max = s->store->workers + 1; /* one more than run, so that none waits for us */
     while (s->index_jobs + s->repair_jobs < jobs_max) {
         bool repair_first = s->repair_jobs == 0;
@@ -298,6 +330,7 @@ static void release_slot(struct qv_shard *s, qv_slot slot)
             int err = qv_hnsw_release(graph, slot);
             QV_ASSERT(err == 0);
         }
+        QV_ASSERT(graph == NULL || qv_hnsw_slot_state(graph, slot, NULL) == QV_HNSW_FREE);
     }
     qv_slot_table_free(&s->slots, slot);
 }

@@ -16,6 +16,9 @@
 
 static void shard_free(struct qv_shard *s)
 {
+    qv_shard_discard_checkpoint(s);
+    qv_shard_discard_jobs(s);
+    qv_mem_free(s->scan);
     for (uint32_t v = 0; v < s->vector_count; v++) {
         qv_hnsw_destroy(&s->vectors[v].graph);
         qv_rowfile_close(s->vectors[v].rows);
@@ -47,8 +50,17 @@ void qv_shard_destroy(struct qv_shard *s)
 
 void qv_shard_discard(struct qv_shard *s)
 {
-    qv_mem_free(s->checkpoint);
     shard_free(s);
+}
+
+/* The owner must get through however many readers there are; they don't nest. */
+static void lock_init(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
 }
 
 static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shard_spec *spec)
@@ -65,7 +77,7 @@ static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shar
     atomic_init(&s->refs, 1);
     atomic_init(&s->config, spec->config);
     atomic_init(&s->state, QV_SHARD_OPEN);
-    pthread_rwlock_init(&s->lock, NULL);
+    lock_init(&s->lock);
     pthread_mutex_init(&s->reason_lock, NULL);
     qv_epoch_init(&s->epoch);
     qv_ghosts_init(&s->ghosts);
@@ -137,7 +149,7 @@ static struct qv_hnsw_params graph_params(const struct qv_shard *s, uint32_t ind
     qv_config_hnsw(atomic_load(&((struct qv_shard *)(uintptr_t)s)->config), v->config, &m, &ef);
     struct qv_hnsw_params p =
         qv_hnsw_params_default(v->metric, v->config->datatype, v->config->size);
-    p.m = m;
+    p.m = m > 0 && m < QV_HNSW_M_MIN ? QV_HNSW_M_MIN : m;
     p.ef_construct = ef;
     p.max_slots = s->slots.max_slots;
     p.seed = s->number;
@@ -150,8 +162,6 @@ static int create_graph(struct qv_shard *s, uint32_t index, struct qv_errmsg *ms
     struct qv_hnsw_params p = graph_params(s, index);
     if (p.m == 0)
         return 0;
-    if (p.m < QV_HNSW_M_MIN)
-        p.m = QV_HNSW_M_MIN;
     return qv_hnsw_create(&p, &v->view, &v->graph, msg);
 }
 
@@ -181,12 +191,13 @@ int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec, st
         err = qv_disk_sync_dir(s->env->disk, s->dir, msg);
     if (err == 0)
         err = kv_open(s, true, msg);
+    s->applied_lsn = qv_log_end(store->log);
+    if (err == 0)
+        err = qv_shard_checkpoint_first(s, msg);
     if (err != 0) {
         shard_free(s);
         return err;
     }
-    s->applied_lsn = qv_log_end(store->log);
-    s->checkpoint_lsn = s->applied_lsn;
     *out = s;
     return 0;
 }
@@ -373,10 +384,11 @@ static int load_graph(struct qv_shard *s, uint32_t index, const struct qv_checkp
         .read = graph_read, .read_arg = &in, .keep = graph_keep, .keep_arg = &in};
     if (err == 0)
         err = qv_hnsw_load(&p, &v->view, &source, &v->graph, NULL, msg);
+    bool other_params = err == QV_EINVAL;
     if (err == 0)
         err = qv_statefile_end(in.r, msg);
     qv_statefile_close(in.r);
-    return err;
+    return other_params ? create_graph(s, index, msg) : err; /* then it is built anew */
 }
 
 struct stray {
@@ -393,7 +405,7 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
     size_t n = strlen(name);
     size_t k = strlen(keep);
     bool state = strncmp(name, "slots-", 6) == 0 || strncmp(name, "graph-", 6) == 0;
-    if (is_dir || !state || (x->keep != 0 && n > k && strcmp(name + n - k, keep) == 0))
+    if (is_dir || !state || (n > k && strcmp(name + n - k, keep) == 0))
         return true;
     snprintf(path, sizeof path, "%s/%s", x->shard->dir, name);
     int err = qv_disk_unlink(x->shard->env->disk, path, NULL);
@@ -477,22 +489,20 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
     bool found = false;
     int err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
     if (err == 0)
-        err = kv_open(s, true, msg);
+        err = kv_open(s, false, msg);
     if (err == 0)
         err = read_commit(s, rec, &found, msg);
+    if (err == QV_ENOTFOUND || (err == 0 && !found))
+        err = QV_CORRUPT(msg, "%s/kv holds no checkpoint", s->dir); /* its creation made one */
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
         err = open_rows(s, v, false, msg);
-        if (err == QV_ENOTFOUND && !found) /* died between its creation and its first file */
-            err = open_rows(s, v, true, msg);
-        else if (err == QV_ENOTFOUND)
+        if (err == QV_ENOTFOUND)
             err = QV_CORRUPT(msg, "%s/rows-%u is missing", s->dir, s->vectors[v].number);
     }
-    if (err == 0 && found)
+    if (err == 0)
         err = open_checkpoint(s, rec, msg);
-    for (uint32_t v = 0; v < s->vector_count && err == 0 && !found; v++)
-        err = create_graph(s, v, msg);
-    if (err == 0) {
-        struct stray x = {.shard = s, .keep = found ? rec->file_number : 0};
+    if (err == 0 && !s->store->checking) {
+        struct stray x = {.shard = s, .keep = rec->file_number};
         err = qv_disk_list(s->env->disk, s->dir, remove_stray, &x, msg);
     }
     qv_mem_free(rec);
@@ -505,9 +515,7 @@ int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec, stru
     struct qv_shard *s = shard_alloc(store, spec);
     struct qv_errmsg why = {""};
     vectors_from_config(s);
-    int err = qv_disk_mkdir_all(s->env->disk, s->dir, &why);
-    if (err == 0)
-        err = open_parts(s, &why);
+    int err = open_parts(s, &why);
     s->replaying = true;
     if (err == QV_ECORRUPT || err == QV_ENOTFOUND || err == QV_EIO) {
         qv_shard_quarantine(s, QV_ECORRUPT, why.text);
@@ -527,8 +535,9 @@ void qv_shard_quarantine(struct qv_shard *s, int err, const char *why)
         snprintf(s->reason, sizeof s->reason, "%s", why[0] ? why : qv_err_text(err));
     pthread_mutex_unlock(&s->reason_lock);
     atomic_store(&s->err, err);
+    int open = QV_SHARD_OPEN; /* one that is being dropped goes on going */
     if (err == QV_ECORRUPT)
-        atomic_store(&s->state, QV_SHARD_QUARANTINED);
+        atomic_compare_exchange_strong(&s->state, &open, QV_SHARD_QUARANTINED);
     QV_ERROR("shard", "shard %u (%s): %s: %s", s->number, s->dir,
              err == QV_ECORRUPT ? "quarantined" : "takes no more writes", why);
 }

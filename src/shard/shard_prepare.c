@@ -237,9 +237,33 @@ static int point_change(struct qv_arena *arena, const struct qv_collection_confi
 
 /* ---- groups ---- */
 
+/* What the earlier change of the same id set and the later one does not goes into the later one. */
+static int merge_parts(struct qv_arena *arena, const struct qv_change *earlier,
+                       struct qv_change *later)
+{
+    struct qv_part *parts =
+        QV_ARENA_ARRAY(arena, struct qv_part, earlier->part_count + later->part_count);
+    uint32_t n = 0;
+    uint32_t i = 0;
+    uint32_t k = 0;
+    if (parts == NULL)
+        return QV_ENOMEM;
+    while (i < earlier->part_count || k < later->part_count) {
+        int c = i == earlier->part_count ? 1
+                : k == later->part_count ? -1
+                                         : part_compare(&earlier->parts[i], &later->parts[k]);
+        parts[n++] = c < 0 ? earlier->parts[i] : later->parts[k];
+        i += c <= 0;
+        k += c >= 0;
+    }
+    later->parts = parts;
+    later->part_count = n;
+    return 0;
+}
+
 /* Keeps the last change of every id (an id twice in one request: the later one counts), order kept.
- * A whole-point change replaces what came before it, so nothing is lost; for SET changes equal ids
- * are refused by the caller. Returns how many are left. */
+ * A whole-point change replaces what came before it; a SET takes over what it does not set itself.
+ * Returns how many are left; negative: no memory. */
 static int64_t drop_repeated(struct qv_arena *arena, struct qv_change *changes, uint32_t n)
 {
     uint32_t size = 64;
@@ -254,6 +278,9 @@ static int64_t drop_repeated(struct qv_arena *arena, struct qv_change *changes, 
         while (table[at] != 0 && !qv_id_equal(&changes[table[at] - 1].id, &changes[i].id))
             at = (at + 1) & (size - 1);
         if (table[at] != 0) {
+            struct qv_change *later = &changes[table[at] - 1];
+            if (later->type == QV_CHANGE_SET && merge_parts(arena, &changes[i], later) != 0)
+                return -1;
             changes[i].type = 0;
             kept--;
         } else {

@@ -83,6 +83,7 @@ struct qv_shard_vector {
 enum qv_shard_state { QV_SHARD_OPEN, QV_SHARD_QUARANTINED, QV_SHARD_DROPPING };
 
 struct qv_checkpoint; /* one on its way */
+struct index_job;     /* one on its way */
 
 struct qv_shard {
     struct qv_store *store;
@@ -134,7 +135,10 @@ struct qv_shard {
     struct qv_scan *scan;   /* a filter of the first waiting write is being resolved */
     uint64_t inflight_rows;
 
+    struct index_job *jobs; /* under way */
+
     struct qv_checkpoint *checkpoint;
+    uint64_t graph_changes; /* nodes linked or unlinked since the last capture */
     uint64_t capture_seq;          /* captures begun */
     uint64_t durable_seq;          /* captures durable */
     uint64_t file_number;          /* of the newest state files */
@@ -157,6 +161,7 @@ struct qv_store {
     uint64_t waiting_bytes;
     uint64_t checkpoints, checkpoint_failures;
     struct qv_timer timer;
+    bool checking; /* `quiver check`: nothing is changed */
     bool log_full; /* appends wait until the log has room */
 
     struct qv_job release_job; /* makes `releasing` durable, then frees the log below it */
@@ -196,6 +201,7 @@ void qv_record_encode(struct qv_buf *b, qv_slot slot, uint32_t generation,
 void qv_shard_index_step(struct qv_shard *s);           /* starts jobs there is room for */
 void qv_shard_retire(struct qv_shard *s, qv_slot slot); /* a slot that has just died */
 void qv_shard_reclaim(struct qv_shard *s);              /* limbo -> free */
+void qv_shard_discard_jobs(struct qv_shard *s);         /* none can run any more */
 bool qv_shard_index_idle(const struct qv_shard *s);
 void qv_shard_push_pending(struct qv_shard *s, qv_slot slot);
 uint64_t qv_shard_pending(const struct qv_shard *s); /* any thread */
@@ -204,6 +210,7 @@ uint64_t qv_shard_pending(const struct qv_shard *s); /* any thread */
 void qv_shard_pump(struct qv_shard *s);         /* stamps what may be stamped; owner */
 void qv_shard_finish_write(struct qv_write *w); /* answers it */
 void qv_shard_indexed(struct qv_shard *s);      /* low has moved: answers waiting writes */
+void qv_shard_end_index_waits(struct qv_shard *s);
 void qv_shard_fail_waiting(struct qv_shard *s, int err, const char *why);
 /* Which dense vector has this number; -1: none. */
 int qv_shard_vector_index(const struct qv_shard *s, uint32_t number);
@@ -214,6 +221,14 @@ int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, struct qv_
 /* shard_checkpoint.c */
 void qv_shard_checkpoint_start(struct qv_shard *s); /* owner; nothing when one is under way */
 bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force);
+/* The first one, of a new shard: a shard whose payload store has none is damaged. Blocks. */
+QV_MUST_USE int qv_shard_checkpoint_first(struct qv_shard *s, struct qv_errmsg *msg);
+/* A checkpoint whose flush failed is asked for once more after a second (force: now), since the
+ * store may have it or not; true while one is under way. */
+bool qv_shard_checkpoint_step(struct qv_shard *s);
+/* Gives such a checkpoint up: its files stay, in case the payload store has it. */
+void qv_shard_checkpoint_give_up(struct qv_shard *s);
+void qv_shard_discard_checkpoint(struct qv_shard *s); /* no job can run any more */
 
 /* shard_open.c */
 QV_MUST_USE int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec,

@@ -55,6 +55,21 @@ static int memory_record(struct qv_shard *s, struct qv_arena *arena, const struc
     return err;
 }
 
+/* The record as the payload store has it now, into the arena; p == NULL: it has none. */
+static int stored_record(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id,
+                         struct qv_bytes *out, struct qv_errmsg *msg)
+{
+    uint8_t key[QV_ID_BYTES_MAX];
+    struct qv_kv_value value = {0};
+    *out = (struct qv_bytes){NULL, 0};
+    int err = qv_kv_get(s->kv, NULL, (struct qv_bytes){key, qv_id_encode(id, key)}, &value, msg);
+    if (err != 0 || value.p == NULL)
+        return err;
+    *out = (struct qv_bytes){qv_arena_dup(arena, value.p, value.n), value.n};
+    qv_kv_value_close(&value);
+    return out->p == NULL ? QV_ENOMEM : 0;
+}
+
 int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id, qv_slot *slot,
                  struct qv_copy *out, bool *found, struct qv_errmsg *msg)
 {
@@ -65,18 +80,9 @@ int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id 
     if (err != 0 || *slot == QV_SLOT_NONE)
         return err;
     if (bytes.p == NULL) {
-        uint8_t key[QV_ID_BYTES_MAX];
-        struct qv_kv_value value = {0};
-        size_t n = qv_id_encode(id, key);
-        err = qv_kv_get(s->kv, NULL, (struct qv_bytes){key, n}, &value, msg);
-        if (err != 0)
-            return err;
-        if (value.p == NULL)
-            return 0; /* deleted, and the deletion checkpointed, between the two looks */
-        bytes = (struct qv_bytes){qv_arena_dup(arena, value.p, value.n), value.n};
-        qv_kv_value_close(&value);
-        if (bytes.p == NULL)
-            return QV_ENOMEM;
+        err = stored_record(s, arena, id, &bytes, msg);
+        if (err != 0 || bytes.p == NULL) /* NULL: deleted, and the deletion checkpointed, between */
+            return err;                  /* the two looks */
     }
     err = qv_record_decode(bytes, arena, slot, &generation, out, msg);
     *found = err == 0 && qv_copy_visible(out);
@@ -140,32 +146,83 @@ static int match_record(struct qv_shard *s, struct qv_arena *scratch,
 typedef int (*visit_f)(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
                        bool *stop, struct qv_errmsg *msg);
 
-/* Records in memory, of slots [0, n). */
-static int walk_memory(struct qv_shard *s, struct qv_arena *scratch, uint32_t n, visit_f visit,
-                       void *arg, struct qv_errmsg *msg)
+int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, struct qv_live *out)
+{
+    memset(out, 0, sizeof *out);
+    pthread_rwlock_rdlock(&s->lock); /* between two publications: a moving point is in one place */
+    out->n = qv_slot_table_high(&s->slots);
+    out->all = QV_ARENA_ARRAY(arena, uint64_t, out->n / 64 + 1);
+    if (vector != QV_READ_ANY)
+        out->with = QV_ARENA_ARRAY(arena, uint64_t, out->n / 64 + 1);
+    bool ok = out->all != NULL && (vector == QV_READ_ANY || out->with != NULL);
+    if (ok)
+        qv_slot_table_copy_live(&s->slots, s->vector_count, out->n, out->all);
+    if (ok && out->with != NULL)
+        qv_slot_table_copy_live(&s->slots, vector, out->n, out->with);
+    pthread_rwlock_unlock(&s->lock);
+    return ok ? 0 : QV_ENOMEM;
+}
+
+/* The record in memory of the point that is, or was when `live` was taken, in the slot. */
+static int slot_record(struct qv_shard *s, struct qv_arena *scratch, qv_slot slot, struct qv_id *id,
+                       struct qv_bytes *record)
+{
+    int err = 0;
+    *record = (struct qv_bytes){NULL, 0};
+    pthread_rwlock_rdlock(&s->lock);
+    *id = qv_slot_table_id(&s->slots, slot);
+    if (!qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+        slot = qv_slot_table_find(&s->slots, id);
+    const struct qv_record *r =
+        slot == QV_SLOT_NONE ? NULL : *qv_slot_table_record(&s->slots, slot);
+    if (r != NULL) {
+        *record = (struct qv_bytes){qv_arena_dup(scratch, r->data, r->bytes), r->bytes};
+        err = record->p == NULL ? QV_ENOMEM : 0;
+    }
+    pthread_rwlock_unlock(&s->lock);
+    return err;
+}
+
+/* Records in memory of the points that were live then, wherever they are now. */
+static int walk_memory(struct qv_shard *s, struct qv_arena *scratch, const struct qv_live *live,
+                       visit_f visit, void *arg, struct qv_errmsg *msg)
 {
     bool stop = false;
     int err = 0;
-    for (qv_slot slot = 0; slot < n && err == 0 && !stop; slot++) {
-        if (!qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+    for (qv_slot slot = 0; slot < live->n && err == 0 && !stop; slot++) {
+        struct qv_bytes record;
+        struct qv_id id;
+        if (!(live->all[slot / 64] >> (slot & 63) & 1))
             continue;
-        if (__atomic_load_n(qv_slot_table_record(&s->slots, slot), __ATOMIC_RELAXED) == NULL)
+        /* in this order: a point's death clears its live bit first, its record after that */
+        if (__atomic_load_n(qv_slot_table_record(&s->slots, slot), __ATOMIC_ACQUIRE) == NULL &&
+            qv_slot_table_is_live(&s->slots, s->vector_count, slot))
             continue;
-        struct qv_bytes record = {NULL, 0};
-        struct qv_id id = qv_id_num(0);
         qv_arena_reset(scratch);
-        pthread_rwlock_rdlock(&s->lock);
-        const struct qv_record *r = *qv_slot_table_record(&s->slots, slot);
-        if (r != NULL && qv_slot_table_is_live(&s->slots, s->vector_count, slot)) {
-            id = qv_slot_table_id(&s->slots, slot);
-            record = (struct qv_bytes){qv_arena_dup(scratch, r->data, r->bytes), r->bytes};
-            err = record.p == NULL ? QV_ENOMEM : 0;
-        }
-        pthread_rwlock_unlock(&s->lock);
-        if (record.p != NULL)
+        err = slot_record(s, scratch, slot, &id, &record);
+        if (err == 0 && record.p != NULL)
             err = visit(arg, slot, &id, record, &stop, msg);
     }
     return err;
+}
+
+/* The newest record of a point that the iterator has met: from memory, from the iterator (*record),
+ * or, when a checkpoint may have moved a newer one from memory to the store since the iterator was
+ * opened (there were `checkpoints` then), from the store once more. */
+static int newest_record(struct qv_shard *s, struct qv_arena *scratch, const struct qv_id *id,
+                         uint64_t checkpoints, qv_slot *slot, struct qv_bytes *record,
+                         struct qv_errmsg *msg)
+{
+    struct qv_bytes in_memory;
+    int err = memory_record(s, scratch, id, slot, &in_memory);
+    if (err != 0 || *slot == QV_SLOT_NONE || in_memory.p != NULL) {
+        *record = in_memory;
+        return err;
+    }
+    if (atomic_load(&s->checkpoints_shared) != checkpoints)
+        return stored_record(s, scratch, id, record, msg);
+    *record = (struct qv_bytes){qv_arena_dup(scratch, record->p, record->n), record->n};
+    return record->p == NULL ? QV_ENOMEM : 0;
 }
 
 /* Records of the payload store from key `from` on, in order of ids. One that is also in memory is
@@ -178,15 +235,15 @@ static int walk_store(struct qv_shard *s, struct qv_arena *scratch, struct qv_by
     bool stop = false;
     if (from.n == 0)
         from = (struct qv_bytes){first_id, 1};
+    uint64_t checkpoints = atomic_load(&s->checkpoints_shared);
     int err = qv_kv_iter_open(s->kv, NULL, from, (struct qv_bytes){NULL, 0}, &it);
     while (err == 0 && !stop) {
         struct qv_bytes key;
-        struct qv_bytes value;
-        struct qv_bytes newer;
+        struct qv_bytes record;
         struct qv_id id;
         qv_slot slot;
         size_t used;
-        err = qv_kv_iter_next(it, &key, &value, msg);
+        err = qv_kv_iter_next(it, &key, &record, msg);
         if (err != 0)
             break;
         if (qv_id_decode(key.p, key.n, &id, &used) != 0 || used != key.n) {
@@ -194,15 +251,9 @@ static int walk_store(struct qv_shard *s, struct qv_arena *scratch, struct qv_by
             break;
         }
         qv_arena_reset(scratch);
-        err = memory_record(s, scratch, &id, &slot, &newer);
-        if (err == 0 && slot != QV_SLOT_NONE) {
-            if (newer.p == NULL) {
-                newer = (struct qv_bytes){qv_arena_dup(scratch, value.p, value.n), value.n};
-                err = newer.p == NULL ? QV_ENOMEM : 0;
-            }
-            if (err == 0)
-                err = visit(arg, slot, &id, newer, &stop, msg);
-        }
+        err = newest_record(s, scratch, &id, checkpoints, &slot, &record, msg);
+        if (err == 0 && slot != QV_SLOT_NONE && record.p != NULL)
+            err = visit(arg, slot, &id, record, &stop, msg);
     }
     qv_kv_iter_close(it);
     return err == QV_EEOF ? 0 : err;
@@ -212,8 +263,8 @@ struct bitmap_walk {
     struct qv_shard *s;
     struct qv_arena inner;
     const struct qv_filter *filter;
+    const struct qv_live *live;
     uint64_t *bits;
-    uint32_t n;
 };
 
 static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
@@ -222,7 +273,7 @@ static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct 
     struct bitmap_walk *w = arg;
     bool match;
     (void)stop;
-    if (slot >= w->n)
+    if (slot >= w->live->n || !(w->live->all[slot / 64] >> (slot & 63) & 1))
         return 0; /* published after the walk began */
     int err = match_record(w->s, &w->inner, w->filter, id, record, &match, msg);
     if (err == 0 && match)
@@ -230,23 +281,57 @@ static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct 
     return err;
 }
 
-int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
-                   uint32_t n, uint64_t **out, struct qv_errmsg *msg)
+/* Points that have left their slot since: asked again as they are. */
+static int bitmap_moved(struct bitmap_walk *w, struct qv_arena *scratch, struct qv_errmsg *msg)
 {
-    struct bitmap_walk w = {.s = s, .filter = filter, .n = n};
+    struct qv_shard *s = w->s;
+    int err = 0;
+    for (qv_slot slot = 0; slot < w->live->n && err == 0; slot++) {
+        struct qv_copy copy;
+        qv_slot now;
+        bool found;
+        bool match = false;
+        if (!(w->live->all[slot / 64] >> (slot & 63) & 1) ||
+            qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+            continue;
+        struct qv_id id = qv_slot_table_id(&s->slots, slot);
+        qv_arena_reset(scratch);
+        err = qv_read_copy(s, scratch, &id, &now, &copy, &found, msg);
+        if (err == 0 && found)
+            err = qv_read_match(s, scratch, w->filter, &id, &copy, &match);
+        w->bits[slot / 64] &= ~(1ull << (slot & 63));
+        w->bits[slot / 64] |= (uint64_t)match << (slot & 63);
+    }
+    return err;
+}
+
+int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
+                   const struct qv_live *live, uint64_t **out, struct qv_errmsg *msg)
+{
+    struct bitmap_walk w = {.s = s, .filter = filter, .live = live};
     struct qv_arena scratch;
-    w.bits = QV_ARENA_ARRAY(arena, uint64_t, (n + 63) / 64 + 1);
+    w.bits = QV_ARENA_ARRAY(arena, uint64_t, live->n / 64 + 1);
     *out = w.bits;
     if (w.bits == NULL)
         return QV_ENOMEM;
     qv_arena_init(&scratch, SCAN_ARENA_BYTES);
     qv_arena_init(&w.inner, SCAN_ARENA_BYTES);
-    int err = walk_memory(s, &scratch, n, bitmap_visit, &w, msg);
+    int err = walk_memory(s, &scratch, live, bitmap_visit, &w, msg);
     if (err == 0)
         err = walk_store(s, &scratch, (struct qv_bytes){NULL, 0}, bitmap_visit, &w, msg);
+    if (err == 0)
+        err = bitmap_moved(&w, &scratch, msg);
     qv_arena_close(&scratch);
     qv_arena_close(&w.inner);
     return err;
+}
+
+static uint64_t count_bits(const uint64_t *bits, uint32_t n)
+{
+    uint64_t total = 0;
+    for (uint32_t w = 0; w < (n + 63) / 64; w++)
+        total += (uint64_t)__builtin_popcountll(bits[w]);
+    return total;
 }
 
 int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
@@ -259,11 +344,13 @@ int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     if (filter == NULL) {
         *out = atomic_load_explicit(&s->slots.live_shared, memory_order_relaxed);
     } else {
+        struct qv_live live;
         uint64_t *bits;
-        uint32_t n = qv_slot_table_high(&s->slots);
-        err = qv_read_bitmap(s, arena, filter, n, &bits, msg);
-        for (uint32_t w = 0; err == 0 && w < (n + 63) / 64; w++)
-            *out += (uint64_t)__builtin_popcountll(bits[w]);
+        err = qv_read_live(s, arena, QV_READ_ANY, &live);
+        if (err == 0)
+            err = qv_read_bitmap(s, arena, filter, &live, &bits, msg);
+        if (err == 0)
+            *out = count_bits(bits, live.n);
     }
     qv_read_end(s, reader);
     return err;
@@ -273,23 +360,27 @@ int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *aren
                       const struct qv_filter *filter, uint32_t max, struct qv_id **ids,
                       uint32_t *count, struct qv_errmsg *msg)
 {
+    struct qv_live live;
     uint64_t *bits;
+    uint64_t total = 0;
+    *count = 0;
+    *ids = NULL;
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
-    uint32_t n = qv_slot_table_high(&s->slots);
-    err = qv_read_bitmap(s, arena, filter, n, &bits, msg);
-    uint64_t total = 0;
-    for (uint32_t w = 0; err == 0 && w < (n + 63) / 64; w++)
-        total += (uint64_t)__builtin_popcountll(bits[w]);
+    err = qv_read_live(s, arena, QV_READ_ANY, &live);
+    if (err == 0)
+        err = qv_read_bitmap(s, arena, filter, &live, &bits, msg);
+    if (err == 0)
+        total = count_bits(bits, live.n);
     if (err == 0 && total > max)
         err = qv_fail(msg, QV_ELIMIT, "%llu points match: at most %u are allowed",
                       (unsigned long long)total, max);
-    *count = 0;
-    *ids = err == 0 ? QV_ARENA_ARRAY(arena, struct qv_id, total) : NULL;
+    if (err == 0)
+        *ids = QV_ARENA_ARRAY(arena, struct qv_id, total);
     if (err == 0 && *ids == NULL)
         err = QV_ENOMEM;
-    for (qv_slot slot = 0; err == 0 && slot < n; slot++) {
+    for (qv_slot slot = 0; err == 0 && slot < live.n; slot++) {
         if (bits[slot / 64] >> (slot & 63) & 1)
             (*ids)[(*count)++] = qv_slot_table_id(&s->slots, slot);
     }
@@ -347,6 +438,7 @@ static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_b
 static int scroll_ids(struct id_walk *w, struct qv_arena *arena, struct qv_errmsg *msg)
 {
     struct qv_arena scratch;
+    struct qv_live live;
     uint8_t key[QV_ID_BYTES_MAX];
     struct qv_bytes from = {NULL, 0};
     w->ids = QV_ARENA_ARRAY(arena, struct qv_id, w->max);
@@ -354,9 +446,12 @@ static int scroll_ids(struct id_walk *w, struct qv_arena *arena, struct qv_errms
         return QV_ENOMEM;
     if (w->has_from)
         from = (struct qv_bytes){key, qv_id_encode(&w->from, key)};
+    int err = qv_read_live(w->s, arena, QV_READ_ANY, &live);
+    if (err != 0)
+        return err;
     qv_arena_init(&scratch, SCAN_ARENA_BYTES);
     qv_arena_init(&w->inner, SCAN_ARENA_BYTES);
-    int err = walk_memory(w->s, &scratch, qv_slot_table_high(&w->s->slots), id_visit, w, msg);
+    err = walk_memory(w->s, &scratch, &live, id_visit, w, msg);
     w->ordered = true;
     if (err == 0)
         err = walk_store(w->s, &scratch, from, id_visit, w, msg);

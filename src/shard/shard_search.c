@@ -36,6 +36,7 @@ struct search {
     uint32_t k;
     qv_slot *slots; /* candidates, distinct */
     uint32_t count;
+    uint32_t gone; /* candidates that were deleted meanwhile */
     struct qv_errmsg *msg;
 };
 
@@ -134,28 +135,23 @@ static int scan_bits(struct search *x, uint32_t n, const uint64_t *bits)
 
 static int scan_all(struct search *x)
 {
-    uint32_t n = qv_slot_table_high(&x->s->slots);
-    uint64_t *live = QV_ARENA_ARRAY(x->arena, uint64_t, n / 64 + 1);
-    if (live == NULL)
-        return QV_ENOMEM;
-    qv_slot_table_copy_live(&x->s->slots, x->vector, n, live);
-    return scan_bits(x, n, live);
+    struct qv_live live;
+    int err = qv_read_live(x->s, x->arena, x->vector, &live);
+    return err != 0 ? err : scan_bits(x, live.n, live.with);
 }
 
 static int scan_filtered(struct search *x)
 {
-    uint32_t n = qv_slot_table_high(&x->s->slots);
-    uint64_t *live = QV_ARENA_ARRAY(x->arena, uint64_t, n / 64 + 1);
+    struct qv_live live;
     uint64_t *match;
-    if (live == NULL)
-        return QV_ENOMEM;
-    qv_slot_table_copy_live(&x->s->slots, x->vector, n, live);
-    int err = qv_read_bitmap(x->s, x->arena, x->q->filter, n, &match, x->msg);
+    int err = qv_read_live(x->s, x->arena, x->vector, &live);
+    if (err == 0)
+        err = qv_read_bitmap(x->s, x->arena, x->q->filter, &live, &match, x->msg);
     if (err != 0)
         return err;
-    for (uint32_t w = 0; w < (n + 63) / 64; w++)
-        live[w] &= match[w];
-    return scan_bits(x, n, live);
+    for (uint32_t w = 0; w < (live.n + 63) / 64; w++)
+        live.with[w] &= match[w];
+    return scan_bits(x, live.n, live.with);
 }
 
 static int slot_compare(const void *a, const void *b)
@@ -292,6 +288,8 @@ static int rank(struct search *x, struct ranked **out, uint32_t *count)
         }
         if (slot != QV_SLOT_NONE)
             x->slots[n++] = slot;
+        else
+            x->gone++;
     }
     qv_score_init(&scorer, x->v->metric, x->v->config->datatype, x->v->config->size);
     struct qv_gather gather = {.base = x->v->view.base,
@@ -347,18 +345,11 @@ static uint32_t pick(const struct search *x, const struct ranked *r, uint32_t n,
     return count;
 }
 
-static int search(struct search *x, unsigned reader, struct qv_points_out *out)
+static int nearest(struct search *x, unsigned reader, struct qv_pick *picks, uint32_t *count)
 {
     struct ranked *ranked;
     uint32_t n;
-    x->k = (uint32_t)(x->q->limit + x->q->offset) + (x->q->kind == QV_QUERY_ID);
-    int err = choose_vector(x);
-    if (err != 0 || x->q->limit == 0)
-        return err;
-    struct qv_pick *picks = QV_ARENA_ARRAY(x->arena, struct qv_pick, x->q->limit);
-    if (picks == NULL)
-        return QV_ENOMEM;
-    err = candidates(x, reader);
+    int err = candidates(x, reader);
     if (err == 0)
         err = rank(x, &ranked, &n);
     if (err != 0)
@@ -369,7 +360,31 @@ static int search(struct search *x, unsigned reader, struct qv_points_out *out)
     uint32_t *set = QV_ARENA_ARRAY(x->arena, uint32_t, size);
     if (set == NULL)
         return QV_ENOMEM;
-    n = pick(x, ranked, n, picks, set, size - 1);
+    *count = pick(x, ranked, n, picks, set, size - 1);
+    return 0;
+}
+
+#define TRIES_MAX 3 /* while points are deleted faster than they are found */
+
+static int search(struct search *x, unsigned reader, struct qv_points_out *out)
+{
+    uint32_t n = 0;
+    x->k = (uint32_t)(x->q->limit + x->q->offset) + (x->q->kind == QV_QUERY_ID);
+    int err = choose_vector(x);
+    if (err != 0 || x->q->limit == 0)
+        return err;
+    struct qv_pick *picks = QV_ARENA_ARRAY(x->arena, struct qv_pick, x->q->limit);
+    if (picks == NULL)
+        return QV_ENOMEM;
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
+        x->gone = 0;
+        err = nearest(x, reader, picks, &n);
+        if (err != 0 || x->gone == 0 || n == x->q->limit)
+            break;
+        x->k += x->gone; /* the deleted ones have crowded out others */
+    }
+    if (err != 0)
+        return err;
     return qv_read_points(x->s, x->arena, picks, n, &x->q->with_payload, &x->q->with_vector, out,
                           x->msg);
 }

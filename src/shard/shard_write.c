@@ -150,6 +150,7 @@ static void stamp(struct qv_shard *s, struct qv_group *g)
 
 static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg)
 {
+    /* the groups under way take their slots only when they are applied */
     int err = qv_shard_reserve(s, (uint32_t)s->inflight_rows + g->count, msg);
     if (err != 0)
         return err;

@@ -161,20 +161,6 @@ static bool shard_at_rest(const struct qv_shard *s)
            qv_shard_index_idle(s);
 }
 
-/* Writes that wait for a graph that will not come are answered: their changes are durable. */
-static void end_index_waits(struct qv_shard *s)
-{
-    while (s->wait_index != NULL) {
-        struct qv_write *w = s->wait_index;
-        s->wait_index = w->next;
-        if (s->wait_index == NULL)
-            s->wait_index_tail = &s->wait_index;
-        for (uint32_t i = 0; i < w->req->op_count; i++)
-            w->results[i].completed = false;
-        qv_shard_finish_write(w);
-    }
-}
-
 static void step_drops(struct qv_store *st)
 {
     for (uint32_t i = 0; i < st->shard_count; i++) {
@@ -182,7 +168,8 @@ static void step_drops(struct qv_store *st)
         if (atomic_load(&s->state) != QV_SHARD_DROPPING)
             continue;
         qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
-        end_index_waits(s);
+        qv_shard_end_index_waits(s);
+        qv_shard_checkpoint_give_up(s);
         if (!shard_at_rest(s) || atomic_load(&s->refs) != 1)
             continue;
         char *dir = qv_mem_strdup(s->dir);
@@ -199,15 +186,19 @@ static void step_drops(struct qv_store *st)
 
 /* ---- releasing the log ---- */
 
-/* Nothing below it is needed by any shard. */
-static qv_lsn needed_from(const struct qv_store *st)
+/* Nothing below it is needed by any shard. A shard that takes no more writes keeps what it has not
+ * checkpointed, however long: quarantined or not, only the log can say what is missing there.
+ * healthy: by none of the others. */
+static qv_lsn needed_from(const struct qv_store *st, bool healthy)
 {
     qv_lsn from = qv_log_durable(st->log);
     for (uint32_t i = 0; i < st->shard_count; i++) {
         const struct qv_shard *s = st->shards[i];
-        bool clean = qv_dirty_empty(&s->dirty) && s->checkpoint == NULL && s->inflight == 0 &&
-                     atomic_load(&((struct qv_shard *)(uintptr_t)s)->err) == 0;
-        if (!clean && s->checkpoint_lsn < from)
+        bool stopped = atomic_load(&((struct qv_shard *)(uintptr_t)s)->err) != 0;
+        bool clean = qv_dirty_empty(&s->dirty) && s->checkpoint == NULL && s->inflight == 0;
+        if (stopped ? healthy : clean)
+            continue;
+        if (s->checkpoint_lsn < from)
             from = s->checkpoint_lsn;
     }
     return from;
@@ -237,7 +228,7 @@ static void step_release(struct qv_store *st, bool all)
 {
     if (st->release_running || st->log_closing)
         return;
-    qv_lsn from = needed_from(st);
+    qv_lsn from = needed_from(st, false);
     if (from <= st->released || (!all && from - st->released < RELEASE_STEP_BYTES))
         return;
     st->releasing = from;
@@ -251,7 +242,7 @@ static void step_release(struct qv_store *st, bool all)
 
 static bool log_is_long(struct qv_store *st)
 {
-    return qv_log_durable(st->log) - needed_from(st) > st->config.log_bytes_max;
+    return qv_log_durable(st->log) - needed_from(st, true) > st->config.log_bytes_max;
 }
 
 static void step_checkpoints(struct qv_store *st)
@@ -261,10 +252,12 @@ static void step_checkpoints(struct qv_store *st)
     bool failing = false;
     for (uint32_t i = 0; i < st->shard_count; i++) {
         struct qv_shard *s = st->shards[i];
-        bool ready = !st->closing || s->inflight == 0;
+        bool ready = !st->closing || (s->inflight == 0 && qv_shard_index_idle(s));
         if (ready && qv_shard_needs_checkpoint(s, force))
             qv_shard_checkpoint_start(s);
-        running = running || s->checkpoint != NULL;
+        running = qv_shard_checkpoint_step(s) || running;
+        if (atomic_load(&s->err) != 0)
+            qv_shard_end_index_waits(s);
         failing = failing || s->checkpoint_failed_ns != 0;
     }
     if (st->checkpoint_all && !running) {
@@ -297,8 +290,9 @@ static void step_close(struct qv_store *st)
     for (uint32_t i = 0; i < st->shard_count; i++) {
         struct qv_shard *s = st->shards[i];
         qv_shard_fail_waiting(s, QV_EUNAVAILABLE, "the node is shutting down");
+        qv_shard_checkpoint_give_up(s);
         if (shard_at_rest(s))
-            end_index_waits(s);
+            qv_shard_end_index_waits(s);
         rest = rest && shard_at_rest(s) && s->wait_index == NULL;
         if (rest && !qv_dirty_empty(&s->dirty) && atomic_load(&s->err) == 0) {
             if (s->checkpoint_failed_ns == 0)

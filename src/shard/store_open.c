@@ -276,6 +276,7 @@ int qv_store_check(const struct qv_store_config *config, const struct qv_shard_s
                    void *arg, struct qv_store_check_summary *out, struct qv_errmsg *msg)
 {
     struct qv_store *st = store_alloc(config);
+    st->checking = true;
     struct check c = {.st = st, .report = report, .arg = arg, .out = out};
     struct qv_log_summary summary = {0};
     char path[PATH_MAX_BYTES];
