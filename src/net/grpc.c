@@ -79,7 +79,8 @@ void qv_grpc_encode_message(struct qv_buf *b, const char *text, size_t n)
     static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c <= 0x7E && c != '%') {
+        bool edge = i == 0 || i == n - 1; /* no header value may begin or end with a space */
+        if (c >= 0x20 && c <= 0x7E && c != '%' && !(edge && c == ' ')) {
             qv_buf_u8(b, c);
         } else {
             char esc[3] = {'%', hex[c >> 4], hex[c & 15]};

@@ -122,6 +122,8 @@ static void test_grpc_message(void **state)
         qv_grpc_encode_message(&b, text, n);
         for (size_t k = 0; k < b.len; k++)
             assert_true(b.data[k] >= 0x20 && b.data[k] <= 0x7E);
+        if (n > 0) /* no header value may begin or end with a space */
+            assert_true(b.data[0] != ' ' && b.data[b.len - 1] != ' ');
         qv_grpc_decode_message((const char *)b.data, b.len, back);
         assert_int_equal(strlen(back), n);
         assert_memory_equal(back, text, n);
