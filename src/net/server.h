@@ -17,8 +17,8 @@
  * What net answers by itself (JSON envelope, or the gRPC status that corresponds): 400 malformed
  * request, 408 too slow or past its deadline, 413 body over the limit, 417 unknown Expect, 429 too
  * many requests or bytes (with Retry-After), 431 headers too large, 503 while shutting down,
- * gRPC 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 12 UNIMPLEMENTED (a message compressed by anything
- * but gzip), 13.
+ * gRPC 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 12 UNIMPLEMENTED (a message compressed by
+ * anything but gzip), 13.
  *
  * SIGPIPE must be ignored by the process: libuv writes without MSG_NOSIGNAL. */
 #ifndef QV_NET_SERVER_H

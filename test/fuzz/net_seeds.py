@@ -3,6 +3,7 @@
 
 The first byte of an http seed is the way it is driven (test/lib/net_fuzz.c)."""
 
+import gzip
 import os
 import struct
 
@@ -84,6 +85,9 @@ def call(stream, path, body, extra=GRPC):
     return frame(1, 4, stream, head(path, extra=extra)) + frame(0, 1, stream, body)
 
 
+GZIP = GRPC + ((b"grpc-encoding", b"gzip"),)
+PACKED = gzip.compress(b"hello hello hello hello", mtime=0)
+
 HTTP2 = {
     "settings": SETTINGS + frame(6, 0, 0, b"12345678"),
     "get": SETTINGS + frame(1, 5, 1, head(b"/a?x=1", b"\x82")),
@@ -101,6 +105,12 @@ HTTP2 = {
     "grpc-timeout-bad": SETTINGS + call(1, b"/x", message(b"x"), GRPC + ((b"grpc-timeout", b"9"),)),
     "grpc-timeout-unit": SETTINGS + call(1, b"/x", message(b"x"), GRPC + ((b"grpc-timeout", b"9q"),)),
     "grpc-gzip": SETTINGS + call(1, b"/x", message(b"x", 1)),
+    "grpc-packed": SETTINGS + call(1, b"/x", message(PACKED, 1), GZIP),
+    "grpc-packed-bomb": SETTINGS + call(1, b"/x", message(gzip.compress(b"0" * 9999, mtime=0), 1), GZIP),
+    "grpc-packed-cut": SETTINGS + call(1, b"/x", message(PACKED[:-9], 1), GZIP),
+    "grpc-packed-long": SETTINGS + call(1, b"/x", message(PACKED + b"x", 1), GZIP),
+    "grpc-packed-bad": SETTINGS + call(1, b"/x", message(b"no gzip", 1), GZIP),
+    "grpc-packed-frame": SETTINGS + call(1, b"/x", message(PACKED, 1)[:-1], GZIP),
     "grpc-flag": SETTINGS + call(1, b"/x", message(b"x", 2)),
     "grpc-two": SETTINGS + call(1, b"/x", message(b"x") + message(b"y")),
     "grpc-short": SETTINGS + call(1, b"/x", b"\0\0"),
@@ -137,7 +147,7 @@ HTTP2 = {
 
 for kind, table in (("http1", HTTP1), ("http2", HTTP2)):
     for i, (name, data) in enumerate(table.items()):
-        every = name in ("many", "late", "post", "grpc-many", "grpc-key", "large")
+        every = name in ("many", "late", "post", "grpc-many", "grpc-key", "grpc-packed", "large")
         for way in WAYS if every else {0, 4 | 1, 2 | 64, 128, WAYS[i % len(WAYS)]}:
             write(kind, name, way, data)
 
