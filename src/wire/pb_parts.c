@@ -74,14 +74,14 @@ int qv_pb_ids(struct qv_pb_ctx *c, QvPb__PointId *const *m, size_t n, const stru
 
 bool qv_pb_all_finite(const float *v, size_t n)
 {
-    uint32_t worst = 0;
+    const uint32_t exponent = 0x7F800000u;
+    uint32_t bad = 0; /* no way out of the loop, so that it is done four at a time */
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &v[i], sizeof bits);
-        bits &= 0x7F800000u;
-        worst = bits > worst ? bits : worst;
+        bad |= (bits & exponent) == exponent;
     }
-    return worst != 0x7F800000u;
+    return bad == 0;
 }
 
 static int check_values(struct qv_pb_ctx *c, const float *v, size_t n)
