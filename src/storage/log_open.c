@@ -190,9 +190,8 @@ static int fresh_segment(struct qv_log *log, struct log_scan *s, struct tail t,
     for (size_t i = 0; i < s->segment_n && err == 0; i++)
         err = tail_copy_segment(s, &s->segments[i], log->dir, t.base, &log->current, msg);
     QV_ASSERT(err != 0 || log->current.offset == LOG_PAGE + t.bytes);
-    if (err == 0 && t.bytes > 0)
-        err = qv_file_sync(log->current.file, msg);
-    if (err == 0)
+    if (err ==
+        0) /* its sync is the copies' too: nobody reads its `durable` before the file is named */
         err = open_block_write(log, s->end, msg);
     if (err == 0) {
         err = log_segment_publish(log, &log->current);
