@@ -508,8 +508,8 @@ int qv_shard_checkpoint_first(struct qv_shard *s, struct qv_errmsg *msg)
  * crash its nodes would have to be linked again. */
 static bool graph_caught_up(const struct qv_shard *s)
 {
-    return s->graph_changes >= GRAPH_CHANGES_MIN &&
-           s->graph_changes >= s->slots.live_count / 10 && qv_shard_pending(s) == 0;
+    return s->graph_changes >= GRAPH_CHANGES_MIN && s->graph_changes >= s->slots.live_count / 10 &&
+           qv_shard_pending(s) == 0;
 }
 
 bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force)

@@ -92,8 +92,10 @@ static void pop_waiting(struct qv_shard *s)
 static void fail_first(struct qv_shard *s, int err)
 {
     struct qv_write *w = s->waiting;
-    w->err = err;
-    w->failed_op = w->next_op;
+    if (w->err == 0) { /* an op before this one may have failed in the log already */
+        w->err = err;
+        w->failed_op = w->next_op;
+    }
     pop_waiting(s);
 }
 
@@ -124,7 +126,7 @@ static void group_done(struct qv_log_waiter *waiter, int err)
     if (err == 0) {
         s->applied_lsn = g->end;
         w->results[g->op].operation_id = g->end;
-    } else if (w->err == 0) {
+    } else if (w->err == 0 || g->op < w->failed_op) {
         w->failed_op = g->op;
         w->err = qv_fail(&w->msg, QV_EUNKNOWN, "the log could not be written (%s): outcome unknown",
                          qv_err_text(err));

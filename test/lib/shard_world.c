@@ -1,0 +1,998 @@
+#include "shard_world.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/qv_assert.h"
+#include "shard/shard_private.h"
+#include "simd/convert.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIM_A 8
+#define DIM_B 4
+#define DIM_M 3
+#define ROWS_M 2
+#define NNZ_S 3
+#define OPS_MAX 3
+#define IDS_MAX 12
+#define EVENTS_MAX 4000000u
+
+/* ---- what a request does, as the model sees it ---- */
+
+enum op_kind {
+    OP_UPSERT,
+    OP_DELETE,
+    OP_UPDATE_VECTORS,
+    OP_DELETE_VECTORS,
+    OP_SET,
+    OP_SET_KEY,
+    OP_OVERWRITE,
+    OP_DELETE_KEYS,
+    OP_CLEAR,
+    OP_KINDS
+};
+
+struct world_op {
+    enum op_kind kind;
+    uint32_t ids[IDS_MAX];
+    uint32_t count;
+    bool filtered; /* on what n in [lo, hi) matches */
+    int32_t lo, hi;
+    struct world_state patch[IDS_MAX]; /* UPSERT, UPDATE_VECTORS by id; [0] for the others */
+    bool null_n;                       /* SET: n is null, which removes it */
+    unsigned mask;                     /* DELETE_VECTORS: vectors; DELETE_KEYS: 1 n, 2 t, 4 o.x */
+};
+
+struct world_write {
+    struct qv_write head; /* first */
+    struct world *world;
+    struct world_write *next;
+    struct qv_arena arena;
+    struct qv_write_req req;
+    struct qv_write_op ops[OPS_MAX];
+    struct world_op meant[OPS_MAX];
+    uint32_t shard;
+    bool done;
+    int err;
+};
+
+static void effect(const struct world_op *op, uint32_t at, struct world_state *s)
+{
+    const struct world_state *p =
+        &op->patch[op->kind == OP_UPSERT || op->kind == OP_UPDATE_VECTORS ? at : 0];
+    switch (op->kind) {
+    case OP_UPSERT:
+        *s = *p;
+        s->alive = 1;
+        break;
+    case OP_DELETE:
+        memset(s, 0, sizeof *s);
+        break;
+    case OP_UPDATE_VECTORS:
+        for (int v = 0; v < 4; v++)
+            s->stamp[v] = p->stamp[v] != 0 ? p->stamp[v] : s->stamp[v];
+        break;
+    case OP_DELETE_VECTORS:
+        for (int v = 0; v < 4; v++)
+            s->stamp[v] = op->mask >> v & 1 ? 0 : s->stamp[v];
+        break;
+    case OP_SET:
+        s->n = op->null_n ? 0 : p->n != 0 ? p->n : s->n;
+        s->t = p->t != 0 ? p->t : s->t;
+        if (p->o != 0) {
+            s->o = 1;
+            s->ox = p->ox;
+            s->oy = p->oy;
+        }
+        break;
+    case OP_SET_KEY:
+        s->o = 1;
+        s->ox = p->ox != 0 ? p->ox : s->ox;
+        break;
+    case OP_OVERWRITE:
+        s->n = p->n;
+        s->t = p->t;
+        s->o = p->o;
+        s->ox = p->ox;
+        s->oy = p->oy;
+        break;
+    case OP_DELETE_KEYS:
+        s->n = op->mask & 1 ? 0 : s->n;
+        s->t = op->mask & 2 ? 0 : s->t;
+        s->ox = op->mask & 4 ? 0 : s->ox;
+        break;
+    case OP_CLEAR:
+        s->n = s->t = s->o = s->ox = s->oy = 0;
+        break;
+    case OP_KINDS:
+        break;
+    }
+}
+
+static void model_add(struct world_model *m, const struct world_state *s)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (memcmp(&m->states[i], s, sizeof *s) == 0)
+            return;
+    }
+    QV_ASSERT(m->count < WORLD_STATES_MAX);
+    m->states[m->count++] = *s;
+}
+
+static bool needs_life(enum op_kind kind)
+{
+    return kind != OP_UPSERT && kind != OP_DELETE;
+}
+
+/* One op on one id: surely, or perhaps. */
+static void model_apply(struct world_model *m, const struct world_op *op, uint32_t at, bool surely)
+{
+    struct world_model before = *m;
+    m->count = 0;
+    for (uint32_t i = 0; i < before.count; i++) {
+        struct world_state s = before.states[i];
+        if (!surely)
+            model_add(m, &s);
+        if (needs_life(op->kind) && !s.alive)
+            continue; /* the store found it alive: it was not this one */
+        effect(op, at, &s);
+        model_add(m, &s);
+    }
+}
+
+static bool op_filter_hits(const struct world_op *op, const struct world_state *s)
+{
+    return s->alive && s->n != 0 && s->n >= op->lo && s->n < op->hi;
+}
+
+static void op_apply(struct world *w, uint32_t shard, const struct world_op *op, bool surely)
+{
+    for (uint32_t i = 0; i < (op->filtered ? WORLD_IDS : op->count); i++) {
+        struct world_model *m = &w->model[shard][op->filtered ? i : op->ids[i]];
+        if (!op->filtered) {
+            model_apply(m, op, i, surely);
+            continue;
+        }
+        struct world_model before = *m;
+        m->count = 0;
+        for (uint32_t k = 0; k < before.count; k++) {
+            struct world_state s = before.states[k];
+            bool hit = op_filter_hits(op, &s);
+            if (!surely || !hit)
+                model_add(m, &s);
+            if (hit) {
+                effect(op, 0, &s);
+                model_add(m, &s);
+            }
+        }
+    }
+}
+
+/* QV_TRACE=shard:id tells what happened to it. */
+static void trace(const struct world *w, const struct world_write *x, uint32_t op, bool surely)
+{
+    const char *env = getenv("QV_TRACE");
+    unsigned shard;
+    unsigned id;
+    if (env == NULL || sscanf(env, "%u:%u", &shard, &id) != 2 || shard != x->shard)
+        return;
+    const struct world_op *o = &x->meant[op];
+    for (uint32_t i = 0; i < (o->filtered ? 1 : o->count); i++) {
+        if (!o->filtered && o->ids[i] != id)
+            continue;
+        const struct world_state *p = &o->patch[i];
+        printf("life %llu: op %d%s %s (done %d err %d failed at %u): a%u b%u m%u s%u n%d mask %u\n",
+               (unsigned long long)w->lives, (int)o->kind, o->filtered ? " filtered" : "",
+               surely ? "sure" : "perhaps or not", x->done, x->err, x->head.failed_op, p->stamp[0],
+               p->stamp[1], p->stamp[2], p->stamp[3], p->n, o->mask);
+    }
+}
+
+/* May one of the points that the failed op names be missing? */
+static bool could_miss(const struct world *w, const struct world_write *x)
+{
+    const struct world_op *op = &x->meant[x->head.failed_op];
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct world_model *m = &w->model[x->shard][op->ids[i]];
+        for (uint32_t k = 0; k < m->count; k++) {
+            if (!m->states[k].alive)
+                return true;
+        }
+    }
+    return op->filtered;
+}
+
+/* Takes a finished (or lost) request into the model. */
+static void take_write(struct world *w, struct world_write *x)
+{
+    bool lost = !x->done;
+    bool unknown = x->done && x->err == QV_EUNKNOWN;
+    for (uint32_t i = 0; i < x->req.op_count; i++) {
+        bool surely = x->done && (x->err == 0 || i < x->head.failed_op);
+        trace(w, x, i, surely);
+        if (surely || lost || unknown)
+            op_apply(w, x->shard, &x->meant[i], surely);
+    }
+    if (x->done && x->err == QV_ENOTFOUND && !could_miss(w, x))
+        snprintf(w->wrong, sizeof w->wrong, "shard %u: %s, but it is there", x->shard,
+                 x->head.msg.text);
+    w->acked += x->done && x->err == 0;
+    w->unknown += lost || unknown;
+    w->refused += x->done && x->err != 0 && !unknown;
+}
+
+static void free_write(struct world_write *x)
+{
+    qv_arena_close(&x->arena);
+    qv_mem_free(x);
+}
+
+static void take_first(struct world *w)
+{
+    struct world_write *x = w->first;
+    w->first = x->next;
+    if (w->first == NULL)
+        w->last = &w->first;
+    take_write(w, x);
+    free_write(x);
+}
+
+static void write_done(struct qv_write *head, int err)
+{
+    struct world_write *x = (struct world_write *)head;
+    struct world *w = x->world;
+    x->done = true;
+    x->err = err;
+    while (w->first != NULL && w->first->done) /* in order: a wait for the graph ends later */
+        take_first(w);
+}
+
+/* ---- values ---- */
+
+static float unit_of(uint32_t stamp, uint32_t i)
+{
+    return (float)(qv_hash_mix(((uint64_t)stamp << 8) + i) % 20001) / 10000.0f - 1.0f;
+}
+
+static void vec_values(int v, uint32_t stamp, float *out)
+{
+    uint32_t n = v == 0 ? DIM_A : v == 1 ? DIM_B : v == 2 ? DIM_M * ROWS_M : NNZ_S;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = unit_of(stamp, i) + (v == 0 ? (float)(stamp % 5) : 0.0f);
+    if (v == 1)
+        out[0] += 2.0f; /* never zero */
+}
+
+static struct qv_id id_of(uint32_t shard, uint32_t i)
+{
+    struct qv_id id = qv_id_num(i + 1000 * shard);
+    if (i % 4 == 3) {
+        id.type = QV_ID_UUID;
+        id.hi = 0x1234567800004000ull + i;
+        id.lo = 0x8000000000000000ull + i;
+    }
+    return id;
+}
+
+static void put_payload(struct qv_buf *b, const struct world_state *s, bool null_n)
+{
+    size_t mark = qv_doc_begin_object(b);
+    uint32_t n = 0;
+    if (s->n != 0 || null_n) {
+        qv_doc_put_key(b, "n", 1);
+        if (null_n)
+            qv_doc_put_null(b);
+        else
+            qv_doc_put_int(b, s->n);
+        n++;
+    }
+    if (s->t != 0) {
+        char text[16];
+        int len = snprintf(text, sizeof text, "t%d", s->t);
+        qv_doc_put_key(b, "t", 1);
+        qv_doc_put_str(b, text, (size_t)len);
+        n++;
+    }
+    if (s->o != 0) {
+        qv_doc_put_key(b, "o", 1);
+        size_t inner = qv_doc_begin_object(b);
+        if (s->ox != 0) {
+            qv_doc_put_key(b, "x", 1);
+            qv_doc_put_int(b, s->ox);
+        }
+        if (s->oy != 0) {
+            qv_doc_put_key(b, "y", 1);
+            qv_doc_put_int(b, s->oy);
+        }
+        qv_doc_end_object(b, inner, (uint32_t)(s->ox != 0) + (uint32_t)(s->oy != 0));
+        n++;
+    }
+    qv_doc_end_object(b, mark, n);
+}
+
+static struct qv_doc payload_doc(struct qv_arena *arena, const struct world_state *s, bool null_n)
+{
+    struct qv_buf b;
+    qv_buf_init(&b, 0);
+    put_payload(&b, s, null_n);
+    struct qv_doc doc = {qv_arena_dup(arena, b.data, b.len), b.len};
+    qv_buf_close(&b);
+    return doc;
+}
+
+static const char *const vec_names[4] = {"a", "b", "m", "s"};
+
+static uint32_t put_vectors(struct qv_arena *arena, const struct world_state *s,
+                            const struct qv_named_vec **out)
+{
+    static const uint32_t indices[NNZ_S] = {900, 5, 77};
+    struct qv_named_vec *vecs = QV_ARENA_ARRAY(arena, struct qv_named_vec, 4);
+    uint32_t n = 0;
+    for (int v = 0; v < 4; v++) {
+        if (s->stamp[v] == 0)
+            continue;
+        float *values = QV_ARENA_ARRAY(arena, float, 16);
+        vec_values(v, s->stamp[v], values);
+        vecs[n].name = qv_str_of(vec_names[v]);
+        vecs[n].vec = (struct qv_vec){.kind = v == 2   ? QV_VEC_MULTI
+                                              : v == 3 ? QV_VEC_SPARSE
+                                                       : QV_VEC_DENSE,
+                                      .dim = v == 0   ? DIM_A
+                                             : v == 1 ? DIM_B
+                                             : v == 2 ? DIM_M
+                                                      : NNZ_S,
+                                      .rows = v == 2 ? ROWS_M : 1,
+                                      .values = values,
+                                      .indices = v == 3 ? indices : NULL};
+        n++;
+    }
+    *out = vecs;
+    return n;
+}
+
+/* ---- requests ---- */
+
+static uint32_t fresh_stamp(struct world *w)
+{
+    return ++w->stamp;
+}
+
+static void random_payload(struct world *w, struct world_state *s)
+{
+    struct qv_rng *r = &w->rng;
+    s->n = (int32_t)qv_rng_below(r, 40);
+    s->t = (int32_t)qv_rng_below(r, 4);
+    s->o = (int32_t)qv_rng_below(r, 2);
+    s->ox = s->o ? (int32_t)qv_rng_below(r, 5) : 0;
+    s->oy = s->o ? (int32_t)qv_rng_below(r, 5) : 0;
+}
+
+static void random_vectors(struct world *w, struct world_state *s)
+{
+    for (int v = 0; v < 4; v++)
+        s->stamp[v] = qv_rng_below(&w->rng, 4) < (v == 0 ? 4 : 2) ? fresh_stamp(w) : 0;
+}
+
+static bool all_certain(const struct world *w, uint32_t shard)
+{
+    for (uint32_t i = 0; i < WORLD_IDS; i++) {
+        if (w->model[shard][i].count != 1)
+            return false;
+    }
+    return true;
+}
+
+static void random_op(struct world *w, uint32_t shard, struct world_op *op)
+{
+    static const uint8_t weights[] = {0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 4, 4, 5, 6, 7, 8};
+    struct qv_rng *r = &w->rng;
+    memset(op, 0, sizeof *op);
+    op->kind = (enum op_kind)weights[qv_rng_below(r, sizeof weights)];
+    bool certain = all_certain(w, shard);
+    if (!certain && (op->kind == OP_SET_KEY || op->kind == OP_DELETE_KEYS))
+        op->kind = OP_UPSERT; /* computed from a state that a crash may change */
+    op->count = 1 + (uint32_t)qv_rng_below(r, op->kind == OP_UPSERT ? IDS_MAX : 3);
+    uint32_t from = (uint32_t)qv_rng_below(r, WORLD_IDS);
+    for (uint32_t i = 0; i < op->count; i++) {
+        bool near = qv_rng_below(r, 3) == 0;      /* repeated ids happen */
+        for (int tries = 0; tries < 8; tries++) { /* mostly such that are there */
+            op->ids[i] = near ? (from + (uint32_t)qv_rng_below(r, 3)) % WORLD_IDS
+                              : (uint32_t)qv_rng_below(r, WORLD_IDS);
+            if (!needs_life(op->kind) || w->model[shard][op->ids[i]].states[0].alive)
+                break;
+        }
+        random_payload(w, &op->patch[i]);
+        random_vectors(w, &op->patch[i]);
+    }
+    if (op->kind == OP_SET)
+        op->null_n = qv_rng_below(r, 4) == 0;
+    if (op->kind == OP_SET_KEY && op->patch[0].ox == 0)
+        op->patch[0].ox = 3;
+    op->mask = 1 + (unsigned)qv_rng_below(r, 7);
+    bool filters = op->kind == OP_DELETE || op->kind == OP_SET || op->kind == OP_CLEAR;
+    if (certain && filters && w->first == NULL && qv_rng_below(r, 3) == 0) {
+        op->filtered = true;
+        op->lo = 1 + (int32_t)qv_rng_below(r, 38);
+        op->hi = op->lo + 1 + (int32_t)qv_rng_below(r, 2);
+    }
+}
+
+static const struct qv_filter *range_filter(struct qv_arena *arena, int32_t lo, int32_t hi)
+{
+    struct qv_filter *f = QV_ARENA_NEW(arena, struct qv_filter);
+    struct qv_cond *c = QV_ARENA_NEW(arena, struct qv_cond);
+    c->type = QV_COND_RANGE;
+    c->key = qv_str_of("n");
+    int err = qv_path_parse(arena, c->key, &c->path, NULL);
+    c->u.range = (struct qv_range){.gte = lo, .has_gte = true, .lt = hi, .has_lt = true};
+    f->must = c;
+    f->must_count = 1;
+    if (err == 0)
+        err = qv_filter_seal(f, arena, NULL);
+    QV_ASSERT(err == 0);
+    return f;
+}
+
+static void select_points(struct world_write *x, const struct world_op *op, struct qv_write_op *out)
+{
+    struct qv_id *ids = QV_ARENA_ARRAY(&x->arena, struct qv_id, op->count);
+    for (uint32_t i = 0; i < op->count; i++)
+        ids[i] = id_of(x->shard, op->ids[i]);
+    out->select.ids = ids;
+    out->select.id_count = op->count;
+    if (op->filtered)
+        out->select.filter = range_filter(&x->arena, op->lo, op->hi);
+}
+
+static void paths_of(struct world_write *x, const struct world_op *op, struct qv_write_op *out)
+{
+    static const char *const keys[] = {"n", "t", "o.x"};
+    struct qv_path *paths = QV_ARENA_ARRAY(&x->arena, struct qv_path, 3);
+    for (int i = 0; i < 3; i++) {
+        if (op->mask >> i & 1) {
+            int err = qv_path_parse(&x->arena, qv_str_of(keys[i]), &paths[out->key_count++], NULL);
+            QV_ASSERT(err == 0);
+        }
+    }
+    out->keys = paths;
+}
+
+static void build_points(struct world_write *x, const struct world_op *op, struct qv_write_op *out)
+{
+    struct qv_point_in *points = QV_ARENA_ARRAY(&x->arena, struct qv_point_in, op->count);
+    for (uint32_t i = 0; i < op->count; i++) {
+        points[i].id = id_of(x->shard, op->ids[i]);
+        points[i].vec_count = put_vectors(&x->arena, &op->patch[i], &points[i].vecs);
+        points[i].payload = payload_doc(&x->arena, &op->patch[i], false);
+    }
+    out->points = points;
+    out->point_count = op->count;
+}
+
+static void build_op(struct world_write *x, const struct world_op *op, struct qv_write_op *out)
+{
+    static const enum qv_write_type types[OP_KINDS] = {QV_WRITE_UPSERT,
+                                                       QV_WRITE_DELETE,
+                                                       QV_WRITE_UPDATE_VECTORS,
+                                                       QV_WRITE_DELETE_VECTORS,
+                                                       QV_WRITE_SET_PAYLOAD,
+                                                       QV_WRITE_SET_PAYLOAD,
+                                                       QV_WRITE_OVERWRITE_PAYLOAD,
+                                                       QV_WRITE_DELETE_PAYLOAD,
+                                                       QV_WRITE_CLEAR_PAYLOAD};
+    memset(out, 0, sizeof *out);
+    out->type = types[op->kind];
+    if (op->kind == OP_UPSERT || op->kind == OP_UPDATE_VECTORS) {
+        build_points(x, op, out);
+        return;
+    }
+    select_points(x, op, out);
+    if (op->kind == OP_DELETE_KEYS)
+        paths_of(x, op, out);
+    if (op->kind == OP_SET || op->kind == OP_OVERWRITE)
+        out->payload = payload_doc(&x->arena, &op->patch[0], op->kind == OP_SET && op->null_n);
+    if (op->kind == OP_SET_KEY) {
+        struct world_state inner = {.n = op->patch[0].ox};
+        struct qv_buf b;
+        qv_buf_init(&b, 0);
+        size_t mark = qv_doc_begin_object(&b);
+        qv_doc_put_key(&b, "x", 1);
+        qv_doc_put_int(&b, inner.n);
+        qv_doc_end_object(&b, mark, 1);
+        out->payload = (struct qv_doc){qv_arena_dup(&x->arena, b.data, b.len), b.len};
+        qv_buf_close(&b);
+        out->has_key = true;
+        int err = qv_path_parse(&x->arena, qv_str_of("o"), &out->key, NULL);
+        QV_ASSERT(err == 0);
+    }
+    if (op->kind == OP_DELETE_VECTORS) {
+        struct qv_str *names = QV_ARENA_ARRAY(&x->arena, struct qv_str, 4);
+        for (int v = 0; v < 4; v++) {
+            if (op->mask >> v & 1)
+                names[out->name_count++] = qv_str_of(vec_names[v]);
+        }
+        out->names = names;
+    }
+}
+
+/* How many states an id could come to be in, should everything under way be in doubt. */
+static bool too_doubtful(const struct world *w)
+{
+    size_t n = 0;
+    for (const struct world_write *x = w->first; x != NULL; x = x->next)
+        n += x->req.op_count;
+    if (n >= 4)
+        return true;
+    for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
+        for (uint32_t i = 0; i < WORLD_IDS; i++) {
+            if (w->model[s][i].count > 1 + (4 - n) / 3)
+                return true;
+        }
+    }
+    return false;
+}
+
+void world_write_some(struct world *w)
+{
+    if (too_doubtful(w)) {
+        qv_sim_run(w->sim, 20);
+        return;
+    }
+    w->settling = false;
+    struct world_write *x = qv_mem_calloc(1, sizeof *x);
+    qv_arena_init(&x->arena, (size_t)16 << 20);
+    x->world = w;
+    x->shard = (uint32_t)qv_rng_below(&w->rng, WORLD_SHARDS);
+    x->req.op_count = qv_rng_below(&w->rng, 8) == 0 ? OPS_MAX : 1;
+    x->req.wait = qv_rng_below(&w->rng, 3) == 0;
+    x->req.ops = x->ops;
+    for (uint32_t i = 0; i < x->req.op_count; i++) {
+        random_op(w, x->shard, &x->meant[i]);
+        if (i > 0 && x->meant[i].filtered) {
+            x->meant[i].filtered = false;
+        }
+        build_op(x, &x->meant[i], &x->ops[i]);
+    }
+    x->head.req = &x->req;
+    x->head.arena = &x->arena;
+    x->head.shard = qv_store_shard(w->store, w->specs[x->shard].number);
+    x->head.done = write_done;
+    int err = qv_write_prepare(&x->head);
+    if (err != 0) {
+        snprintf(w->wrong, sizeof w->wrong, "prepare: %s: %s", qv_err_name(err), x->head.msg.text);
+        free_write(x);
+        return;
+    }
+    *w->last = x;
+    w->last = &x->next;
+    qv_write_submit(&x->head);
+}
+
+/* ---- the world's life ---- */
+
+void world_init(struct world *w, uint64_t seed)
+{
+    memset(w, 0, sizeof *w);
+    w->seed = seed;
+    w->last = &w->first;
+    qv_rng_init(&w->rng, seed);
+    struct qv_sim_config sc = {.seed = qv_rng_u64(&w->rng)};
+    w->sim = qv_sim_create(&sc);
+    w->disk = qv_sim_disk_create(qv_rng_u64(&w->rng), 0);
+    w->node = qv_sim_node_create(w->sim, w->disk, 0);
+    w->kv = qv_sim_kv_create(w->disk);
+    struct qv_hnsw_config hnsw = {.m = {true, 6}, .ef_construct = {true, 48}};
+    w->vectors[0] = (struct qv_vector_config){.name = qv_str_of("a"),
+                                              .number = 0,
+                                              .size = DIM_A,
+                                              .distance = QV_DISTANCE_EUCLID,
+                                              .datatype = QV_DTYPE_F32};
+    w->vectors[1] = (struct qv_vector_config){.name = qv_str_of("b"),
+                                              .number = 1,
+                                              .size = DIM_B,
+                                              .distance = QV_DISTANCE_COSINE,
+                                              .datatype = QV_DTYPE_F16};
+    w->vectors[2] = (struct qv_vector_config){.name = qv_str_of("m"),
+                                              .number = 2,
+                                              .size = DIM_M,
+                                              .distance = QV_DISTANCE_DOT,
+                                              .datatype = QV_DTYPE_F32,
+                                              .multivector = true};
+    w->sparse = (struct qv_sparse_config){.name = qv_str_of("s"), .number = 3};
+    w->collection = (struct qv_collection_config){.vector_count = 3,
+                                                  .vectors = w->vectors,
+                                                  .sparse_count = 1,
+                                                  .sparse = &w->sparse,
+                                                  .shard_number = 1,
+                                                  .hnsw = hnsw,
+                                                  .next_number = 4};
+    w->config = (struct qv_store_config){.env = qv_sim_node_env(w->node),
+                                         .kv = w->kv,
+                                         .dir = "node",
+                                         .writer = 7,
+                                         .segment_bytes = 65536,
+                                         .checkpoint_bytes = 20000,
+                                         .log_bytes_max = 200000,
+                                         .checkpoint_ms = 400,
+                                         .slots_max = 4096};
+    for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
+        w->specs[s] = (struct qv_shard_spec){.number = s + 1, .generation = 1};
+        w->specs[s].uuid[0] = (uint8_t)(s + 1);
+        w->specs[s].config = &w->collection;
+        for (uint32_t i = 0; i < WORLD_IDS; i++)
+            w->model[s][i].count = 1;
+    }
+}
+
+void world_close(struct world *w)
+{
+    if (w->store != NULL)
+        world_crash(w, false);
+    qv_sim_kv_destroy(&w->kv);
+    qv_sim_node_destroy(&w->node);
+    qv_sim_disk_destroy(&w->disk);
+    qv_sim_destroy(&w->sim);
+}
+
+int world_open(struct world *w, struct qv_errmsg *msg)
+{
+    QV_ASSERT(w->store == NULL);
+    int err = qv_store_open(&w->config, w->specs, w->created ? WORLD_SHARDS : 0, &w->store, msg);
+    for (uint32_t s = 0; s < WORLD_SHARDS && err == 0 && !w->created; s++) {
+        struct qv_shard *shard;
+        err = qv_store_add_shard(w->store, &w->specs[s], &shard, msg);
+    }
+    if (err == 0)
+        w->created = true;
+    else if (w->store != NULL)
+        world_crash(w, false);
+    w->lives += err == 0;
+    w->settling = err == 0; /* until something new is written */
+    return err;
+}
+
+void world_run(struct world *w)
+{
+    for (uint32_t i = 0; w->first != NULL && i < EVENTS_MAX; i++)
+        qv_sim_step(w->sim);
+    if (w->first != NULL)
+        snprintf(w->wrong, sizeof w->wrong, "a write is never answered");
+}
+
+void world_crash(struct world *w, bool power)
+{
+    qv_sim_node_crash(w->node);
+    qv_store_abandon(w->store);
+    w->store = NULL;
+    while (w->first != NULL)
+        take_first(w);
+    if (power)
+        qv_sim_disk_crash(w->disk);
+    else
+        qv_sim_disk_kill(w->disk);
+}
+
+static void closed(void *arg, int err)
+{
+    struct world *w = arg;
+    w->closed = true;
+    w->close_err = err;
+}
+
+int world_shut(struct world *w)
+{
+    w->closed = false;
+    qv_store_close(w->store, closed, w);
+    for (uint32_t i = 0; !w->closed && i < EVENTS_MAX; i++)
+        qv_sim_step(w->sim);
+    if (!w->closed) {
+        snprintf(w->wrong, sizeof w->wrong, "the store never closes");
+        return QV_EINTERNAL;
+    }
+    w->store = NULL;
+    if (w->first != NULL)
+        snprintf(w->wrong, sizeof w->wrong, "closed with an unanswered write");
+    return w->close_err;
+}
+
+/* ---- the checker ---- */
+
+static bool fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static bool fail(struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+    if (w->wrong[0] == '\0') {
+        va_start(ap, fmt);
+        vsnprintf(w->wrong, sizeof w->wrong, fmt, ap);
+        va_end(ap);
+    }
+    return false;
+}
+
+static bool vec_equal(int v, uint32_t stamp, const struct qv_vec *got)
+{
+    float want[16];
+    static const uint32_t sorted[NNZ_S] = {5, 77, 900};
+    vec_values(v, stamp, want);
+    if (v == 3) { /* stored by ascending index */
+        float s[NNZ_S] = {want[1], want[2], want[0]};
+        return got->kind == QV_VEC_SPARSE && got->dim == NNZ_S &&
+               memcmp(got->values, s, sizeof s) == 0 &&
+               memcmp(got->indices, sorted, sizeof sorted) == 0;
+    }
+    if (v == 2)
+        return got->kind == QV_VEC_MULTI && got->dim == DIM_M && got->rows == ROWS_M &&
+               memcmp(got->values, want, DIM_M * ROWS_M * sizeof(float)) == 0;
+    if (v == 0)
+        return got->dim == DIM_A && memcmp(got->values, want, DIM_A * sizeof(float)) == 0;
+    float norm = 0;
+    for (int i = 0; i < DIM_B; i++)
+        norm += want[i] * want[i];
+    bool same = got->dim == DIM_B;
+    for (int i = 0; i < DIM_B && same; i++)
+        same = fabsf(got->values[i] - want[i] / sqrtf(norm)) < 1e-3f;
+    return same;
+}
+
+static bool point_is(const struct world_state *s, const struct qv_point_out *p)
+{
+    struct qv_buf b;
+    if (!s->alive)
+        return false;
+    qv_buf_init(&b, 0);
+    put_payload(&b, s, false);
+    bool same = qv_doc_equal((struct qv_doc){b.data, b.len}, p->payload);
+    qv_buf_close(&b);
+    uint32_t vecs = 0;
+    for (int v = 0; v < 4 && same; v++) {
+        if (s->stamp[v] == 0)
+            continue;
+        const struct qv_vec *got = NULL;
+        for (uint32_t i = 0; i < p->vec_count; i++) {
+            if (qv_str_equal(p->vecs[i].name, qv_str_of(vec_names[v])))
+                got = &p->vecs[i].vec;
+        }
+        vecs++;
+        same = got != NULL && vec_equal(v, s->stamp[v], got);
+    }
+    return same && vecs == p->vec_count;
+}
+
+static void describe(const struct world_model *m, char *out, size_t n)
+{
+    size_t at = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < m->count && at + 100 < n; i++) {
+        const struct world_state *s = &m->states[i];
+        at += (size_t)snprintf(out + at, n - at, " {%s a%u b%u m%u s%u n%d t%d o%d.%d.%d}",
+                               s->alive ? "alive" : "dead", s->stamp[0], s->stamp[1], s->stamp[2],
+                               s->stamp[3], s->n, s->t, s->o, s->ox, s->oy);
+    }
+}
+
+/* Narrows the model of an id to what is seen; false: it is none of what it may be. */
+static bool settle_id(struct world *w, uint32_t shard, uint32_t i, const struct qv_point_out *p)
+{
+    struct world_model *m = &w->model[shard][i];
+    for (uint32_t k = 0; k < m->count; k++) {
+        const struct world_state s = m->states[k];
+        if (p == NULL ? s.alive : !point_is(&s, p))
+            continue;
+        if (m->count > 1 && w->settling) {
+            w->replays_unknown_lost += k == 0;
+            w->replays_unknown_kept += k > 0;
+        }
+        if (w->settling) {
+            m->states[0] = s;
+            m->count = 1;
+        }
+        return true;
+    }
+    char text[360];
+    describe(m, text, sizeof text);
+    char got[80] = "nothing";
+    if (p != NULL)
+        snprintf(got, sizeof got, "a point of %u vectors, payload of %u keys", p->vec_count,
+                 qv_doc_count(p->payload));
+    return fail(w, "shard %u id %u: %s; may be%s", shard, i, got, text);
+}
+
+static int read_all(struct world *w, uint32_t shard, struct qv_arena *arena,
+                    struct qv_scroll_out *out, struct qv_errmsg *msg)
+{
+    struct qv_scroll_req req = {.limit = WORLD_IDS + 10,
+                                .with_payload = {.mode = QV_SELECT_ALL},
+                                .with_vector = {.mode = QV_SELECT_ALL}};
+    return qv_shard_scroll(qv_store_shard(w->store, shard + 1), 0, arena, &req, out, msg);
+}
+
+static bool verify_points(struct world *w, uint32_t shard, const struct qv_points_out *points)
+{
+    for (uint32_t k = 1; k < points->count; k++) {
+        if (qv_id_compare(&points->points[k - 1].id, &points->points[k].id) >= 0)
+            return fail(w, "shard %u: scroll out of order", shard);
+    }
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < WORLD_IDS; i++) {
+        struct qv_id id = id_of(shard, i);
+        const struct qv_point_out *p = NULL;
+        for (uint32_t k = 0; k < points->count && p == NULL; k++) {
+            if (qv_id_equal(&points->points[k].id, &id))
+                p = &points->points[k];
+        }
+        seen += p != NULL;
+        if (!settle_id(w, shard, i, p))
+            return false;
+    }
+    if (seen != points->count)
+        return fail(w, "shard %u: %u points nobody wrote", shard, points->count - seen);
+    return true;
+}
+
+static double dist_a(const float *q, uint32_t stamp)
+{
+    float v[16];
+    double d = 0;
+    vec_values(0, stamp, v);
+    for (int i = 0; i < DIM_A; i++)
+        d += ((double)q[i] - v[i]) * ((double)q[i] - v[i]);
+    return sqrt(d);
+}
+
+static int double_compare(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The model is certain here. */
+static bool verify_hits(struct world *w, uint32_t shard, const float *q, const struct world_op *f,
+                        const struct qv_points_out *out, uint32_t limit, bool exact)
+{
+    double best[WORLD_IDS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < WORLD_IDS; i++) {
+        const struct world_state *s = &w->model[shard][i].states[0];
+        if (s->alive && s->stamp[0] != 0 && (f == NULL || op_filter_hits(f, s)))
+            best[n++] = dist_a(q, s->stamp[0]);
+    }
+    qsort(best, n, sizeof *best, double_compare);
+    uint32_t want = n < limit ? n : limit;
+    if (exact && out->count != want)
+        return fail(w, "shard %u: %u hits of %u", shard, out->count, want);
+    w->recall_of += exact ? 0 : want;
+    for (uint32_t k = 0; k < out->count; k++) {
+        const struct world_state *s = NULL;
+        for (uint32_t i = 0; i < WORLD_IDS && s == NULL; i++) {
+            struct qv_id id = id_of(shard, i);
+            if (qv_id_equal(&id, &out->points[k].id))
+                s = &w->model[shard][i].states[0];
+        }
+        if (s == NULL || !s->alive || s->stamp[0] == 0 || (f != NULL && !op_filter_hits(f, s)))
+            return fail(w, "shard %u: a hit that is not there or does not match", shard);
+        double score = out->points[k].score;
+        if (fabs(score - dist_a(q, s->stamp[0])) > 1e-4)
+            return fail(w, "shard %u: a hit of another vector: score %g, not %g", shard, score,
+                        dist_a(q, s->stamp[0]));
+        if (exact && fabs(score - best[k]) > 1e-4)
+            return fail(w, "shard %u: hit %u at %g, not %g", shard, k, score, best[k]);
+        w->recall_hits += !exact && want > 0 && score <= best[want - 1] + 1e-4;
+    }
+    return true;
+}
+
+static bool verify_search(struct world *w, uint32_t shard, bool strict)
+{
+    struct qv_shard *s = qv_store_shard(w->store, shard + 1);
+    for (int round = 0; round < 6; round++) {
+        struct qv_arena arena;
+        struct qv_points_out out;
+        struct qv_errmsg msg = {""};
+        float q[16];
+        struct world_op f = {.lo = 1 + (int32_t)qv_rng_below(&w->rng, 20)};
+        f.hi = f.lo + (int32_t)qv_rng_below(&w->rng, 20);
+        bool filtered = round >= 4;
+        vec_values(0, 1000000 + (uint32_t)qv_rng_below(&w->rng, 1000), q);
+        qv_arena_init(&arena, (size_t)16 << 20);
+        struct qv_query query = {
+            .kind = QV_QUERY_VECTOR,
+            .vec = {.kind = QV_VEC_DENSE, .dim = DIM_A, .rows = 1, .values = q},
+            .using_ = qv_str_of("a"),
+            .limit = 1 + qv_rng_below(&w->rng, 20),
+            .exact = round % 2 == 0,
+            .hnsw_ef = {true, 100},
+            .filter = filtered ? range_filter(&arena, f.lo, f.hi) : NULL};
+        int err = qv_shard_query(s, 0, &arena, &query, &out, &msg);
+        bool ok = true;
+        if (err != 0) {
+            w->read_errors++;
+            ok = strict ? fail(w, "query: %s: %s", qv_err_name(err), msg.text) : true;
+        } else {
+            ok = verify_hits(w, shard, q, filtered ? &f : NULL, &out, (uint32_t)query.limit,
+                             query.exact || filtered);
+        }
+        uint64_t count;
+        if (ok && err == 0 && filtered &&
+            qv_shard_count(s, 0, &arena, query.filter, &count, &msg) == 0) {
+            uint64_t want = 0;
+            for (uint32_t i = 0; i < WORLD_IDS; i++)
+                want += op_filter_hits(&f, &w->model[shard][i].states[0]);
+            if (count != want)
+                ok = fail(w, "shard %u: counts %llu, not %llu", shard, (unsigned long long)count,
+                          (unsigned long long)want);
+        }
+        qv_arena_close(&arena);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool verify_shard(struct world *w, uint32_t shard, bool strict)
+{
+    struct qv_arena arena;
+    struct qv_scroll_out all;
+    struct qv_errmsg msg = {""};
+    qv_arena_init(&arena, (size_t)64 << 20);
+    int err = read_all(w, shard, &arena, &all, &msg);
+    bool ok;
+    if (err != 0) {
+        w->read_errors++;
+        ok = strict ? fail(w, "scroll: %s: %s", qv_err_name(err), msg.text) : true;
+    } else {
+        uint64_t count = 0;
+        ok = verify_points(w, shard, &all.points);
+        if (ok &&
+            qv_shard_count(qv_store_shard(w->store, shard + 1), 0, &arena, NULL, &count, &msg) ==
+                0 &&
+            count != all.points.count)
+            ok = fail(w, "shard %u: counts %llu, scrolls %u", shard, (unsigned long long)count,
+                      all.points.count);
+    }
+    qv_arena_close(&arena);
+    return ok && (err != 0 || !all_certain(w, shard) || verify_search(w, shard, strict));
+}
+
+bool world_verify(struct world *w, bool strict)
+{
+    if (w->wrong[0] != '\0')
+        return false;
+    for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
+        struct qv_shard_info info;
+        qv_shard_info(qv_store_shard(w->store, s + 1), &info);
+        if (info.err == QV_ECORRUPT) {
+            w->quarantined++;
+            if (info.reason[0] == '\0')
+                return fail(w, "shard %u: quarantined without a reason", s);
+            if (strict)
+                return fail(w, "shard %u: quarantined: %s", s, info.reason);
+            continue;
+        }
+        if (!verify_shard(w, s, strict))
+            return false;
+    }
+    return true;
+}
+
+bool world_check_structures(struct world *w)
+{
+    for (uint32_t i = 0; i < WORLD_SHARDS; i++) {
+        struct qv_shard *s = qv_store_shard(w->store, i + 1);
+        struct qv_errmsg msg = {""};
+        if (atomic_load(&s->state) != QV_SHARD_OPEN)
+            continue;
+        if (qv_slot_table_check(&s->slots, &msg) != 0)
+            return fail(w, "slot table: %s", msg.text);
+        for (uint32_t v = 0; v < s->vector_count; v++) {
+            struct qv_hnsw_check_report report;
+            if (qv_shard_index_idle(s) && s->vectors[v].graph != NULL &&
+                qv_hnsw_check(s->vectors[v].graph, &report, &msg) != 0)
+                return fail(w, "graph %u: %s", v, msg.text);
+        }
+    }
+    return true;
+}
