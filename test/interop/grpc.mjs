@@ -352,6 +352,67 @@ async function reads(op, p, collectionsApi) {
     });
 }
 
+// Parts of requests that are known and not served: refused by name, never passed over.
+async function unserved(op, p) {
+    const refusal = async (f) => {
+        try {
+            await f();
+        } catch (e) {
+            return refusedText(e);
+        }
+        return 'it was served';
+    };
+    const query = (kind, value) => ({ query: { variant: { case: kind, value } } });
+    const bodies = {
+        prefetch: { prefetch: [{}] },
+        fusion: query('fusion', 0),
+        recommend: query('recommend', { positive: [] }),
+        discover: query('discover', {}),
+        context: query('context', {}),
+        formula: query('formula', { expression: { variant: { case: 'constant', value: 1 } } }),
+        sample: query('sample', 0),
+        order_by: query('orderBy', { key: 'count' }),
+        rrf: query('rrf', { k: 5 }),
+        lookup_from: { lookupFrom: { collectionName: N } },
+        shard_key: { shardKeySelector: { shardKeys: [{ key: { case: 'keyword', value: 'k' } }] } },
+        'match.text': { filter: { must: [match('color', 'text', 'r')] } },
+        geo_radius: { filter: { must: [field({ key: 'g', geoRadius: { center: { lon: 1, lat: 1 }, radius: 1 } })] } },
+        'params.acorn': { params: { acorn: { enable: true } } },
+    };
+    for (const [name, body] of Object.entries(bodies))
+        await op('points.query', async () =>
+            equal(await refusal(() => p.query({ collectionName: C, ...body })), `Not implemented: ${name}`, name));
+    await op('points.upsert', async () => {
+        const one9000 = { collectionName: C, points: [{ id: num(9000), vectors: one(points[0].vector) }] };
+        equal(await refusal(() => p.upsert({ ...one9000, updateFilter: {} })), 'Not implemented: update_filter');
+        equal(await refusal(() => p.upsert({ ...one9000, updateMode: 1 })), 'Not implemented: update_mode');
+        equal((await p.get({ collectionName: C, ids: [num(9000)] })).result, [], 'nothing was written');
+    });
+}
+
+// With keys set: none, a wrong one, the read-only one, the full one.
+export async function keys(clients, url) {
+    const { QdrantClient } = clients('@qdrant/js-client-grpc');
+    const api = (name, apiKey) => new QdrantClient({ url: url.origin, port: Number(url.port), timeout: 20000, apiKey,
+        checkCompatibility: false }).api(name);
+    const s = new Suite('grpc with keys', ['none', 'wrong', 'read-only', 'full'], {});
+    const collectionName = 'interop_keys';
+    const UNAUTHENTICATED = 16, DENIED = 7;
+    await s.op('none', async () => equal(await code(() => api('collections').list({})), UNAUTHENTICATED));
+    await s.op('wrong', async () => equal(await code(() => api('collections', 'full-kez').list({})), UNAUTHENTICATED));
+    await s.op('full', async () => equal((await api('collections', 'full-key').create({ collectionName,
+        vectorsConfig: { config: { case: 'params', value: { size: 2n, distance: 3 } } } })).result, true));
+    await s.op('read-only', async () => {
+        equal((await api('collections', 'read-key').list({})).collections.length, 1);
+        equal((await api('points', 'read-key').query({ collectionName, query: nearestTo([1, 2]) })).result, []);
+        equal(await code(() => api('points', 'read-key').upsert({ collectionName,
+            points: [{ id: num(1), vectors: one([1, 2]) }] })), DENIED);
+        equal(await code(() => api('collections', 'read-key').delete({ collectionName })), DENIED);
+    });
+    await s.op('full', async () => equal((await api('collections', 'full-key').delete({ collectionName })).result, true));
+    return s.finish();
+}
+
 // grpc.health.v1, which the client lacks: a bare call. Gives [grpc-status, message bytes].
 function bareCall(url, path, message) {
     return new Promise((resolve, reject) => {
@@ -389,6 +450,7 @@ export async function run(clients, url, notYet) {
     await writes(op, c.api('points'));
     await payloads(op, c.api('points'), c.api('collections'));
     await reads(op, c.api('points'), c.api('collections'));
+    await unserved(op, c.api('points'));
     await op('collections.delete', async () => {
         equal((await c.api('collections').delete({ collectionName: C })).result, true);
         equal((await c.api('collections').delete({ collectionName: C })).result, false);

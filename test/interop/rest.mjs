@@ -6,6 +6,7 @@ import { COUNT, DIM, Suite, equal, includes, near, nearAll, nearest, ok, points,
 
 const C = 'interop_rest';
 const N = 'interop_rest_named';
+const UUID = '0b1d8a7e-4f53-4c2e-9d5c-7f4f2a1b3c4d';
 
 const ids = (list) => list.map((p) => p.id);
 const refusedText = (e) => (e.status === 501 ? e.data?.status?.error : `status ${e.status}: ${e.message}`);
@@ -135,17 +136,16 @@ async function writes(s, c) {
         equal((await c.getCollection(C)).points_count, COUNT);
     });
     await s.op('upsert', async () => {
-        const uuid = '0b1d8a7e-4f53-4c2e-9d5c-7f4f2a1b3c4d';
         await c.upsert(N, { points: [
             { id: 1, vector: { image: points[0].vector, text: [1, 2], words: { indices: [7, 3], values: [0.5, 0.25] } },
                 payload: { a: 1 } },
-            { id: uuid, vector: { image: points[1].vector, rows: [[1, 2, 3], [4, 5, 6]] } }] });
+            { id: UUID, vector: { image: points[1].vector, rows: [[1, 2, 3], [4, 5, 6]] } }] });
         const [p] = await c.retrieve(N, { ids: [1], with_vector: true });
         equal(p.vector.words, { indices: [3, 7], values: [0.25, 0.5] });
         nearAll(p.vector.text, [1, 2]);
         near(Math.hypot(...p.vector.image), 1, 1e-4, 'cosine vectors are normalised');
-        const [q] = await c.retrieve(N, { ids: [uuid], with_vector: ['rows'] });
-        equal(q.id, uuid);
+        const [q] = await c.retrieve(N, { ids: [UUID], with_vector: ['rows'] });
+        equal(q.id, UUID);
         equal(q.vector, { rows: [[1, 2, 3], [4, 5, 6]] });
     });
     await s.op('retrieve', async () => {
@@ -354,6 +354,92 @@ const later = {
     searchMatrixOffsets: (c) => c.searchMatrixOffsets(C, { sample: 2, limit: 1 }),
 };
 
+// Parts of requests that are known and not served: refused by name, never passed over.
+async function unserved(s, c) {
+    const refusal = async (f) => {
+        try {
+            await f();
+        } catch (e) {
+            return refusedText(e);
+        }
+        return 'it was served';
+    };
+    const queries = {
+        prefetch: { prefetch: { query }, query: { fusion: 'rrf' } },
+        fusion: { query: { fusion: 'rrf' } },
+        recommend: { query: { recommend: { positive: [1] } } },
+        discover: { query: { discover: { target: 1, context: [] } } },
+        context: { query: { context: [{ positive: 1, negative: 2 }] } },
+        formula: { query: { formula: { sum: [1, 2] } } },
+        sample: { query: { sample: 'random' } },
+        order_by: { query: { order_by: 'count' } },
+        lookup_from: { query: 1, lookup_from: { collection: N } },
+        shard_key: { query, shard_key: 'k' },
+        'match.text': { query, filter: { must: [{ key: 'color', match: { text: 'r' } }] } },
+        geo_radius: { query, filter: { must: [{ key: 'g', geo_radius: { center: { lon: 1, lat: 1 }, radius: 1 } }] } },
+    };
+    for (const [name, body] of Object.entries(queries))
+        await s.op('query', async () => equal(await refusal(() => c.query(C, body)), `Not implemented: ${name}`, name));
+    await s.op('scroll', async () =>
+        equal(await refusal(() => c.scroll(C, { order_by: 'count' })), 'Not implemented: order_by'));
+    await s.op('upsert', async () => {
+        const p = { points: [{ id: 9000, vector: query }] };
+        equal(await refusal(() => c.upsert(C, { ...p, update_filter: { must: [] } })), 'Not implemented: update_filter');
+        equal(await refusal(() => c.upsert(C, { ...p, update_mode: 'insert_only' })), 'Not implemented: update_mode');
+        equal((await c.retrieve(C, { ids: [9000] })).length, 0, 'nothing was written');
+    });
+}
+
+// After a restart: what was written before it.
+export async function kept(clients, url) {
+    const { QdrantClient } = clients('@qdrant/js-client-rest');
+    const c = new QdrantClient({ url: url.origin, port: Number(url.port), timeout: 20000 });
+    const s = new Suite('rest after a restart', ['collection', 'points', 'search'], {});
+    await s.op('collection', async () => {
+        equal((await c.getCollections()).collections.map((x) => x.name), [N]);
+        includes((await c.getCollection(N)).config.params, {
+            vectors: { image: { size: DIM, distance: 'Cosine' }, text: { datatype: 'float16' } },
+            sparse_vectors: { words: { modifier: 'idf' } } });
+    });
+    await s.op('points', async () => {
+        equal(ids((await c.scroll(N, {})).points), [51, UUID]);
+        const [p] = await c.retrieve(N, { ids: [51], with_vector: true });
+        equal(p.payload, {});
+        nearAll(p.vector.text, [5, 5]);
+        const [q] = await c.retrieve(N, { ids: [UUID], with_vector: true });
+        equal(q.vector.rows, [[1, 2, 3], [4, 5, 6]]);
+        nearAll(q.vector.image, points[1].vector.map((x) => x / Math.hypot(...points[1].vector)));
+    });
+    await s.op('search', async () => {
+        const { points: got } = await c.query(N, { query, using: 'image', limit: 5 });
+        equal(ids(got), [UUID]);
+        near(got[0].score, scores.Cosine(query, points[1].vector));
+        equal(await c.deleteCollection(N), true);
+    });
+    return s.finish();
+}
+
+// With keys set: none, a wrong one, the read-only one, the full one.
+export async function keys(clients, url) {
+    const { QdrantClient } = clients('@qdrant/js-client-rest');
+    const client = (apiKey) => new QdrantClient({ url: url.origin, port: Number(url.port), timeout: 20000, apiKey,
+        checkCompatibility: false });
+    const s = new Suite('rest with keys', ['none', 'wrong', 'read-only', 'full'], {});
+    const make = (c) => c.createCollection('interop_keys', { vectors: { size: 2, distance: 'Dot' } });
+    await s.op('none', async () => equal(await status(() => client().getCollections()), 401));
+    await s.op('wrong', async () => equal(await status(() => client('full-kez').getCollections()), 401));
+    await s.op('full', async () => equal(await make(client('full-key')), true));
+    await s.op('read-only', async () => {
+        const c = client('read-key');
+        equal((await c.getCollections()).collections.length, 1);
+        equal((await c.query('interop_keys', { query: [1, 2] })).points, []);
+        equal(await status(() => c.upsert('interop_keys', { points: [{ id: 1, vector: [1, 2] }] })), 403);
+        equal(await status(() => c.deleteCollection('interop_keys')), 403);
+    });
+    await s.op('full', async () => equal(await client('full-key').deleteCollection('interop_keys'), true));
+    return s.finish();
+}
+
 // Operations of the generated API that no method of the client calls.
 const direct = {
     healthz: async (api) => equal((await api.healthz({})).data, 'healthz check passed'),
@@ -386,6 +472,7 @@ export async function run(clients, url, notYet) {
     await payloads(s, c);
     const older = new Suite('rest older', ['search', 'searchBatch'], {});
     await reads(s, c, older, url);
+    await unserved(s, c);
     const exercised = new Set(called);
     for (const [name, f] of Object.entries(later)) if (name in notYet.rest) await s.refuse(name, () => f(c), refusedText);
 
@@ -395,7 +482,6 @@ export async function run(clients, url, notYet) {
     const any = { collection_name: C, shard_id: 0, snapshot_name: 's', peer_id: 1, key: 'k', id: 1,
         field_name: 'f', vector_name: 'v' };
     for (const name of Object.keys(notYet['rest api'])) await raw.refuse(name, () => bare[name](any), refusedText);
-    await c.deleteCollection(C);
-    await c.deleteCollection(N);
+    await c.deleteCollection(C); // N stays, for kept()
     return [...s.finish(), ...raw.finish(), ...older.finish()];
 }
