@@ -11,11 +11,42 @@
 
 #include "base/qv_assert.h"
 
+#include <string.h>
+
+#define EQUALS_ASKED 8u
+
 struct insertion {
     qv_slot slot;
     uint32_t level;
     uint32_t counts[QV_HNSW_LEVEL_MAX + 1]; /* picks on each level: ctx->picks.at[level * m ...] */
 };
+
+/* Where more rows equal to the node's own lie about than the walk looks at, all it found are such
+ * rows and links among them lead nowhere else. Their elders' links do: those become candidates too.
+ */
+static void look_beyond_equals(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+                               uint32_t level)
+{
+    struct qv_hnsw_cands *pool = &ctx->pool;
+    const qv_hnsw_cand last = pool->at[pool->n - 1];
+    if (pool->n < h->params.ef_construct ||
+        memcmp(qv_hnsw_code_row(h, slot), qv_hnsw_code_row(h, qv_hnsw_cand_slot(last)),
+               h->codes.row_bytes) != 0)
+        return;
+    const uint32_t equals = pool->n < EQUALS_ASKED ? pool->n : EQUALS_ASKED;
+    for (uint32_t i = 0; i < equals; i++) {
+        uint32_t n = qv_hnsw_list_copy(h, qv_hnsw_cand_slot(pool->at[i]), level, ctx->list);
+        qv_hnsw_link_rank(h, ctx, slot, ctx->list, n, ctx->near);
+        uint32_t first = 0; /* that is farther than the equals */
+        while (first < n && ctx->near[first] >> 32 <= last >> 32)
+            first++;
+        if (first == n)
+            continue;
+        for (pool->n = equals; first < n && pool->n < pool->cap; first++)
+            pool->at[pool->n++] = ctx->near[first];
+        return;
+    }
+}
 
 /* ctx->picks: the links the node shall have on levels top .. 0. */
 static int find_neighbours(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,
@@ -41,8 +72,8 @@ static int find_neighbours(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, str
         for (uint32_t i = 0; i < ctx->pool.n; i++)
             ctx->pool.at[i] &= ~QV_HNSW_CAND_EXPANDED;
         start = ctx->pool.at[0];
-        ins->counts[l] =
-            qv_hnsw_link_select(h, ctx, ins->slot, &ctx->pool, m, &ctx->picks.at[(size_t)l * m]);
+        look_beyond_equals(h, ctx, ins->slot, l);
+        ins->counts[l] = qv_hnsw_link_select(h, ctx, &ctx->pool, m, &ctx->picks.at[(size_t)l * m]);
     }
     return 0;
 }
@@ -60,17 +91,18 @@ static void write_own_lists(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct i
             qv_hnsw_list_put(list, n, qv_hnsw_cand_slot(picks[i]));
             picks[n++] = picks[i];
         }
+        look_beyond_equals(h, ctx, ins->slot, l);
         ins->counts[l] = n;
     }
 }
 
 static void become_linked(struct qv_hnsw *h, qv_slot slot)
 {
+    qv_hnsw_live_set(h, slot); /* first: LINKED without the mark is dead */
+    atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
     qv_hnsw_node_lock(h, slot);
     qv_hnsw_node_set_state(h, slot, QV_HNSW_NODE_LINKED);
     qv_hnsw_node_unlock(h, slot);
-    qv_hnsw_live_set(h, slot);
-    atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
 }
 
 static int link_in(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,

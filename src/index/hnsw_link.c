@@ -46,7 +46,7 @@ static bool is_covered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_hnsw
     return false;
 }
 
-uint32_t qv_hnsw_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+uint32_t qv_hnsw_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                              const struct qv_hnsw_cands *near, uint32_t max, qv_hnsw_cand *out)
 {
     const uint32_t n = near->n;
@@ -54,19 +54,11 @@ uint32_t qv_hnsw_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, q
         memmove(out, near->at, n * sizeof *out);
         return n;
     }
-    const uint8_t *own = qv_hnsw_code_row(h, slot);
-    const uint32_t equal_max = max / 4 > 0 ? max / 4 : 1;
-    uint32_t equal = 0;
-    bool maybe_equal = true; /* equal rows come first: until one differs */
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n && kept < max; i++) {
         qv_hnsw_cand c = near->at[i];
-        const uint8_t *row = qv_hnsw_code_row(h, qv_hnsw_cand_slot(c));
         if (i + 1 < n)
             __builtin_prefetch(qv_hnsw_code_row(h, qv_hnsw_cand_slot(near->at[i + 1])), 0, 3);
-        maybe_equal = maybe_equal && memcmp(row, own, h->codes.row_bytes) == 0;
-        if (maybe_equal && equal++ >= equal_max)
-            continue;
         if (!is_covered(h, ctx, c, out, kept))
             out[kept++] = c;
     }
@@ -116,7 +108,7 @@ static void rechoose(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, q
     ctx->list[n] = to;
     qv_hnsw_link_rank(h, ctx, from, ctx->list, n + 1, ctx->near);
     const struct qv_hnsw_cands near = {.at = ctx->near, .n = n + 1};
-    uint32_t kept = qv_hnsw_link_select(h, ctx, from, &near, cap, chosen);
+    uint32_t kept = qv_hnsw_link_select(h, ctx, &near, cap, chosen);
     /* Both are ascending: one pass tells who was chosen. The protected come in beside them... */
     for (uint32_t i = 0, next = 0, most = kept; i < n + 1; i++) {
         qv_slot slot = qv_hnsw_cand_slot(ctx->near[i]);
@@ -310,7 +302,7 @@ static void fill_list(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
     qv_hnsw_cand picks[QV_HNSW_M_MAX];
     for (uint32_t i = 0; i < ctx->pool.n; i++)
         ctx->pool.at[i] &= ~QV_HNSW_CAND_EXPANDED;
-    uint32_t n = qv_hnsw_link_select(h, ctx, slot, &ctx->pool, h->params.m, picks);
+    uint32_t n = qv_hnsw_link_select(h, ctx, &ctx->pool, h->params.m, picks);
     for (uint32_t i = 0; i < n; i++)
         (void)qv_hnsw_link_append(h, slot, qv_hnsw_cand_slot(picks[i]), 0);
 }

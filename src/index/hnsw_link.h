@@ -4,12 +4,11 @@
 
 #include "index/hnsw_walk.h"
 
-/* Chooses at most max of near[0, n), ascending by distance to `slot`, into out (room for max; may
- * be near itself), ascending. All of them when they are at most max. Else the paper's algorithm 4:
- * a candidate stays when it is nearer to `slot` than to everything chosen before it, so that links
- * point into different directions; at most a quarter are rows equal to slot's own, so that heaps of
- * equal rows keep links to the rest of the graph. Returns how many. */
-uint32_t qv_hnsw_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
+/* Chooses at most max of `near`, the candidates for a node's links by ascending distance to it,
+ * into out (room for max; may be near's own), ascending. All of them when they are at most max.
+ * Else the paper's algorithm 4: a candidate stays when it is nearer to the node than to everything
+ * chosen before it, so that links point into different directions. Returns how many. */
+uint32_t qv_hnsw_link_select(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                              const struct qv_hnsw_cands *near, uint32_t max, qv_hnsw_cand *out);
 
 /* Links from -> to on a level, choosing anew among all links when from's list is full, parent links

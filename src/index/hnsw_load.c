@@ -17,7 +17,8 @@
 
 #include <stdlib.h>
 
-#define DUPLICATES_BY_PAIRS_MAX 64u
+#define FILTER_BITS_LOG2 12
+#define FILTER_BITS (1u << FILTER_BITS_LOG2)
 
 struct in {
     const struct qv_hnsw_source *source;
@@ -147,18 +148,18 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* A small filter answers most lists; a list that collides in it is sorted. */
 static bool has_duplicates(qv_slot *scratch, const qv_slot *links, uint32_t n)
 {
-    if (n <= DUPLICATES_BY_PAIRS_MAX) {
-        for (uint32_t i = 1; i < n; i++) {
-            uint32_t same = 0;
-            for (uint32_t j = 0; j < i; j++)
-                same |= links[j] == links[i];
-            if (same != 0)
-                return true;
-        }
-        return false;
+    uint64_t seen[FILTER_BITS / 64] = {0};
+    bool maybe = false;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t bit = (links[i] * 0x9E3779B1u) >> (32 - FILTER_BITS_LOG2);
+        maybe = maybe || (seen[bit / 64] >> (bit % 64) & 1) != 0;
+        seen[bit / 64] |= UINT64_C(1) << (bit % 64);
     }
+    if (!maybe)
+        return false;
     memcpy(scratch, links, n * sizeof *links);
     qsort(scratch, n, sizeof *scratch, by_value);
     for (uint32_t i = 1; i < n; i++)
@@ -276,6 +277,9 @@ static void settle_list(struct loading *g, qv_slot slot, uint32_t level)
     _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
     uint32_t n = qv_hnsw_list_copy(h, slot, level, g->ctx->list);
     uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (g->ctx->list[i] < h->slot_bound)
+            __builtin_prefetch(&h->nodes[g->ctx->list[i]], 1, 3);
     for (uint32_t i = 0; i < n; i++) {
         qv_slot to = g->ctx->list[i];
         uint32_t word = to < h->slot_bound ? qv_hnsw_node_word(h, to) : 0;
@@ -283,7 +287,9 @@ static void settle_list(struct loading *g, qv_slot slot, uint32_t level)
             g->report.cut_links++;
             continue;
         }
-        atomic_fetch_add_explicit(qv_hnsw_in_count(h, to, level), 1, memory_order_relaxed);
+        _Atomic uint32_t *in = qv_hnsw_in_count(h, to, level); /* nobody else is here: no RMW */
+        atomic_store_explicit(in, atomic_load_explicit(in, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
         qv_hnsw_list_put(list, kept++, to);
     }
     for (uint32_t i = kept; i < n; i++)
@@ -352,6 +358,8 @@ static void reach_from(struct qv_hnsw *h, struct reach *r, qv_slot slot)
     }
     for (; r->at < r->n; r->at++) {
         const _Atomic uint32_t *list = qv_hnsw_list(h, r->queue[r->at], 0);
+        if (r->at + 4 < r->n)
+            __builtin_prefetch(qv_hnsw_list(h, r->queue[r->at + 4], 0), 0, 3);
         for (uint32_t i = 0; i < h->params.m0; i++) {
             qv_slot to = qv_hnsw_list_get(list, i);
             if (to == QV_SLOT_NONE)

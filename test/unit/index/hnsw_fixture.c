@@ -118,6 +118,7 @@ double fixture_recall(struct fixture *f, uint32_t ef, const uint64_t *filter)
                         (hits[i - 1].dist == hits[i].dist && hits[i - 1].slot < hits[i].slot));
             /* kernels may differ from the exact score in the last bits */
             float bound = exact[n_exact - 1].dist;
+            assert_true(hits[i].dist >= exact[0].dist - 1e-5F * fabsf(exact[0].dist) - 1e-6F);
             hit += hits[i].dist <= bound + 1e-5F * fabsf(bound) + 1e-6F;
         }
         all += n_exact;

@@ -12,6 +12,7 @@
 #define SEED 99u
 #define WRITERS 2u
 #define SEARCHERS 2u
+#define CHURNERS 4u
 #define DIM 12u
 
 struct stress {
@@ -159,19 +160,22 @@ static void everything_at_once(void **state)
     fixture_close(&s.f);
 }
 
-/* Few nodes, much contention: the graph is emptied and refilled by two threads again and again. */
+/* Few nodes, much contention: each thread puts its slots in and out at random. */
 static void *churn_loop(void *arg)
 {
     struct thread *t = arg;
     struct stress *s = t->s;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
+    struct qv_rng rng;
+    const uint32_t own = s->f.n / CHURNERS;
+    qv_rng_init(&rng, SEED * 31 + t->id);
     for (uint32_t round = 0; round < s->rounds; round++) {
-        for (qv_slot slot = t->id; slot < s->f.n; slot += WRITERS) {
+        qv_slot slot = (qv_slot)qv_rng_below(&rng, own) * CHURNERS + t->id;
+        if (atomic_load(&s->phase[slot]) == 0) {
             enter(s, t->id);
             assert_int_equal(qv_hnsw_insert(s->f.h, ctx, slot, round), 0);
             enter(s, t->id);
-        }
-        for (qv_slot slot = t->id; slot < s->f.n; slot += WRITERS) {
+        } else {
             enter(s, t->id);
             assert_int_equal(qv_hnsw_remove(s->f.h, slot), 0);
             assert_int_equal(qv_hnsw_repair(s->f.h, ctx, slot), 0);
@@ -179,30 +183,40 @@ static void *churn_loop(void *arg)
             wait_for_others(s, t->id);
             assert_int_equal(qv_hnsw_release(s->f.h, slot), 0);
         }
+        atomic_fetch_xor(&s->phase[slot], 1);
     }
     qv_hnsw_ctx_destroy(&ctx);
     return NULL;
 }
 
-static void a_tiny_graph_filled_and_emptied(void **state)
+static void tiny_graphs_under_contention(void **state)
 {
+    static const uint32_t sizes[] = {1, 2, 4, 30};
     (void)state;
-    for (uint32_t n = 2; n <= 24; n += 11) {
-        struct stress s = {.rounds = 60};
-        struct thread threads[WRITERS];
-        fixture_open(&s.f, QV_METRIC_L2, QV_DTYPE_F32, n, DIM, SEED);
-        for (uint32_t i = 0; i < WRITERS; i++) {
-            threads[i] = (struct thread){.s = &s, .id = i};
-            assert_int_equal(pthread_create(&threads[i].handle, NULL, churn_loop, &threads[i]), 0);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct stress s = {.rounds = 4000};
+        struct thread threads[CHURNERS];
+        fixture_open(&s.f, QV_METRIC_L2, QV_DTYPE_F32, sizes[i] * CHURNERS, 4, SEED);
+        s.f.params.m = 3; /* lists overflow, levels are many */
+        s.f.params.m0 = 0;
+        qv_hnsw_destroy(&s.f.h);
+        assert_int_equal(qv_hnsw_create(&s.f.params, &s.f.rows, &s.f.h, NULL), 0);
+        s.phase = qv_mem_calloc(s.f.n, 1);
+        for (uint32_t j = 0; j < CHURNERS; j++) {
+            threads[j] = (struct thread){.s = &s, .id = j};
+            assert_int_equal(pthread_create(&threads[j].handle, NULL, churn_loop, &threads[j]), 0);
         }
-        for (uint32_t i = 0; i < WRITERS; i++)
-            assert_int_equal(pthread_join(threads[i].handle, NULL), 0);
+        for (uint32_t j = 0; j < CHURNERS; j++)
+            assert_int_equal(pthread_join(threads[j].handle, NULL), 0);
+        for (qv_slot slot = 0; slot < s.f.n; slot++)
+            fixture_mark(&s.f, slot, atomic_load(&s.phase[slot]) == 1);
+        (void)fixture_check(&s.f);
+        for (qv_slot slot = 0; slot < s.f.n; slot++) /* what is left can be taken out */
+            if (fixture_is_marked(&s.f, slot))
+                fixture_delete(&s.f, slot);
         assert_int_equal(fixture_check(&s.f), 0);
         assert_int_equal(qv_hnsw_stats(s.f.h).live, 0);
-        for (qv_slot i = 0; i < n; i++)
-            fixture_insert(&s.f, i, 7);
-        assert_int_equal(fixture_check(&s.f), 0);
-        assert_true(fixture_recall(&s.f, 50, NULL) == 1.0);
+        qv_mem_free((void *)s.phase);
         fixture_close(&s.f);
     }
 }
@@ -274,7 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_at_once),
-        cmocka_unit_test(a_tiny_graph_filled_and_emptied),
+        cmocka_unit_test(tiny_graphs_under_contention),
         cmocka_unit_test(saves_beside_a_writer_load_whole),
     };
     return RUN_SUITE(tests);
