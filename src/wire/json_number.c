@@ -35,12 +35,10 @@ static inline unsigned leading_digits(const char *p, uint64_t *value)
 {
     uint64_t v;
     memcpy(&v, p, sizeof v);
-    const uint64_t tops = 0xF0F0F0F0F0F0F0F0u;
-    const uint64_t zeros = 0x3030303030303030u;
+    v ^= 0x3030303030303030u; /* digits become 0 to 9, all else 10 and more */
     /* A carry out of a byte that is no digit reaches only bytes behind it. */
-    const uint64_t others = ((v & tops) ^ zeros) | (((v + 0x0606060606060606u) & tops) ^ zeros);
+    const uint64_t others = ((v + 0x7676767676767676u) | v) & 0x8080808080808080u;
     const unsigned n = others == 0 ? 8 : (unsigned)__builtin_ctzll(others) / 8;
-    v -= zeros;
     v = n == 8 ? v : v << 8 << (56 - 8 * n); /* zeros in front; nothing of v when n is 0 */
     v = v * 10 + (v >> 8);
     *value = (((v & 0x000000FF000000FFu) * 0x000F424000000064u) +
@@ -370,7 +368,8 @@ static bool floats_grow(struct qv_json *j, uint32_t count, uint32_t max)
 
 static inline const char *skip_space(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+    while (p < end && (unsigned char)*p <= ' ' &&
+           (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
         p++;
     return p;
 }
@@ -385,7 +384,7 @@ static uint32_t floats_scan(struct qv_json *j, uint32_t max)
         struct json_num n;
         p = skip_space(p, end);
         j->p = p;
-        if (p >= end || !(is_digit(*p) || *p == '-') || !scan_number(p, end, &n)) {
+        if (p >= end || !scan_number(p, end, &n)) {
             (void)qv_json_f32(j); /* says what is wrong */
             return 0;
         }
