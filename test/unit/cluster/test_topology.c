@@ -1,0 +1,119 @@
+#include "suite.h"
+
+#include "base/rng.h"
+#include "cluster/topology.h"
+
+#include <string.h>
+
+static const struct qv_collection *make(const char *name, uint64_t generation, uint32_t shard,
+                                        const struct qv_collection *before)
+{
+    struct qv_vector_config vector = {.size = 4, .name = {"", 0}};
+    struct qv_collection_config config = {.vector_count = 1,
+                                          .vectors = &vector,
+                                          .vectors_unnamed = true,
+                                          .shard_number = 1,
+                                          .replication_factor = 1,
+                                          .write_consistency_factor = 1};
+    struct qv_collection_spec spec = {.name = qv_str_of(name),
+                                      .generation = generation,
+                                      .config = &config,
+                                      .shard_count = 1,
+                                      .shards = &shard,
+                                      .before = before};
+    const struct qv_collection *c;
+    assert_int_equal(qv_collection_create(&spec, &c), 0);
+    return c;
+}
+
+static void expect_names(const struct qv_topology *t, const char *want)
+{
+    char got[256] = "";
+    for (uint32_t i = 0; i < t->count; i++) {
+        strncat(got, t->collections[i]->name.p, 20);
+        strcat(got, " ");
+    }
+    assert_string_equal(got, want);
+}
+
+static void test_changes_make_new_trees(void **state)
+{
+    (void)state;
+    const struct qv_topology *t0 = qv_topology_create(7);
+    const struct qv_topology *t1 = qv_topology_with(t0, 8, make("m", 1, 1, NULL));
+    const struct qv_topology *t2 = qv_topology_with(t1, 9, make("a", 1, 2, NULL));
+    const struct qv_topology *t3 = qv_topology_with(t2, 10, make("z", 1, 3, NULL));
+    const struct qv_topology *t4 = qv_topology_without(t3, 11, qv_str_of("m"));
+    expect_names(t0, "");
+    expect_names(t1, "m ");
+    expect_names(t2, "a m ");
+    expect_names(t3, "a m z ");
+    expect_names(t4, "a z ");
+    assert_int_equal(t4->epoch, 11);
+    assert_ptr_equal(t4->collections[1], t3->collections[2]); /* branches are shared */
+    assert_int_equal(qv_topology_find(t3, qv_str_of("m"))->shards[0], 1);
+    assert_null(qv_topology_find(t4, qv_str_of("m")));
+    assert_null(qv_topology_find(t4, qv_str_of("zz")));
+    qv_topology_unref(t3);
+    qv_topology_unref(t1);
+    expect_names(t4, "a z ");
+    qv_topology_unref(t0);
+    qv_topology_unref(t2);
+    qv_topology_unref(t4);
+}
+
+/* A new generation keeps the one before alive: shards may still read its configuration. */
+static void test_a_generation_keeps_the_one_before(void **state)
+{
+    (void)state;
+    const struct qv_collection *first = make("c", 1, 1, NULL);
+    const struct qv_collection_config *read_by_a_shard = first->config;
+    const struct qv_topology *t0 = qv_topology_create(0);
+    const struct qv_topology *t1 = qv_topology_with(t0, 1, first);
+    const struct qv_topology *t2 = qv_topology_with(t1, 2, make("c", 2, 1, first));
+    qv_topology_unref(t0);
+    qv_topology_unref(t1);
+    assert_int_equal(t2->count, 1);
+    assert_int_equal(t2->collections[0]->generation, 2);
+    assert_int_equal(read_by_a_shard->vectors[0].size, 4); /* ASan: not freed */
+    qv_topology_unref(t2);
+}
+
+/* Random changes against a plain sorted list. */
+static void test_random_changes(void **state)
+{
+    (void)state;
+    struct qv_rng rng;
+    bool there[26] = {false};
+    const struct qv_topology *t = qv_topology_create(0);
+    qv_rng_init(&rng, 42);
+    for (uint64_t epoch = 1; epoch <= 2000; epoch++) {
+        uint32_t i = (uint32_t)qv_rng_below(&rng, 26);
+        char name[2] = {(char)('a' + i), '\0'};
+        bool add = qv_rng_below(&rng, 2) == 0;
+        const struct qv_topology *next =
+            add ? qv_topology_with(t, epoch, make(name, epoch, i, NULL))
+                : qv_topology_without(t, epoch, qv_str_of(name));
+        qv_topology_unref(t);
+        t = next;
+        there[i] = add;
+        uint32_t n = 0;
+        for (uint32_t k = 0; k < 26; k++) {
+            char other[2] = {(char)('a' + k), '\0'};
+            assert_int_equal(qv_topology_find(t, qv_str_of(other)) != NULL, there[k]);
+            n += there[k];
+        }
+        assert_int_equal(t->count, n);
+    }
+    qv_topology_unref(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_changes_make_new_trees),
+        cmocka_unit_test(test_a_generation_keeps_the_one_before),
+        cmocka_unit_test(test_random_changes),
+    };
+    return RUN_SUITE(tests);
+}
