@@ -178,19 +178,20 @@ static void write_run(struct qv_job *job, unsigned worker)
     size_t n = (size_t)log_round_page(g->used);
     (void)worker;
     QV_ASSERT(n <= g->cap && log->current.offset + n <= log->current.bytes);
+    struct qv_errmsg msg = {""};
     uint64_t begin = qv_env_mono_ns(log->env);
     log_block_seal(g->buf);
-    log->write_err = qv_file_pwrite_full(log->current.file, log->current.offset, g->buf, n, NULL);
+    log->write_err = qv_file_pwrite_full(log->current.file, log->current.offset, g->buf, n, &msg);
     if (log->write_err == 0)
-        log->write_err = qv_file_sync(log->current.file, NULL);
+        log->write_err = qv_file_sync(log->current.file, &msg);
+    if (log->write_err != 0)
+        QV_WARN("log", "a group goes to another segment: %s", msg.text);
     log->write_ns = qv_env_mono_ns(log->env) - begin;
 }
 
 static void write_failed(struct qv_log *log, struct log_group *g, int err)
 {
     log->stats.write_failures++;
-    QV_WARN("log", "%s: a write to segment %llx failed: %s", log->dir,
-            (unsigned long long)log->current.seq, qv_err_text(err));
     current_retire(log, g->lsn, true);
     g->next = log->sealed;
     if (log->sealed == NULL)

@@ -269,11 +269,13 @@ void log_free(struct qv_log *log);
 
 /* log_segment.c. Blocking: */
 #define LOG_NO_SPARE UINT64_MAX
-/* Makes a segment file of s's seq, salt and bytes under its spare name, header synced: reused: from
- * the file of that name, otherwise a new one. */
-QV_MUST_USE int log_segment_make(struct qv_log *log, struct log_open_segment *s, bool reused);
-/* Gives it its name, durably. */
-QV_MUST_USE int log_segment_publish(struct qv_log *log, const struct log_open_segment *s);
+/* Makes a segment file of s's seq, salt and bytes under its spare name and writes its header.
+ * reused: from the file of that name, otherwise a new one. */
+QV_MUST_USE int log_segment_make(struct qv_log *log, struct log_open_segment *s, bool reused,
+                                 struct qv_errmsg *msg);
+/* Syncs it and gives it its name, durably. */
+QV_MUST_USE int log_segment_publish(struct qv_log *log, const struct log_open_segment *s,
+                                    struct qv_errmsg *msg);
 /* Bookkeeping, on the owner: */
 void log_segment_add(struct qv_log *log, struct log_segment s);
 void log_spare_add(struct qv_log *log, uint64_t n);

@@ -160,8 +160,6 @@ static int open_block_write(struct qv_log *log, qv_lsn lsn, struct qv_errmsg *ms
     h->flags = LOG_FLAG_OPEN;
     log_block_seal(page);
     int err = qv_file_pwrite_full(log->current.file, log->current.offset, page, LOG_PAGE, msg);
-    if (err == 0)
-        err = qv_file_sync(log->current.file, msg);
     log->current.offset += LOG_PAGE;
     log->current.prev_crc = h->body_crc;
     qv_mem_free(page);
@@ -179,25 +177,20 @@ static int fresh_segment(struct qv_log *log, struct log_scan *s, struct tail t,
         .salt = qv_env_random_u64(log->env),
         .bytes = need <= log->segment_bytes ? log->segment_bytes : need,
     };
-    int err = log_segment_make(log, &log->current, spare != LOG_NO_SPARE);
-    if (err == QV_ENOSPC &&
-        need < log->segment_bytes) { /* a full disk must not keep us from starting */
-        log->current.bytes = need;
-        err = log_segment_make(log, &log->current, false);
+    int err = log_segment_make(log, &log->current, spare != LOG_NO_SPARE, msg);
+    if (err == QV_ENOSPC && need < log->segment_bytes) {
+        log->current.bytes = need; /* a full disk must not keep us from starting */
+        err = log_segment_make(log, &log->current, false, msg);
     }
     if (err != 0)
-        return qv_fail(msg, err, "can't make a log segment in %s: %s", log->dir, qv_err_text(err));
+        return err;
     for (size_t i = 0; i < s->segment_n && err == 0; i++)
         err = tail_copy_segment(s, &s->segments[i], log->dir, t.base, &log->current, msg);
     QV_ASSERT(err != 0 || log->current.offset == LOG_PAGE + t.bytes);
-    if (err ==
-        0) /* its sync is the copies' too: nobody reads its `durable` before the file is named */
+    if (err == 0) /* true when it can be read: publish syncs all of it before naming it */
         err = open_block_write(log, s->end, msg);
-    if (err == 0) {
-        err = log_segment_publish(log, &log->current);
-        if (err != 0)
-            err = qv_fail(msg, err, "can't name a log segment in %s", log->dir);
-    }
+    if (err == 0)
+        err = log_segment_publish(log, &log->current, msg);
     log->next_lsn = s->end + LOG_PAGE;
     log->durable = log->next_lsn;
     log->clock_durable = log->clock;

@@ -2,6 +2,7 @@
  * at a time on an IO worker; while it runs it owns care_segment and care_old. */
 #include "storage/log_internal.h"
 
+#include "base/logger.h"
 #include "base/mem.h"
 
 static int spare_path(const struct qv_log *log, uint64_t n, char path[LOG_PATH_BYTES])
@@ -41,24 +42,23 @@ uint64_t log_spare_take(struct qv_log *log)
     return log->spare_n > 0 ? log->spares[--log->spare_n] : LOG_NO_SPARE;
 }
 
-static int header_write(struct qv_log *log, struct log_open_segment *s)
+static int header_write(struct qv_log *log, struct log_open_segment *s, struct qv_errmsg *msg)
 {
     uint8_t *page = qv_mem_try_aligned(LOG_PAGE, LOG_PAGE);
     if (page == NULL)
-        return QV_ENOMEM;
+        return qv_fail(msg, QV_ENOMEM, "no memory for a log page");
     memset(page, 0, LOG_PAGE);
     struct log_segment_header *h = (struct log_segment_header *)(void *)page;
     log_segment_header_make(h, log->log_id, s->seq, s->salt, s->bytes);
     s->prev_crc = h->crc;
     s->offset = LOG_PAGE;
-    int err = qv_file_pwrite_full(s->file, 0, page, LOG_PAGE, NULL);
-    if (err == 0)
-        err = qv_file_sync(s->file, NULL);
+    int err = qv_file_pwrite_full(s->file, 0, page, LOG_PAGE, msg);
     qv_mem_free(page);
     return err;
 }
 
-int log_segment_make(struct qv_log *log, struct log_open_segment *out, bool reused)
+int log_segment_make(struct qv_log *log, struct log_open_segment *out, bool reused,
+                     struct qv_errmsg *msg)
 {
     char path[LOG_PATH_BYTES];
     uint64_t size = 0;
@@ -66,15 +66,15 @@ int log_segment_make(struct qv_log *log, struct log_open_segment *out, bool reus
     int err = spare_path(log, out->spare, path);
     unsigned flags = QV_OPEN_WRITE | (reused ? 0u : QV_OPEN_CREATE | QV_OPEN_TRUNC);
     if (err == 0)
-        err = qv_disk_open(log->env->disk, path, flags, &out->file, NULL);
+        err = qv_disk_open(log->env->disk, path, flags, &out->file, msg);
     if (err == 0)
-        err = qv_file_size(out->file, &size, NULL);
+        err = qv_file_size(out->file, &size, msg);
     if (err == 0 && size != out->bytes)
-        err = qv_file_truncate(out->file, 0, NULL);
+        err = qv_file_truncate(out->file, 0, msg);
     if (err == 0)
-        err = qv_file_allocate(out->file, 0, out->bytes, NULL);
+        err = qv_file_allocate(out->file, 0, out->bytes, msg);
     if (err == 0)
-        err = header_write(log, out);
+        err = header_write(log, out, msg);
     if (err != 0) {
         int ignored = out->file != NULL ? qv_disk_unlink(log->env->disk, path, NULL) : 0;
         (void)ignored; /* it is a spare: the next open looks after it */
@@ -84,17 +84,19 @@ int log_segment_make(struct qv_log *log, struct log_open_segment *out, bool reus
     return err;
 }
 
-int log_segment_publish(struct qv_log *log, const struct log_open_segment *s)
+int log_segment_publish(struct qv_log *log, const struct log_open_segment *s, struct qv_errmsg *msg)
 {
     char from[LOG_PATH_BYTES];
     char to[LOG_PATH_BYTES];
-    int err = spare_path(log, s->spare, from);
+    int err = qv_file_sync(s->file, msg);
+    if (err == 0)
+        err = spare_path(log, s->spare, from);
     if (err == 0)
         err = segment_path(log, s->seq, to);
     if (err == 0)
-        err = qv_disk_rename(log->env->disk, from, to, NULL);
+        err = qv_disk_rename(log->env->disk, from, to, msg);
     if (err == 0)
-        err = qv_disk_sync_dir(log->env->disk, log->dir, NULL);
+        err = qv_disk_sync_dir(log->env->disk, log->dir, msg);
     return err;
 }
 
@@ -104,12 +106,14 @@ static void prepare_run(struct qv_job *job, unsigned worker)
 {
     struct qv_log *log = job->arg;
     struct log_open_segment *s = &log->care_segment;
+    struct qv_errmsg msg = {""};
     (void)worker;
     QV_ASSERT(log->care == LOG_CARE_PREPARE);
-    log->care_err = log_segment_make(log, s, log->care_spare != LOG_NO_SPARE);
+    log->care_err = log_segment_make(log, s, log->care_spare != LOG_NO_SPARE, &msg);
     if (log->care_err == 0)
-        log->care_err = log_segment_publish(log, s);
+        log->care_err = log_segment_publish(log, s, &msg);
     if (log->care_err != 0) {
+        QV_WARN("log", "no new segment: %s", msg.text);
         qv_file_close(s->file);
         s->file = NULL;
     }
