@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "index/hnsw_link.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -284,12 +285,81 @@ static void saves_beside_a_writer_load_whole(void **state)
     fixture_close(&f);
 }
 
+/* ---- the rules that the above rests on, one by one ---- */
+
+static void only_linked_nodes_are_claimed(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fixture_open(&f, QV_METRIC_L2, QV_DTYPE_F32, 10, 4, SEED);
+    for (qv_slot slot = 0; slot < 5; slot++)
+        fixture_insert(&f, slot, 1);
+    uint32_t count = qv_hnsw_in_get(f.h, 3, 0);
+    assert_true(qv_hnsw_in_claim(f.h, 3, 0));
+    assert_int_equal(qv_hnsw_in_get(f.h, 3, 0), count + 1);
+    assert_int_equal(qv_hnsw_in_drop(f.h, 3, 0), count);
+    assert_false(qv_hnsw_in_claim(f.h, 3, qv_hnsw_node_level(f.h, 3) + 1));
+    assert_false(qv_hnsw_in_claim(f.h, 7, 0)); /* free */
+    assert_int_equal(qv_hnsw_remove(f.h, 3), 0);
+    assert_true(qv_hnsw_in_claim(f.h, 3, 0)); /* dead ones are walked through */
+    (void)qv_hnsw_in_drop(f.h, 3, 0);
+    qv_hnsw_node_lock(f.h, 3);
+    qv_hnsw_node_set_state(f.h, 3, QV_HNSW_NODE_UNLINKING);
+    qv_hnsw_node_unlock(f.h, 3);
+    assert_false(qv_hnsw_in_claim(f.h, 3, 0));
+    assert_int_equal(qv_hnsw_in_get(f.h, 3, 0), count);
+    assert_false(qv_hnsw_link_append(f.h, 2, 3, 0));
+    assert_false(qv_hnsw_link_append(f.h, 3, 2, 0));
+    assert_int_equal(qv_hnsw_repair(f.h, f.ctx, 3), 0);
+    assert_int_equal(qv_hnsw_in_get(f.h, 3, 0), 0);
+    assert_false(qv_hnsw_in_claim(f.h, 3, 0));
+    assert_int_equal(fixture_check(&f), 0);
+    fixture_close(&f);
+}
+
+struct locking {
+    struct qv_hnsw *h;
+    uint64_t plain; /* guarded by the lock of slot 0 */
+};
+
+static void *count_locked(void *arg)
+{
+    struct locking *l = arg;
+    for (uint32_t i = 0; i < 20000; i++) {
+        qv_hnsw_node_lock(l->h, 0);
+        uint64_t was = l->plain;
+        if (i % 64 == 0)
+            sched_yield(); /* others get their chance to come in */
+        l->plain = was + 1;
+        qv_hnsw_node_unlock(l->h, 0);
+    }
+    return NULL;
+}
+
+static void node_locks_exclude(void **state)
+{
+    struct fixture f;
+    pthread_t threads[4];
+    (void)state;
+    fixture_open(&f, QV_METRIC_L2, QV_DTYPE_F32, 10, 4, SEED);
+    fixture_insert(&f, 0, 1);
+    struct locking l = {.h = f.h};
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, count_locked, &l), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(l.plain, 80000);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_at_once),
         cmocka_unit_test(tiny_graphs_under_contention),
         cmocka_unit_test(saves_beside_a_writer_load_whole),
+        cmocka_unit_test(only_linked_nodes_are_claimed),
+        cmocka_unit_test(node_locks_exclude),
     };
     return RUN_SUITE(tests);
 }
