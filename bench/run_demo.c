@@ -361,7 +361,7 @@ static int read_options(struct demo *d, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct demo d = {0};
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     if (read_options(&d, argc, argv) != 0)
         return 2;
     int err = run(&d);

@@ -64,7 +64,7 @@ static bool print_reference(const char *page)
     else if (strcmp(page, "settings") == 0)
         qv_settings_write_docs(&b);
     bool known = b.len > 0;
-    fwrite(b.data, 1, b.len, stdout);
+    (void)fwrite(b.data, 1, b.len, stdout);
     qv_buf_close(&b);
     return known;
 }

@@ -227,7 +227,7 @@ static int yaml_mapping(struct yaml_walk *w, const char *prefix, int depth)
 {
     for (;;) {
         yaml_event_t e;
-        char key[KEY_BYTES_MAX];
+        char key[KEY_BYTES_MAX] = "";
         int err = yaml_next(w, &e);
         if (err != 0)
             return err;
@@ -280,13 +280,13 @@ int qv_settings_load_file(struct qv_settings *s, const char *path, struct qv_err
     if (f == NULL)
         return qv_fail(msg, QV_EINVAL, "%s: %s", w.path, strerror(errno));
     if (!yaml_parser_initialize(&w.parser)) {
-        fclose(f);
+        (void)fclose(f);
         return qv_fail(msg, QV_ENOMEM, "no memory to read %s", w.path);
     }
     yaml_parser_set_input_file(&w.parser, f);
     int err = yaml_document(&w);
     yaml_parser_delete(&w.parser);
-    fclose(f);
+    (void)fclose(f);
     return err;
 }
 

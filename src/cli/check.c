@@ -216,7 +216,7 @@ int qv_cli_check(int argc, char **argv)
     if (code >= 0)
         return code;
     double from = now_s();
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     if (x.json)
         fputs("{\"findings\":[", stdout);
     int err = run(&x);

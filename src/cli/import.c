@@ -33,14 +33,6 @@ struct import {
     struct qv_errmsg msg;
 };
 
-static volatile sig_atomic_t stop_requested; /* set by the handler of SIGINT and SIGTERM */
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    stop_requested = 1;
-}
-
 static const char help[] =
     "usage: quiver import URL/COLLECTION FILE [options]\n"
     "\n"
@@ -312,10 +304,9 @@ static int check_done(struct import *x, uint64_t done, bool *holds)
     qv_buf_init(&body, 0);
     qv_buf_str(&body, "{\"with_payload\":false,\"ids\":[");
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t at =
-            n == 1 ? done - 1 : (uint64_t)((double)(done - 1) * (double)i / (double)(n - 1));
-        qv_buf_printf(&body, "%s%llu", i > 0 ? "," : "",
-                      (unsigned long long)(x->o.source.start_id + at));
+        uint64_t id = x->o.source.start_id;
+        id += n == 1 ? done - 1 : (uint64_t)((double)(done - 1) * (double)i / (double)(n - 1));
+        qv_buf_printf(&body, "%s%llu", i > 0 ? "," : "", (unsigned long long)id);
     }
     qv_buf_str(&body, "]}");
     int err = qv_target_call(&x->target, "POST", "/points", (struct qv_bytes){body.data, body.len},
@@ -366,9 +357,6 @@ static int begin(struct import *x)
 static int send_points(struct import *x)
 {
     struct qv_progress progress;
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    (void)sigaction(SIGINT, &action, NULL); /* the second one kills */
-    (void)sigaction(SIGTERM, &action, NULL);
     qv_progress_init(&progress, "import", "points", x->resumed_from, x->source.total);
     x->run = (struct qv_import_run){.target = &x->target,
                                     .source = &x->source,
@@ -376,7 +364,6 @@ static int send_points(struct import *x)
                                     .batch = (uint32_t)x->o.batch,
                                     .in_flight = (uint32_t)x->o.in_flight,
                                     .retry_ms = (uint32_t)x->o.retry_seconds * 1000,
-                                    .stop = &stop_requested,
                                     .progress = &progress};
     int err = qv_import_run(&x->run, &x->msg);
     qv_progress_finish(&progress);
@@ -403,8 +390,6 @@ static int wait_indexed(struct import *x)
         qv_progress_update(&progress, info.indexed, 0);
         if (strcmp(info.status, "green") == 0)
             break;
-        if (stop_requested != 0)
-            return qv_fail(&x->msg, QV_ECANCELED, "interrupted; everything is acknowledged");
         struct timespec t = {0, POLL_NS};
         (void)nanosleep(&t, NULL);
     }
@@ -437,7 +422,7 @@ static void print_result(const struct import *x)
 
 static int run(struct import *x)
 {
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     int err = qv_source_open(&x->o.source, &x->source, &x->msg);
     if (err == 0)
         err = qv_target_open(x->o.target, x->o.key, &x->target, &x->msg);

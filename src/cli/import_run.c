@@ -178,9 +178,8 @@ static void step(struct pump *p)
     uint64_t now = qv_progress_now_ns();
     for (uint32_t i = 0; i < p->x->in_flight && p->err == 0; i++) {
         struct slot *s = &p->slots[i];
-        if (s->state == SLOT_WAITING && s->due_ns <= now)
-            send_slot(p, s);
-        else if (s->state == SLOT_IDLE && !p->ended && *p->x->stop == 0 && fill_slot(p, s))
+        bool due = s->state == SLOT_WAITING && s->due_ns <= now;
+        if (due || (s->state == SLOT_IDLE && !p->ended && fill_slot(p, s)))
             send_slot(p, s);
     }
 }
@@ -211,7 +210,7 @@ static void run(struct pump *p)
             break;
         if (p->flying > 0)
             qv_client_run(x->target->client);
-        else if (*x->stop != 0 || !sleep_until_due(p))
+        else if (!sleep_until_due(p))
             break;
         save(p, false);
         qv_progress_update(x->progress, x->progress->start_done + x->sent_points, x->bytes);
@@ -219,8 +218,6 @@ static void run(struct pump *p)
     while (p->flying > 0)
         qv_client_run(x->target->client);
     save(p, true);
-    if (p->err == 0 && *x->stop != 0 && x->acked < x->source->total)
-        p->err = qv_fail(p->msg, QV_ECANCELED, "interrupted");
 }
 
 int qv_import_run(struct qv_import_run *x, struct qv_errmsg *msg)

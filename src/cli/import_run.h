@@ -13,8 +13,6 @@
 #include "cli/source.h"
 #include "cli/target.h"
 
-#include <signal.h>
-
 #define QV_IMPORT_IN_FLIGHT_MAX 256u
 
 struct qv_import_run {
@@ -25,7 +23,6 @@ struct qv_import_run {
     uint32_t batch;     /* points; fewer where they are large */
     uint32_t in_flight; /* batches, <= QV_IMPORT_IN_FLIGHT_MAX */
     uint32_t retry_ms;
-    volatile sig_atomic_t *stop; /* nonzero: finish what is in flight and return QV_ECANCELED */
     struct qv_progress *progress;
     /* results */
     uint64_t acked;       /* points from the beginning of the source that are all acknowledged */

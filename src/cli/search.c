@@ -348,7 +348,7 @@ static int run(struct search *x)
 {
     struct qv_buf body;
     struct qv_buf answer;
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     int err = qv_target_open(x->o.target, x->o.key, &x->target, &x->msg);
     if (err != 0)
         return err;

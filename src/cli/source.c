@@ -60,7 +60,11 @@ static int fail_line(const struct qv_lines *l, int err, const struct qv_errmsg *
                      struct qv_errmsg *msg)
 {
     char text[400];
-    (void)snprintf(text, sizeof text, "%s", why->text[0] != '\0' ? why->text : qv_err_text(err));
+    (void)snprintf(text, sizeof text, "%.399s",
+                   why->text[0] != '\0' ? why->text : qv_err_text(err));
+    char *place = strstr(text, " at line 1 column "); /* the reader saw one line only */
+    if (place != NULL)
+        memmove(place + 3, place + 10, strlen(place + 10) + 1);
     return qv_fail(msg, QV_EINVAL, "%s, line %llu: %s", l->path, (unsigned long long)l->line, text);
 }
 

@@ -186,6 +186,7 @@ int qv_target_read_info(struct qv_target *t, struct qv_target_info *out, struct 
     struct qv_arena arena;
     struct qv_str key;
     memset(out, 0, sizeof *out);
+    qv_buf_init(&body, 0);
     int err = qv_target_call(t, "GET", "", (struct qv_bytes){NULL, 0}, &body, msg);
     if (err != 0)
         return err;

@@ -113,12 +113,13 @@ static int parse_vecs(const char *path, struct qv_bytes file, struct qv_vecfile 
     f->stride_bytes = (size_t)stride;
     set_data(f, file, 4);
     for (uint32_t i = 1; i < f->rows; i++) {
+        uint64_t at = i * stride;
         uint32_t n;
-        memcpy(&n, qv_vecfile_row(f, i) - 4, sizeof n);
+        memcpy(&n, file.p + at, sizeof n);
         if (n != dim)
             return qv_fail(msg, QV_EINVAL,
                            "%s: row %u (offset %llu) has %u elements; allowed: %u, as row 0", path,
-                           i, (unsigned long long)(i * stride), n, dim);
+                           i, (unsigned long long)at, n, dim);
     }
     return 0;
 }
@@ -199,66 +200,73 @@ static int parse_idx(const char *path, struct qv_bytes file, struct qv_vecfile *
     return check_bytes(path, f, file.n - head, msg);
 }
 
+struct unpack {
+    const char *path;
+    z_stream z;
+    struct qv_bytes in; /* not given to zlib yet */
+    struct qv_errmsg *msg;
+};
+
 /* Inflates up to n bytes; *got of them. Less than n: the packed data ended. */
-static int inflate_some(const char *path, z_stream *z, struct qv_bytes *in, uint8_t *to, size_t n,
-                        size_t *got, struct qv_errmsg *msg)
+static int inflate_some(struct unpack *u, uint8_t *to, size_t n, size_t *got)
 {
     *got = 0;
     while (*got < n) {
-        if (z->avail_in == 0 && in->n > 0) {
-            size_t part = in->n < PART_BYTES ? in->n : PART_BYTES;
-            z->next_in = (Bytef *)(uintptr_t)in->p;
-            z->avail_in = (uInt)part;
-            in->p += part;
-            in->n -= part;
+        if (u->z.avail_in == 0 && u->in.n > 0) {
+            size_t part = u->in.n < PART_BYTES ? u->in.n : PART_BYTES;
+            u->z.next_in = (Bytef *)(uintptr_t)u->in.p;
+            u->z.avail_in = (uInt)part;
+            u->in.p += part;
+            u->in.n -= part;
         }
         size_t room = n - *got < PART_BYTES ? n - *got : PART_BYTES;
-        z->next_out = to + *got;
-        z->avail_out = (uInt)room;
-        int state = inflate(z, Z_NO_FLUSH);
-        *got += room - z->avail_out;
+        u->z.next_out = to + *got;
+        u->z.avail_out = (uInt)room;
+        int state = inflate(&u->z, Z_NO_FLUSH);
+        *got += room - u->z.avail_out;
         if (state == Z_STREAM_END)
             return 0;
-        if (state != Z_OK && !(state == Z_BUF_ERROR && z->avail_in == 0 && in->n > 0))
-            return qv_fail(msg, QV_EINVAL, "%s: packed data is damaged or cut off near offset %lu",
-                           path, z->total_in);
+        if (state != Z_OK && !(state == Z_BUF_ERROR && u->z.avail_in == 0 && u->in.n > 0))
+            return qv_fail(u->msg, QV_EINVAL,
+                           "%s: packed data is damaged or cut off near offset %lu", u->path,
+                           u->z.total_in);
     }
     return 0;
 }
 
-static int unpack_idx(const char *path, z_stream *z, struct qv_bytes file, struct qv_vecfile *f,
-                      struct qv_errmsg *msg)
+static int unpack_idx(struct unpack *u, struct qv_vecfile *f)
 {
     uint8_t head[4 + IDX_AXES_MAX * 4] = {0};
     size_t head_bytes = 0;
     size_t got = 0;
-    int err = inflate_some(path, z, &file, head, 4, &got, msg);
-    size_t more = got == 4 && head[3] <= IDX_AXES_MAX ? (size_t)head[3] * 4 : 0;
     size_t sizes = 0;
+    int err = inflate_some(u, head, 4, &got);
+    size_t more = got == 4 && head[3] <= IDX_AXES_MAX ? (size_t)head[3] * 4 : 0;
     if (err == 0 && more > 0)
-        err = inflate_some(path, z, &file, head + 4, more, &sizes, msg);
+        err = inflate_some(u, head + 4, more, &sizes);
     if (err == 0)
-        err = parse_idx_head(path, (struct qv_bytes){head, got + sizes}, f, &head_bytes, msg);
+        err = parse_idx_head(u->path, (struct qv_bytes){head, got + sizes}, f, &head_bytes, u->msg);
     if (err != 0)
         return err;
     size_t bytes = (size_t)f->rows * f->stride_bytes;
     if (bytes > UNPACKED_MAX || (f->owned = qv_mem_try_alloc(bytes + 1)) == NULL)
-        return qv_fail(msg, QV_ENOMEM, "%s: no memory for %zu bytes", path, bytes);
-    err = inflate_some(path, z, &file, f->owned, bytes + 1, &got, msg);
+        return qv_fail(u->msg, QV_ENOMEM, "%s: no memory for %zu bytes", u->path, bytes);
+    err = inflate_some(u, f->owned, bytes + 1, &got);
     if (err != 0)
         return err;
     f->data = f->owned;
-    return check_bytes(path, f, got, msg); /* one more byte than wanted shows that there are more */
+    /* one more byte than wanted shows that there are more */
+    return check_bytes(u->path, f, got, u->msg);
 }
 
 static int parse_idx_gz(const char *path, struct qv_bytes file, struct qv_vecfile *f,
                         struct qv_errmsg *msg)
 {
-    z_stream z = {0};
-    if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) /* 16: gzip's frame */
+    struct unpack u = {.path = path, .in = file, .msg = msg};
+    if (inflateInit2(&u.z, 16 + MAX_WBITS) != Z_OK) /* 16: gzip's frame */
         return qv_fail(msg, QV_ENOMEM, "%s: no memory to unpack it", path);
-    int err = unpack_idx(path, &z, file, f, msg);
-    (void)inflateEnd(&z);
+    int err = unpack_idx(&u, f);
+    (void)inflateEnd(&u.z);
     return err;
 }
 
@@ -320,13 +328,12 @@ int qv_vecfile_read_f32(const struct qv_vecfile *f, const char *path, uint32_t r
     for (uint32_t i = 0; i < f->dim; i++)
         bad |= isfinite(out[i]) ? 0u : 1u;
     for (uint32_t i = 0; bad != 0 && i < f->dim; i++) {
+        uint64_t at = f->offset + (uint64_t)row * f->stride_bytes;
+        at += (uint64_t)i * qv_vecfile_element_bytes(f->type);
         if (!isfinite(out[i]))
             return qv_fail(msg, QV_EINVAL,
                            "%s: row %u, element %u (offset %llu) is %g; allowed: finite numbers",
-                           path, row, i,
-                           (unsigned long long)(f->offset + (uint64_t)row * f->stride_bytes +
-                                                (uint64_t)i * qv_vecfile_element_bytes(f->type)),
-                           (double)out[i]);
+                           path, row, i, (unsigned long long)at, (double)out[i]);
     }
     return 0;
 }
