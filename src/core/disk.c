@@ -144,6 +144,13 @@ int qv_file_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg)
     return f->disk->ops->size(f, out, msg);
 }
 
+int qv_file_next_data(struct qv_file *f, uint64_t offset, uint64_t *out, struct qv_errmsg *msg)
+{
+    int err = f->disk->ops->next_data(f, offset, out, msg);
+    QV_ASSERT(err != 0 || *out >= offset);
+    return err;
+}
+
 int qv_file_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg)
 {
     if (f->failed)

@@ -59,6 +59,7 @@ struct qv_disk_ops {
                   struct qv_errmsg *msg);
     int (*sync)(struct qv_file *f, struct qv_errmsg *msg);
     int (*size)(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg);
+    int (*next_data)(struct qv_file *f, uint64_t offset, uint64_t *out, struct qv_errmsg *msg);
     int (*truncate)(struct qv_file *f, uint64_t size, struct qv_errmsg *msg);
     int (*allocate)(struct qv_file *f, uint64_t offset, uint64_t n, struct qv_errmsg *msg);
     int (*map)(struct qv_file *f, uint64_t offset, size_t n, void *at, const uint8_t **out,
@@ -108,6 +109,10 @@ QV_MUST_USE int qv_file_pwrite_full(struct qv_file *f, uint64_t offset, const vo
                                     struct qv_errmsg *msg);
 QV_MUST_USE int qv_file_sync(struct qv_file *f, struct qv_errmsg *msg); /* fdatasync */
 QV_MUST_USE int qv_file_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg);
+/* The first place >= offset that may hold anything but zeros; the size when there is none. A hint
+ * that saves reading what was only allocated: *out == offset is always a right answer. */
+QV_MUST_USE int qv_file_next_data(struct qv_file *f, uint64_t offset, uint64_t *out,
+                                  struct qv_errmsg *msg);
 QV_MUST_USE int qv_file_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg);
 /* Blocks for [offset, offset + n) are the file's, so that writing them can't fail for want of
  * space; new ones read as zeros; the size grows to cover them. */

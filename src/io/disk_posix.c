@@ -175,6 +175,23 @@ static int posix_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg)
     return 0;
 }
 
+static int posix_next_data(struct qv_file *f, uint64_t offset, uint64_t *out, struct qv_errmsg *msg)
+{
+    off_t r = lseek(posix_of(f)->fd, (off_t)offset, SEEK_DATA);
+    if (r >= 0) {
+        *out = (uint64_t)r;
+        return 0;
+    }
+    if (errno != ENXIO) { /* the file system can't say */
+        *out = offset;
+        return 0;
+    }
+    uint64_t size = 0;
+    int err = posix_size(f, &size, msg);
+    *out = size > offset ? size : offset;
+    return err;
+}
+
 static int posix_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg)
 {
     if (ftruncate(posix_of(f)->fd, (off_t)size) != 0)
@@ -244,6 +261,7 @@ static const struct qv_disk_ops posix_ops = {
     .pwrite = posix_pwrite,
     .sync = posix_sync,
     .size = posix_size,
+    .next_data = posix_next_data,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .map = posix_map,

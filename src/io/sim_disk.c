@@ -587,6 +587,25 @@ static int sim_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg)
     return err;
 }
 
+static int sim_next_data(struct qv_file *f, uint64_t offset, uint64_t *out, struct qv_errmsg *msg)
+{
+    const struct image *im = &file_of(f)->inode->vol;
+    int err = handle_check(disk_of(f->disk), f, msg);
+    *out = offset;
+    while (err == 0 && *out < im->size) {
+        uint64_t word = 1;
+        if (*out % 8 == 0 && *out + 8 <= im->size)
+            memcpy(&word, im->data + *out, 8);
+        if (word == 0)
+            *out += 8;
+        else if (im->data[*out] == 0)
+            (*out)++;
+        else
+            break;
+    }
+    return err;
+}
+
 static int sim_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg)
 {
     struct sim_disk *d = disk_of(f->disk);
@@ -677,6 +696,7 @@ static const struct qv_disk_ops sim_ops = {
     .pwrite = sim_pwrite,
     .sync = sim_sync,
     .size = sim_size,
+    .next_data = sim_next_data,
     .truncate = sim_truncate,
     .allocate = sim_allocate,
     .map = sim_map,

@@ -132,19 +132,25 @@ struct window {
     size_t n;
 };
 
-/* The 64 bytes at offset, or NULL at the end of the file. */
-static int window_header(struct window *w, uint64_t offset, struct log_block_header *out,
+/* The 64 bytes at *offset, which is a page; QV_EEOF behind the last. Where the file holds nothing
+ * but zeros *offset moves on over them. */
+static int window_header(struct window *w, uint64_t *offset, struct log_block_header *out,
                          struct qv_errmsg *msg)
 {
-    if (offset < w->at || offset + sizeof *out > w->at + w->n) {
-        w->at = offset;
-        int err = qv_file_pread(w->file, offset, w->bytes, WINDOW, &w->n, msg);
+    if (*offset < w->at || *offset + sizeof *out > w->at + w->n) {
+        uint64_t data = *offset;
+        int err = qv_file_next_data(w->file, *offset, &data, msg);
+        if (err != 0)
+            return err;
+        *offset = data / LOG_PAGE * LOG_PAGE > *offset ? data / LOG_PAGE * LOG_PAGE : *offset;
+        w->at = *offset;
+        err = qv_file_pread(w->file, w->at, w->bytes, WINDOW, &w->n, msg);
         if (err != 0)
             return err;
     }
     if (w->n < sizeof *out)
         return QV_EEOF;
-    memcpy(out, w->bytes + (offset - w->at), sizeof *out);
+    memcpy(out, w->bytes + (*offset - w->at), sizeof *out);
     return 0;
 }
 
@@ -174,8 +180,8 @@ static int segment_scan(struct log_scan *s, struct log_segment_scan *g, struct q
     int err = 0;
     g->scanned = true;
     while (!g->header_bad && !closed && offset + LOG_PAGE <= g->file_bytes) {
-        err = window_header(&w, offset, &h, msg);
-        if (err != 0)
+        err = window_header(&w, &offset, &h, msg);
+        if (err != 0 || offset + LOG_PAGE > g->file_bytes)
             break;
         bool valid = log_block_header_valid(&h, g->salt, g->file_bytes - offset) &&
                      h.lsn >= offset - LOG_PAGE + LOG_FIRST_LSN &&

@@ -110,6 +110,13 @@ static void check_bytes(bool real)
     assert_int_equal(qv_file_allocate(file, 0, 5, NULL), 0);
     assert_int_equal(qv_file_size(file, &size, NULL), 0);
     assert_int_equal(size, 100000);
+    uint64_t at = 0;
+    assert_int_equal(qv_file_next_data(file, 10, &at, NULL), 0);
+    assert_int_equal(at, 10);
+    assert_int_equal(qv_file_next_data(file, 60000, &at, NULL), 0);
+    assert_true(at >= 60000 && at <= 100000); /* a hint */
+    assert_int_equal(qv_file_next_data(file, 200000, &at, NULL), 0);
+    assert_int_equal(at, 200000);
     const uint8_t *map = NULL;
     assert_int_equal(qv_file_map(file, 0, 8192, NULL, &map, NULL), 0);
     assert_memory_equal(map + 10, "hello", 5);
