@@ -4,6 +4,7 @@
 #include "base/build_info.h"
 #include "base/logger.h"
 #include "io/disk_posix.h"
+#include "io/kill_disk.h"
 #include "io/uv_env.h"
 #include "net/server.h"
 #include "server/edge.h"
@@ -30,6 +31,7 @@ extern char **environ;
 struct serve {
     struct qv_settings settings;
     struct qv_disk *disk;
+    struct qv_disk *kill_disk; /* of the crash test, over disk; NULL: none */
     struct qv_kv_driver *kv;
     struct qv_uv_env *env;
     struct qv_node *node;
@@ -195,9 +197,16 @@ static int start_node(struct serve *x)
     if (err != 0)
         return err;
     x->disk = qv_disk_posix_create();
+    if (getenv("QUIVER_KILL_AT") != NULL) {
+        err = qv_kill_disk_create(x->disk, getenv("QUIVER_KILL_AT"), &x->kill_disk, &x->msg);
+        if (err != 0)
+            return err;
+    }
     x->kv = qv_kv_rocks_create(NULL);
-    struct qv_uv_env_config config = {
-        .disk = x->disk, .compute_threads = threads, .io_threads = 2, .pin_cpu = -1};
+    struct qv_uv_env_config config = {.disk = x->kill_disk != NULL ? x->kill_disk : x->disk,
+                                      .compute_threads = threads,
+                                      .io_threads = 2,
+                                      .pin_cpu = -1};
     err = qv_uv_env_create(&config, &x->env, &x->msg);
     if (err != 0)
         return err;
@@ -270,6 +279,7 @@ static void stop(struct serve *x)
     qv_edge_destroy(&x->edge);
     if (x->kv != NULL)
         qv_kv_rocks_destroy(&x->kv);
+    qv_kill_disk_destroy(&x->kill_disk);
     if (x->disk != NULL)
         qv_disk_posix_destroy(&x->disk);
     if (x->lock_fd >= 0)

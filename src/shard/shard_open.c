@@ -414,6 +414,19 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
     return true;
 }
 
+/* State files of other checkpoints. What was read may be a commit whose flush failed before the
+ * process ended: it is made durable before its predecessor's files go. */
+static int remove_strays(struct qv_shard *s, uint64_t keep, struct qv_errmsg *msg)
+{
+    struct stray x = {.shard = s, .keep = keep};
+    int err = qv_kv_flush(s->kv, msg);
+    if (err != 0) {
+        QV_WARN("shard", "%s: files of other checkpoints stay: %s", s->dir, msg->text);
+        return 0;
+    }
+    return qv_disk_list(s->env->disk, s->dir, remove_stray, &x, msg);
+}
+
 /* In a graph at all? *missing: in none of those that some vector of it belongs in. */
 static bool slot_indexed(const struct qv_shard *s, qv_slot slot, bool *missing)
 {
@@ -501,10 +514,8 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
     }
     if (err == 0)
         err = open_checkpoint(s, rec, msg);
-    if (err == 0 && !s->store->checking) {
-        struct stray x = {.shard = s, .keep = rec->file_number};
-        err = qv_disk_list(s->env->disk, s->dir, remove_stray, &x, msg);
-    }
+    if (err == 0 && !s->store->checking)
+        err = remove_strays(s, rec->file_number, msg);
     qv_mem_free(rec);
     return err;
 }
