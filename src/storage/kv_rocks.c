@@ -4,7 +4,7 @@
  *  - Checksums verified on every block read (the default of ReadOptions) and paranoid_checks: after
  * a bad block the store refuses writes.
  *  - One LRU cache for blocks, indexes and filters of all stores: resident memory is bounded by the
- *    node, not by how many collections it has. Measured empty: docs/formats.md, kv.
+ *    node, not by how many collections it has.
  *  - CURRENT missing or naming a missing MANIFEST while the directory is there is corruption, not
  *    "not found": RocksDB calls both an IO error. */
 #include "storage/kv_rocks.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CACHE_BYTES_DEFAULT ((size_t)8 << 20)
+#define CACHE_BYTES_DEFAULT ((size_t)32 << 20)
 #define WRITE_BUFFER_DEFAULT ((size_t)64 << 20)
 #define OPEN_FILES_DEFAULT 256
 #define BLOCK_BYTES 4096

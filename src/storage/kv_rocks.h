@@ -6,7 +6,7 @@
 #include "core/kv.h"
 
 struct qv_kv_rocks_config {
-    size_t cache_bytes;        /* blocks of all stores together; 0: 8 MiB */
+    size_t cache_bytes;        /* blocks of all stores together, filled by reads; 0: 32 MiB */
     size_t write_buffer_bytes; /* of one store, before it flushes by itself; 0: 64 MiB */
     int open_files_max;        /* of one store; 0: 256 */
 };
