@@ -10,11 +10,13 @@
 
 /* Every queued thing is a timer in the world's one heap: a task, a timer of the core, a job's run
  * or its done. */
+enum event_kind { EV_TASK, EV_TIMER, EV_RUN, EV_DONE };
+
 struct event {
     struct qv_timer at; /* first */
     struct qv_sim_node *node;
     struct event *prev, *next; /* of the node's list */
-    enum { EV_TASK, EV_TIMER, EV_RUN, EV_DONE } kind;
+    enum event_kind kind;
     void *what;
 };
 
@@ -45,7 +47,8 @@ static void event_run(struct qv_timer *t)
     (void)t; /* qv_sim_step looks at the event itself */
 }
 
-static struct event *event_add(struct qv_sim_node *n, int kind, void *what, uint64_t due_ns)
+static struct event *event_add(struct qv_sim_node *n, enum event_kind kind, void *what,
+                               uint64_t due_ns)
 {
     struct event *e = qv_mem_calloc(1, sizeof *e);
     e->at.run = event_run;
