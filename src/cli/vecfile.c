@@ -13,6 +13,7 @@
 #define ROWS_MAX (1u << 31)
 #define DIM_MAX 65536u
 #define UNPACKED_MAX ((size_t)16 << 30)
+#define INFLATE_RATIO_MAX 1032u /* of zlib's format: what a header may claim of a packed file */
 #define IDX_AXES_MAX 4u
 #define PART_BYTES ((size_t)1 << 30) /* zlib counts in 32 bits */
 
@@ -240,6 +241,7 @@ static int unpack_idx(struct unpack *u, struct qv_vecfile *f)
     size_t head_bytes = 0;
     size_t got = 0;
     size_t sizes = 0;
+    const size_t packed = u->in.n;
     int err = inflate_some(u, head, 4, &got);
     size_t more = got == 4 && head[3] <= IDX_AXES_MAX ? (size_t)head[3] * 4 : 0;
     if (err == 0 && more > 0)
@@ -249,6 +251,11 @@ static int unpack_idx(struct unpack *u, struct qv_vecfile *f)
     if (err != 0)
         return err;
     size_t bytes = (size_t)f->rows * f->stride_bytes;
+    if (bytes / INFLATE_RATIO_MAX > packed)
+        return qv_fail(u->msg, QV_EINVAL,
+                       "%s: its header claims %zu bytes, more than %zu packed "
+                       "ones can hold",
+                       u->path, bytes, packed);
     if (bytes > UNPACKED_MAX || (f->owned = qv_mem_try_alloc(bytes + 1)) == NULL)
         return qv_fail(u->msg, QV_ENOMEM, "%s: no memory for %zu bytes", u->path, bytes);
     err = inflate_some(u, f->owned, bytes + 1, &got);
