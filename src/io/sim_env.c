@@ -8,10 +8,10 @@
 #define JOB_NS_MAX (2 * QV_NS_PER_MS)
 #define START_WALL_NS (1700000000ull * QV_NS_PER_S)
 
-/* Every queued thing is a timer in the world's one heap: a task, a timer of the core, a job's run
- * or its done. */
 enum event_kind { EV_TASK, EV_TIMER, EV_RUN, EV_DONE };
 
+/* Every queued thing is a timer in the world's one heap: a task, a timer of the core, a job's run
+ * or its done. */
 struct event {
     struct qv_timer at; /* first */
     struct qv_sim_node *node;
