@@ -20,7 +20,6 @@ struct cond_object {
     struct qv_str key;
     struct qv_path path;
     struct qv_cond fields[FIELD_CONDS_MAX]; /* about the key */
-    bool negated[FIELD_CONDS_MAX];          /* is_empty: false, is_null: false */
     uint32_t field_count;
     struct qv_cond alone; /* a condition that stands alone: has_id, nested, ... */
     bool has_alone;
@@ -133,7 +132,6 @@ static struct qv_cond *add_field(struct cond_object *o, enum qv_cond_type type)
         }
     }
     QV_ASSERT(o->field_count < FIELD_CONDS_MAX);
-    o->negated[o->field_count] = false;
     o->fields[o->field_count] = (struct qv_cond){.type = type};
     return &o->fields[o->field_count++];
 }
@@ -299,8 +297,9 @@ static void read_is(struct qv_json *j, struct cond_object *o, enum qv_cond_type 
         read_keyed(j, set_alone(o, type));
         return;
     }
-    struct qv_cond *cond = add_field(o, type);
-    o->negated[cond - o->fields] = !qv_json_bool(j);
+    bool empty = type == QV_COND_IS_EMPTY;
+    struct qv_cond *cond = add_field(o, empty ? QV_COND_KEY_IS_EMPTY : QV_COND_KEY_IS_NULL);
+    cond->u.want = qv_json_bool(j);
 }
 
 static bool alone_key(struct qv_json *j, struct qv_str key, struct cond_object *o)
@@ -357,7 +356,6 @@ static bool field_key(struct qv_json *j, struct qv_str key, struct cond_object *
 static struct qv_cond *keep_field(struct qv_json *j, const struct cond_object *o, uint32_t i)
 {
     struct qv_cond *c = QV_ARENA_NEW(j->arena, struct qv_cond);
-    struct qv_filter not = {0};
     if (c == NULL) {
         qv_json_fail_full(j);
         return NULL;
@@ -365,18 +363,7 @@ static struct qv_cond *keep_field(struct qv_json *j, const struct cond_object *o
     *c = o->fields[i];
     c->key = o->key;
     c->path = o->path;
-    if (!o->negated[i])
-        return c;
-    not .must_not = c;
-    not .must_not_count = 1;
-    struct qv_cond *outer = QV_ARENA_NEW(j->arena, struct qv_cond);
-    if (outer == NULL) {
-        qv_json_fail_full(j);
-        return NULL;
-    }
-    outer->type = QV_COND_FILTER;
-    outer->u.filter = keep_filter(j, &not );
-    return outer;
+    return c;
 }
 
 static void judge_fields(struct qv_json *j, const struct cond_object *o, struct qv_cond *out)

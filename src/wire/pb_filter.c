@@ -111,22 +111,11 @@ static void set_values_count(const QvPb__ValuesCount *m, struct qv_cond *out)
                                      .has_gte = m->has_gte};
 }
 
-/* is_empty and is_null given as a bool: false means the opposite. */
-static int set_flag(struct qv_pb_ctx *c, enum qv_cond_type type, bool wanted, struct qv_cond *out)
+/* is_empty and is_null given as a bool beside the key. */
+static void set_flag(enum qv_cond_type type, bool want, struct qv_cond *out)
 {
     out->type = type;
-    if (wanted)
-        return 0;
-    struct qv_filter *f = QV_PB_ARRAY(c, struct qv_filter, 1);
-    struct qv_cond *inner = QV_PB_ARRAY(c, struct qv_cond, 1);
-    if (f == NULL || inner == NULL)
-        return QV_ETOOBIG;
-    *inner = *out;
-    f->must_not = inner;
-    f->must_not_count = 1;
-    out->type = QV_COND_FILTER;
-    out->u.filter = f;
-    return 0;
+    out->u.want = want;
 }
 
 static int refuse_field(struct qv_pb_ctx *c, const QvPb__FieldCondition *m)
@@ -154,10 +143,10 @@ static int list_predicates(struct qv_pb_ctx *c, const QvPb__FieldCondition *m, s
         set_range(m->range, &list[n++]);
     if (m->values_count != NULL)
         set_values_count(m->values_count, &list[n++]);
-    if (err == 0 && m->has_is_empty)
-        err = set_flag(c, QV_COND_IS_EMPTY, m->is_empty != 0, &list[n++]);
-    if (err == 0 && m->has_is_null)
-        err = set_flag(c, QV_COND_IS_NULL, m->is_null != 0, &list[n++]);
+    if (m->has_is_empty)
+        set_flag(QV_COND_KEY_IS_EMPTY, m->is_empty != 0, &list[n++]);
+    if (m->has_is_null)
+        set_flag(QV_COND_KEY_IS_NULL, m->is_null != 0, &list[n++]);
     *count = n;
     QV_ASSERT(n <= FIELD_PREDICATES_MAX);
     if (err == 0 && n == 0)

@@ -388,41 +388,167 @@ static void check_same_message(const void *want, const void *got)
     assert_memory_equal(a, b, n);
 }
 
+/* ---- whatever `want` says, `got` says too ---- */
+
+static void check_within(const ProtobufCMessage *want, const ProtobufCMessage *got);
+
+static bool is_given(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    const char *p = (const char *)m;
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        return *(const size_t *)(const void *)(p + f->quantifier_offset) > 0;
+    if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+        return *(const uint32_t *)(const void *)(p + f->quantifier_offset) == f->id;
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE || f->type == PROTOBUF_C_TYPE_STRING)
+        return *(void *const *)(const void *)(p + f->offset) != NULL;
+    return *(const protobuf_c_boolean *)(const void *)(p + f->quantifier_offset) != 0;
+}
+
+/* Of equal keys in want the last counts. */
+static void check_map(const ProtobufCMessage *want, const ProtobufCMessage *got,
+                      const ProtobufCFieldDescriptor *f)
+{
+    size_t n, m;
+    ProtobufCMessage **a, **b;
+    memcpy(&n, (const char *)want + f->quantifier_offset, sizeof n);
+    memcpy(&m, (const char *)got + f->quantifier_offset, sizeof m);
+    memcpy(&a, (const char *)want + f->offset, sizeof a);
+    memcpy(&b, (const char *)got + f->offset, sizeof b);
+    for (size_t i = 0; i < n; i++) {
+        const QvPb__VectorParamsMap__MapEntry *e = (const void *)a[i];
+        const char *key = e->key == NULL ? "" : e->key;
+        bool found = false, later = false;
+        for (size_t j = i + 1; j < n && !later; j++) {
+            const char *other = ((const QvPb__VectorParamsMap__MapEntry *)(const void *)a[j])->key;
+            later = strcmp(other == NULL ? "" : other, key) == 0;
+        }
+        for (size_t j = 0; j < m && !later && !found; j++) {
+            found = strcmp(((const QvPb__VectorParamsMap__MapEntry *)(const void *)b[j])->key,
+                           key) == 0;
+            if (found)
+                check_within(a[i], b[j]);
+        }
+        assert_true(later || found);
+    }
+}
+
+static size_t scalar_bytes(ProtobufCType t)
+{
+    return t == PROTOBUF_C_TYPE_UINT64 || t == PROTOBUF_C_TYPE_INT64 || t == PROTOBUF_C_TYPE_DOUBLE
+               ? 8
+               : 4;
+}
+
+/* What is not echoed as it was said: the default datatype, "auto" threads, and the older field for
+ * threads where the newer one is given; a query encoding that says nothing. */
+static bool is_silent(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    const char *name = f->name;
+    if (strcmp(name, "datatype") == 0)
+        return *(const int *)(const void *)((const char *)m + f->offset) == 0;
+    return strcmp(name, "max_optimization_threads") == 0 || strcmp(name, "query_encoding") == 0 ||
+           strcmp(name, "deprecated_max_optimization_threads") == 0 || strcmp(name, "key") == 0 ||
+           (strcmp(name, "type") == 0 && m->descriptor == &qv_pb__scalar_quantization__descriptor);
+}
+
+static void check_field(const ProtobufCMessage *want, const ProtobufCMessage *got,
+                        const ProtobufCFieldDescriptor *f)
+{
+    const char *a = (const char *)want + f->offset, *b = (const char *)got + f->offset;
+    if (!is_given(got, f))
+        print_error("%s.%s is missing\n", want->descriptor->name, f->name);
+    assert_true(is_given(got, f));
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_MESSAGE:
+        check_within(*(ProtobufCMessage *const *)(const void *)a,
+                     *(ProtobufCMessage *const *)(const void *)b);
+        break;
+    case PROTOBUF_C_TYPE_STRING:
+        assert_string_equal(*(char *const *)(const void *)a, *(char *const *)(const void *)b);
+        break;
+    case PROTOBUF_C_TYPE_BYTES: {
+        const ProtobufCBinaryData *x = (const void *)a, *y = (const void *)b;
+        assert_int_equal(x->len, y->len);
+        if (x->len > 0)
+            assert_memory_equal(x->data, y->data, x->len);
+        break;
+    }
+    default:
+        assert_memory_equal(a, b, scalar_bytes(f->type));
+    }
+}
+
+static void check_list(const QvPb__ListValue *want, const QvPb__ListValue *got)
+{
+    assert_int_equal(want->n_values, got->n_values);
+    for (size_t i = 0; i < want->n_values; i++)
+        check_within(&want->values[i]->base, &got->values[i]->base);
+}
+
+static void check_within(const ProtobufCMessage *want, const ProtobufCMessage *got)
+{
+    if (want == NULL)
+        return;
+    assert_non_null(got);
+    assert_ptr_equal(want->descriptor, got->descriptor);
+    if (want->descriptor == &qv_pb__list_value__descriptor) {
+        check_list((const QvPb__ListValue *)want, (const QvPb__ListValue *)got);
+        return;
+    }
+    for (unsigned i = 0; i < want->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &want->descriptor->fields[i];
+        if (!is_given(want, f) || is_silent(want, f))
+            continue;
+        if (f->label == PROTOBUF_C_LABEL_REPEATED)
+            check_map(want, got, f);
+        else
+            check_field(want, got, f);
+    }
+}
+
+/* Threads and query encodings, which check_within passes over. */
+static void check_rest(const QvPb__CreateCollection *in, const QvPb__CollectionConfig *out)
+{
+    const QvPb__OptimizersConfigDiff *o = in->optimizers_config;
+    const QvPb__QuantizationConfig *q = in->quantization_config;
+    if (o != NULL && o->max_optimization_threads != NULL) {
+        bool given = o->max_optimization_threads->variant_case ==
+                     QV_PB__MAX_OPTIMIZATION_THREADS__VARIANT_VALUE;
+        assert_int_equal(out->optimizer_config->max_optimization_threads != NULL, given);
+        if (given)
+            assert_int_equal(out->optimizer_config->max_optimization_threads->value,
+                             o->max_optimization_threads->value);
+    } else if (o != NULL && o->has_deprecated_max_optimization_threads) {
+        assert_int_equal(out->optimizer_config->deprecated_max_optimization_threads,
+                         o->deprecated_max_optimization_threads);
+    }
+    if (q != NULL && q->quantization_case == QV_PB__QUANTIZATION_CONFIG__QUANTIZATION_BINARY &&
+        q->binary->query_encoding != NULL && q->binary->query_encoding->variant_case != 0)
+        assert_int_equal(q->binary->query_encoding->setting,
+                         out->quantization_config->binary->query_encoding->setting);
+}
+
 /* A random create-collection that is accepted is echoed with what it said. */
 static void check_echo(const QvPb__CreateCollection *in, const QvPb__CollectionConfig *out)
 {
-    if (in->has_shard_number)
-        assert_int_equal(in->shard_number, out->params->shard_number);
-    if (in->hnsw_config != NULL && in->hnsw_config->has_m)
-        assert_int_equal(in->hnsw_config->m, out->hnsw_config->m);
-    if (in->wal_config != NULL && in->wal_config->has_wal_capacity_mb)
-        assert_int_equal(in->wal_config->wal_capacity_mb, out->wal_config->wal_capacity_mb);
-    const QvPb__QuantizationConfig *q = in->quantization_config;
-    if (q != NULL)
-        assert_int_equal(q->quantization_case, out->quantization_config->quantization_case);
-    if (q != NULL && q->quantization_case == QV_PB__QUANTIZATION_CONFIG__QUANTIZATION_BINARY &&
-        q->binary->has_encoding)
-        assert_int_equal(q->binary->encoding, out->quantization_config->binary->encoding);
-    if (in->strict_mode_config != NULL) {
-        const QvPb__StrictModeConfig *a = in->strict_mode_config, *b = out->strict_mode_config;
-        assert_int_equal(a->has_max_query_limit, b->has_max_query_limit);
-        assert_int_equal(a->max_query_limit, b->max_query_limit);
-        assert_int_equal(a->has_search_max_oversampling, b->has_search_max_oversampling);
-        assert_true(a->search_max_oversampling == b->search_max_oversampling);
-        assert_int_equal(a->multivector_config == NULL, b->multivector_config == NULL);
-        if (a->multivector_config != NULL && a->multivector_config->n_multivector_config == 1)
-            assert_int_equal(b->multivector_config->n_multivector_config, 1);
-    }
-    const QvPb__VectorsConfig *v = in->vectors_config, *u = out->params->vectors_config;
-    if (v == NULL || v->config_case != QV_PB__VECTORS_CONFIG__CONFIG_PARAMS)
-        return;
-    assert_int_equal(v->params->size, u->params->size);
-    assert_int_equal(v->params->distance, u->params->distance);
-    assert_int_equal(v->params->on_disk, u->params->on_disk);
-    assert_int_equal(v->params->multivector_config == NULL, u->params->multivector_config == NULL);
-    check_same_message(v->params->hnsw_config, u->params->hnsw_config);
-    if (v->params->has_datatype && v->params->datatype != QV_PB__DATATYPE__Default)
-        assert_int_equal(v->params->datatype, u->params->datatype);
+    const QvPb__CollectionParams *p = out->params;
+    assert_int_equal(p->shard_number, in->has_shard_number ? in->shard_number : 1);
+    assert_int_equal(p->replication_factor,
+                     in->has_replication_factor ? in->replication_factor : 1);
+    assert_int_equal(p->write_consistency_factor,
+                     in->has_write_consistency_factor ? in->write_consistency_factor : 1);
+    assert_int_equal(p->on_disk_payload, in->has_on_disk_payload ? in->on_disk_payload : 1);
+    check_within((const void *)in->hnsw_config, (const void *)out->hnsw_config);
+    check_within((const void *)in->wal_config, (const void *)out->wal_config);
+    check_within((const void *)in->optimizers_config, (const void *)out->optimizer_config);
+    check_within((const void *)in->quantization_config, (const void *)out->quantization_config);
+    check_within((const void *)in->strict_mode_config, (const void *)out->strict_mode_config);
+    if (in->vectors_config != NULL && in->vectors_config->config_case != 0)
+        check_within((const void *)in->vectors_config, (const void *)p->vectors_config);
+    if (in->sparse_vectors_config != NULL && in->sparse_vectors_config->n_map > 0)
+        check_within((const void *)in->sparse_vectors_config,
+                     (const void *)p->sparse_vectors_config);
+    check_rest(in, out);
 }
 
 static void accepted_configurations_are_echoed(void **state)

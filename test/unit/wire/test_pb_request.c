@@ -515,14 +515,14 @@ static void filters_are_read(void **state)
     assert_true(is_str(out->must[0].key, "color"));
     assert_int_equal(out->must[0].u.any.count, 2);
     assert_true(is_str(out->must[0].u.any.items[0].s, "blue")); /* sealed: sorted */
-    /* Two predicates on one key are alternatives; is_null: false is its opposite. */
+    /* Two predicates on one key are alternatives. */
     assert_int_equal(out->must[1].type, QV_COND_FILTER);
     const struct qv_filter *either = out->must[1].u.filter;
     assert_int_equal(either->should_count, 2);
     assert_int_equal(either->should[0].type, QV_COND_RANGE);
     assert_true(either->should[0].u.range.has_gte && either->should[0].u.range.gte == 2.5);
-    assert_int_equal(either->should[1].type, QV_COND_FILTER);
-    assert_int_equal(either->should[1].u.filter->must_not[0].type, QV_COND_IS_NULL);
+    assert_int_equal(either->should[1].type, QV_COND_KEY_IS_NULL);
+    assert_false(either->should[1].u.want);
     assert_int_equal(out->must_not[0].type, QV_COND_HAS_ID);
     assert_int_equal(out->must_not[0].u.has_id.ids[0].lo, 3);
     assert_true(out->has_min_should && out->min_should_min == 1);
