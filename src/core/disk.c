@@ -126,7 +126,8 @@ int qv_file_pwrite_full(struct qv_file *f, uint64_t offset, const void *p, size_
     if (f->failed)
         return file_refuse(f, msg);
     int err = f->disk->ops->pwrite(f, offset, p, n, msg);
-    f->failed = err != 0;
+    if (err != 0)
+        f->failed = true; /* never back to false: a sync may run beside a write */
     return err;
 }
 
@@ -135,7 +136,8 @@ int qv_file_sync(struct qv_file *f, struct qv_errmsg *msg)
     if (f->failed)
         return file_refuse(f, msg);
     int err = f->disk->ops->sync(f, msg);
-    f->failed = err != 0;
+    if (err != 0)
+        f->failed = true; /* never back to false: a sync may run beside a write */
     return err;
 }
 

@@ -72,12 +72,12 @@ struct qv_disk {
     const struct qv_disk_ops *ops;
 };
 
-/* The head of every implementation's file. One thread writes a file at a time; reads and maps may
- * go on meanwhile. */
+/* The head of every implementation's file. One thread writes a file at a time; reads, maps and one
+ * sync may go on meanwhile (a sync covers what was written before it began). */
 struct qv_file {
     struct qv_disk *disk;
-    const char *path; /* as opened; owned by the file; stays what it was after a rename */
-    bool failed;      /* a write or sync failed: sticky */
+    const char *path;    /* as opened; owned by the file; stays what it was after a rename */
+    _Atomic bool failed; /* a write or sync failed: sticky */
 };
 
 /* Gives a file; end with qv_file_close. QV_ENOTFOUND and QV_EEXISTS are expected outcomes. */

@@ -18,6 +18,8 @@
 #include <time.h>
 #include <uv.h>
 
+#define LOG_THREADS 2u /* one writes, the other prepares and recycles segments */
+
 struct qv_uv_env {
     struct qv_env env; /* first */
     uv_loop_t *loop;
@@ -36,6 +38,7 @@ struct qv_uv_env {
     pthread_t thread;
     struct qv_worker_pool *compute;
     struct qv_worker_pool *io;
+    struct qv_worker_pool *log;         /* its own */
     struct qv_worker_pool *own_compute; /* NULL when borrowed */
     struct qv_worker_pool *own_io;
     struct qv_disk *own_disk;
@@ -166,10 +169,17 @@ static void env_timer_stop(struct qv_env *env, struct qv_timer *t)
     qv_timer_heap_stop(&uv_of(env)->timers, t);
 }
 
+static struct qv_worker_pool *pool_of(struct qv_uv_env *u, enum qv_job_class job_class)
+{
+    if (job_class == QV_JOB_LOG)
+        return u->log;
+    return job_class == QV_JOB_IO ? u->io : u->compute;
+}
+
 static int env_submit(struct qv_env *env, enum qv_job_class job_class, struct qv_job *job)
 {
     struct qv_uv_env *u = uv_of(env);
-    struct qv_worker_pool *pool = job_class == QV_JOB_IO ? u->io : u->compute;
+    struct qv_worker_pool *pool = pool_of(u, job_class);
     job->env = env;
     bool counted = job->done != NULL; /* otherwise run may free the job and nothing comes back */
     if (counted)
@@ -182,8 +192,7 @@ static int env_submit(struct qv_env *env, enum qv_job_class job_class, struct qv
 
 static unsigned env_worker_count(struct qv_env *env, enum qv_job_class job_class)
 {
-    struct qv_uv_env *u = uv_of(env);
-    return qv_worker_pool_threads(job_class == QV_JOB_IO ? u->io : u->compute);
+    return qv_worker_pool_threads(pool_of(uv_of(env), job_class));
 }
 
 static const struct qv_env_ops env_ops = {
@@ -294,16 +303,18 @@ static int pools_open(struct qv_uv_env *u, const struct qv_uv_env_config *config
         err = qv_uv_env_pool_create(n, config->queue_max, NULL, 0, &u->own_compute, msg);
         u->compute = u->own_compute;
     }
+    struct qv_worker_pool_config c = {
+        .threads = config->io_threads != 0 ? config->io_threads : 2,
+        .name = "io",
+        .finished = pool_finished,
+    };
     if (err == 0 && u->io == NULL) {
-        struct qv_worker_pool_config c = {
-            .threads = config->io_threads != 0 ? config->io_threads : 2,
-            .name = "io",
-            .finished = pool_finished,
-        };
         err = qv_worker_pool_create(&c, &u->own_io, msg);
         u->io = u->own_io;
     }
-    return err;
+    c.threads = LOG_THREADS;
+    c.name = "log";
+    return err == 0 ? qv_worker_pool_create(&c, &u->log, msg) : err;
 }
 
 static int loop_open(struct qv_uv_env *u, const struct qv_uv_env_config *config,
@@ -431,6 +442,7 @@ void qv_uv_env_destroy(struct qv_uv_env **env)
     }
     qv_worker_pool_destroy(&u->own_compute);
     qv_worker_pool_destroy(&u->own_io);
+    qv_worker_pool_destroy(&u->log);
     qv_disk_posix_destroy(&u->own_disk);
     qv_mem_free(u);
     *env = NULL;

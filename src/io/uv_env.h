@@ -1,4 +1,5 @@
-/* core/env.h made real: a libuv loop, two worker pools and files.
+/* core/env.h made real: a libuv loop, worker pools and files. The log's pool (two threads) is
+ * always the env's own.
  *
  * Either the env starts a thread that owns a loop (the usual way: one such thread orders and logs
  * the changes of its shards), or it attaches to a loop that the caller runs. */

@@ -251,7 +251,7 @@ static void write_start(struct qv_log *log, struct log_group *g)
     log->sealed = g->next;
     g->next = NULL;
     log->writing = g;
-    int err = qv_env_submit(log->env, QV_JOB_IO, &log->write_job);
+    int err = qv_env_submit(log->env, QV_JOB_LOG, &log->write_job);
     if (err == 0)
         return;
     log->writing = NULL; /* the workers' queue is full: nothing was written, the file is fine */

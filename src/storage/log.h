@@ -7,7 +7,7 @@
  * below lsn" is what a checkpoint names and what release takes.
  *
  * Life: open (replays), then append / commit / release, then close. Everything here is called on
- * the owner thread of env; writing and syncing run as QV_JOB_IO jobs. At open the disk is used
+ * the owner thread of env; writing and syncing run as QV_JOB_LOG jobs. At open the disk is used
  * directly.
  *
  * What append promises nothing about until commit's callback says so: an appended record may be in

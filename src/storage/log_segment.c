@@ -153,7 +153,7 @@ void log_care_prepare(struct qv_log *log)
     };
     log->care = LOG_CARE_PREPARE;
     log->next_state = LOG_NEXT_NONE;
-    int err = qv_env_submit(log->env, QV_JOB_IO, &log->care_job);
+    int err = qv_env_submit(log->env, QV_JOB_LOG, &log->care_job);
     if (err == 0)
         return; /* care_err is the job's from here on */
     log->care_err = err;
@@ -209,7 +209,7 @@ bool log_care_recycle(struct qv_log *log)
     log->care_job.done = recycle_done;
     log->care_job.arg = log;
     log->care = LOG_CARE_RECYCLE;
-    if (qv_env_submit(log->env, QV_JOB_IO, &log->care_job) != 0) {
+    if (qv_env_submit(log->env, QV_JOB_LOG, &log->care_job) != 0) {
         log->care = LOG_CARE_NONE;
         return false; /* it stays in the list: the next event tries again */
     }

@@ -231,7 +231,11 @@ static void env_start(void *arg)
     qv_env_timer_stop(t->env, &t->timer[1]);
     for (int i = 0; i < 8; i++) {
         t->job[i] = (struct qv_job){.run = env_job_run, .done = env_job_done, .arg = t};
-        t->wrong += qv_env_submit(t->env, i % 2 ? QV_JOB_BATCH : QV_JOB_IO, &t->job[i]) != 0;
+        t->wrong += qv_env_submit(t->env,
+                                  i % 3 == 0   ? QV_JOB_BATCH
+                                  : i % 3 == 1 ? QV_JOB_IO
+                                               : QV_JOB_LOG,
+                                  &t->job[i]) != 0;
     }
 }
 
