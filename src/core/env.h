@@ -36,9 +36,10 @@ struct qv_timer {
     uint32_t heap_index; /* env's: 1-based place in its heap, 0 = not started */
 };
 
-/* INTERACTIVE and BATCH share the compute workers, interactive first. IO has threads of its own,
- * for jobs that wait for the disk rather than compute: a log sync never queues behind searches. */
-enum qv_job_class { QV_JOB_INTERACTIVE, QV_JOB_BATCH, QV_JOB_IO, QV_JOB_CLASS_COUNT };
+/* INTERACTIVE and BATCH share the compute workers, interactive first. IO and LOG have threads of
+ * their own, for jobs that wait for the disk rather than compute; LOG is the operation log's alone:
+ * its sync, which writers wait for, never queues behind searches or checkpoints. */
+enum qv_job_class { QV_JOB_INTERACTIVE, QV_JOB_BATCH, QV_JOB_IO, QV_JOB_LOG, QV_JOB_CLASS_COUNT };
 
 struct qv_job {
     /* On a worker thread; worker = 0 .. qv_env_worker_count(class) - 1, the index of a scratch that
