@@ -91,7 +91,6 @@ static void write_own_lists(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct i
             qv_hnsw_list_put(list, n, qv_hnsw_cand_slot(picks[i]));
             picks[n++] = picks[i];
         }
-        look_beyond_equals(h, ctx, ins->slot, l);
         ins->counts[l] = n;
     }
 }
