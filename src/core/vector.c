@@ -1,66 +1,13 @@
 /* Stored vectors: check, take apart, decode to f32, encode from f32. */
 #include "core/vector.h"
 
+#include "base/half.h"
 #include "base/qv_assert.h"
 #include "core/limits.h"
 
 #include <stdalign.h>
 
 QV_STATIC_ASSERT(sizeof(float) == 4, "elements are IEEE 754 binary32");
-
-/* ---- element conversions: the same bits as simd/convert.h, which core can't include ---- */
-
-static float f16_to_f32(uint16_t h)
-{
-    const uint32_t exponent = (uint32_t)(h >> 10) & 31u;
-    const uint32_t mantissa = h & 0x3FFu;
-    uint32_t bits;
-    float v;
-
-    if (exponent == 0) {
-        v = (float)mantissa * 0x1p-24f;
-        memcpy(&bits, &v, sizeof bits);
-    } else if (exponent == 31) {
-        bits = 0x7F800000u | mantissa << 13 | (mantissa != 0 ? 0x400000u : 0);
-    } else {
-        bits = (exponent + 112) << 23 | mantissa << 13;
-    }
-    bits |= (uint32_t)(h & 0x8000u) << 16;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-/* Drops the low `drop` bits of v, to nearest, ties to even. */
-static uint32_t round_off(uint32_t v, unsigned drop)
-{
-    const uint32_t half = 1u << (drop - 1);
-    const uint32_t rest = v & ((1u << drop) - 1);
-    const uint32_t kept = v >> drop;
-    return kept + (rest > half || (rest == half && (kept & 1)) ? 1 : 0);
-}
-
-static uint16_t f32_to_f16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
-    const uint32_t magnitude = bits & 0x7FFFFFFFu;
-    uint32_t h;
-
-    if (magnitude > 0x7F800000u) { /* NaN, made quiet */
-        h = 0x7E00u | (magnitude >> 13 & 0x3FFu);
-    } else if (magnitude >= 0x47800000u) { /* 2^16 and up */
-        h = 0x7C00u;
-    } else if (magnitude >= 0x38800000u) { /* normal: the carry may reach the exponent, even Inf */
-        h = round_off(magnitude - (112u << 23), 13);
-    } else if (magnitude >= 0x33000000u) { /* denormal or rounds to the smallest one */
-        const unsigned exponent = magnitude >> 23;
-        h = round_off((magnitude & 0x7FFFFFu) | 0x800000u, 126 - exponent);
-    } else {
-        h = 0;
-    }
-    return (uint16_t)(sign | h);
-}
 
 static uint8_t f32_to_u8(float x)
 {
@@ -159,7 +106,7 @@ static void widen(enum qv_dtype dtype, const uint8_t *from, float *to, size_t n)
             to[i] = from[i];
         } else {
             memcpy(&h, from + 2 * i, sizeof h);
-            to[i] = f16_to_f32(h);
+            to[i] = qv_half_to_f32(h);
         }
     }
 }
@@ -200,7 +147,7 @@ static void narrow(struct qv_buf *b, enum qv_dtype dtype, const float *from, siz
         memcpy(to, from, bytes);
     } else {
         for (size_t i = 0; i < n; i++) {
-            const uint16_t h = f32_to_f16(from[i]);
+            const uint16_t h = qv_half_from_f32(from[i]);
             if (dtype == QV_DTYPE_U8)
                 to[i] = f32_to_u8(from[i]);
             else

@@ -1,6 +1,7 @@
 /* Conversions and normalisation: see convert.h. The wide forms live in convert_avx2.c. */
 #include "simd/convert.h"
 
+#include "base/half.h"
 #include "base/qv_assert.h"
 #include "simd/convert_wide.h"
 #include "simd/kernels.h"
@@ -10,38 +11,6 @@
 #include <stdbool.h>
 
 _Static_assert(FLT_EVAL_METHOD == 0, "each operation must round to its own type");
-
-/* Rounds the low bits of value away, to nearest, ties to even. */
-static uint32_t shift_rounding(uint32_t value, unsigned bits)
-{
-    const uint32_t half = 1u << (bits - 1);
-    const uint32_t rest = value & ((1u << bits) - 1u);
-    const uint32_t kept = value >> bits;
-    return kept + (rest > half || (rest == half && (kept & 1u) != 0) ? 1u : 0u);
-}
-
-uint16_t qv_f32_to_f16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    const uint32_t sign = (bits >> 16) & 0x8000u;
-    const uint32_t magnitude = bits & 0x7FFFFFFFu;
-    uint32_t half;
-
-    if (magnitude > 0x7F800000u) { /* NaN: quiet, upper payload */
-        half = 0x7E00u | (magnitude >> 13 & 0x1FFu);
-    } else if (magnitude >= 0x47800000u) { /* 2^16 and up */
-        half = 0x7C00u;
-    } else if (magnitude >= 0x38800000u) { /* normal in half: 2^-14 and up; a carry goes to Inf */
-        half = shift_rounding(magnitude - 0x38000000u, 13);
-    } else if (magnitude >= 0x33000000u) { /* denormal in half: from 2^-25, which rounds to even */
-        const uint32_t mantissa = (magnitude & 0x7FFFFFu) | 0x800000u;
-        half = shift_rounding(mantissa, 126 - (magnitude >> 23));
-    } else {
-        half = 0;
-    }
-    return (uint16_t)(sign | half);
-}
 
 static bool have_avx2(void)
 {
@@ -54,7 +23,7 @@ void qv_simd_f32_to_f16(const float *src, uint16_t *dst, size_t dim)
     for (; i < dim; ++i) {
         float x;
         memcpy(&x, (const uint8_t *)src + i * sizeof x, sizeof x);
-        const uint16_t h = qv_f32_to_f16(x);
+        const uint16_t h = qv_half_from_f32(x);
         memcpy((uint8_t *)dst + i * sizeof h, &h, sizeof h);
     }
 }
@@ -65,7 +34,7 @@ void qv_simd_f16_to_f32(const uint16_t *src, float *dst, size_t dim)
     for (; i < dim; ++i) {
         uint16_t h;
         memcpy(&h, (const uint8_t *)src + i * sizeof h, sizeof h);
-        const float x = qv_f16_to_f32(h);
+        const float x = qv_half_to_f32(h);
         memcpy((uint8_t *)dst + i * sizeof x, &x, sizeof x);
     }
 }

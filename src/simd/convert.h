@@ -9,35 +9,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-
-/* One IEEE 754 binary16 as float: exact; a signalling NaN comes out quiet, as hardware does it.
- * Shifted into place, a half reads as a float 2^-112 times its value, denormals included; Inf and
- * NaN apart, since their exponent must become the largest. Without branches, so that a compiler can
- * make vectors of it. */
-static inline float qv_f16_to_f32(uint16_t h)
-{
-    const uint32_t largest = 31u << 23; /* the exponent of Inf and NaN, shifted */
-    const uint32_t magnitude = (uint32_t)(h & 0x7FFFu) << 13;
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    /* All ones where it is so: the sign of a difference. */
-    const uint32_t is_special = (uint32_t)((int32_t)(largest - 1 - magnitude) >> 31);
-    const uint32_t is_nan = (uint32_t)((int32_t)(largest - magnitude) >> 31);
-    const uint32_t special = magnitude | 0x7F800000u | (is_nan & 0x400000u);
-    uint32_t bits;
-    float v;
-
-    memcpy(&v, &magnitude, sizeof v);
-    v *= 0x1p112f;
-    memcpy(&bits, &v, sizeof bits);
-    bits = (bits & ~is_special) | (special & is_special) | sign;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-/* One float as binary16: to nearest, ties to even; beyond 65,504 (rounded) Inf; denormals kept; a
- * NaN stays one, quiet, with the upper bits of its payload. */
-uint16_t qv_f32_to_f16(float x);
 
 /* Rows of dim elements. */
 void qv_simd_f32_to_f16(const float *src, uint16_t *dst, size_t dim);

@@ -8,7 +8,7 @@
 #ifndef QV_SIMD_SERIAL_H
 #define QV_SIMD_SERIAL_H
 
-#include "simd/convert.h"
+#include "base/half.h"
 #include "simd/finish.h"
 
 #include <float.h>
@@ -33,7 +33,7 @@ QV_SERIAL_INLINE void qv_load_lanes_f16(const uint8_t *row, size_t i, size_t n, 
     uint16_t halves[QV_LANES] = {0};
     memcpy(halves, row + 2 * i, 2 * n);
     for (size_t j = 0; j < QV_LANES; ++j)
-        lanes[j] = qv_f16_to_f32(halves[j]);
+        lanes[j] = qv_half_to_f32(halves[j]);
 }
 
 QV_SERIAL_INLINE void qv_load_lanes_u8(const uint8_t *row, size_t i, size_t n, float *lanes)

@@ -2,6 +2,7 @@
  * words that help. */
 #include "suite.h"
 
+#include "base/half.h"
 #include "base/rng.h"
 #include "cli/vecfile.h"
 #include "simd/convert.h"
@@ -54,7 +55,7 @@ static void put_row(struct qv_buf *b, enum qv_vecfile_type type, const float *va
         if (type == QV_VECFILE_F32)
             qv_buf_append(b, &values[i], 4);
         else if (type == QV_VECFILE_F16)
-            qv_buf_u16(b, qv_f32_to_f16(values[i]));
+            qv_buf_u16(b, qv_half_from_f32(values[i]));
         else
             qv_buf_u8(b, (uint8_t)values[i]);
     }
@@ -104,7 +105,7 @@ static void check_file(const char *name, const struct qv_buf *b, enum qv_vecfile
         for (uint32_t k = 0; k < DIM; k++) {
             float want = values[(size_t)i * DIM + k];
             if (type == QV_VECFILE_F16)
-                want = qv_f16_to_f32(qv_f32_to_f16(want));
+                want = qv_half_to_f32(qv_half_from_f32(want));
             if (row[k] != want)
                 fail_msg("%s: row %u, element %u: %g, not %g", name, i, k, (double)row[k],
                          (double)want);

@@ -3,6 +3,7 @@
 #ifndef QV_TEST_SIMD_ROWS_H
 #define QV_TEST_SIMD_ROWS_H
 
+#include "base/half.h"
 #include "base/metric.h"
 #include "base/rng.h"
 #include "simd/convert.h"
@@ -80,7 +81,7 @@ static inline void fill_row(struct qv_rng *rng, enum qv_dtype dtype, enum conten
         } else if (dtype == QV_DTYPE_F16) {
             uint16_t h = content == CONTENT_DENORMAL
                              ? (uint16_t)(qv_rng_below(rng, 1024) | qv_rng_below(rng, 2) << 15)
-                             : qv_f32_to_f16(random_f32(rng, content));
+                             : qv_half_from_f32(random_f32(rng, content));
             memcpy(row + 2 * i, &h, sizeof h);
         } else {
             row[i] = content == CONTENT_SPARSE && qv_rng_below(rng, 4) != 0
@@ -100,7 +101,7 @@ static inline double element(enum qv_dtype dtype, const uint8_t *row, size_t i)
         return row[i];
     if (dtype == QV_DTYPE_F16) {
         memcpy(&h, row + 2 * i, sizeof h);
-        return qv_f16_to_f32(h);
+        return qv_half_to_f32(h);
     }
     memcpy(&v, row + 4 * i, sizeof v);
     return v;

@@ -92,7 +92,7 @@ static void kernels_agree_with_double(void **state)
 
 static void put(int dtype, uint8_t *row, size_t i, float v)
 {
-    const uint16_t h = qv_f32_to_f16(v);
+    const uint16_t h = qv_half_from_f32(v);
     if (dtype == QV_DTYPE_F32)
         memcpy(row + 4 * i, &v, sizeof v);
     else

@@ -60,7 +60,7 @@ static uint8_t *fill_case(struct qv_rng *rng, const struct guarded *g, enum qv_d
     if (dtype != QV_DTYPE_U8 && qv_rng_below(rng, 8) == 0) {
         static const float odd[] = {NAN, -NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 65504.0f, -0.0f};
         const float v = odd[qv_rng_below(rng, sizeof odd / sizeof odd[0])];
-        const uint16_t h = qv_f32_to_f16(v);
+        const uint16_t h = qv_half_from_f32(v);
         uint8_t *at = base + qv_rng_below(rng, ROWS * dim) * qv_dtype_bytes(dtype);
         if (dtype == QV_DTYPE_F32)
             memcpy(at, &v, sizeof v);
