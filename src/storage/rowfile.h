@@ -8,8 +8,9 @@
  * checksum here: the caller keeps each row's CRC32C with its slot. A row that a durable checkpoint
  * refers to must not be overwritten: the caller's rule (DESIGN.md section 4).
  *
- * Threads: reserve, write, sync, close by one thread at a time (they block: use jobs, or accept
- * it); qv_rowfile_base and rows that were written before, on any thread. */
+ * Threads: reserve and write by one thread at a time (they block: use jobs, or accept it); one sync
+ * may run beside them and covers what was written before it began; base, and rows that were written
+ * before, on any thread. */
 #ifndef QV_STORAGE_ROWFILE_H
 #define QV_STORAGE_ROWFILE_H
 
