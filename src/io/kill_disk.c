@@ -164,6 +164,12 @@ static int kill_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg)
     return qv_file_size(inner_of(f), out, msg);
 }
 
+static int kill_next_data(struct qv_file *f, uint64_t offset, uint64_t *out, struct qv_errmsg *msg)
+{
+    bool struck = strikes(disk_of(f->disk), KILL_READ, f->path);
+    return pass(struck, qv_file_next_data(inner_of(f), offset, out, msg));
+}
+
 static int kill_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg)
 {
     bool struck = strikes(disk_of(f->disk), KILL_ALLOCATE, f->path);
@@ -206,6 +212,7 @@ static const struct qv_disk_ops kill_ops = {
     .pwrite = kill_pwrite,
     .sync = kill_sync,
     .size = kill_size,
+    .next_data = kill_next_data,
     .truncate = kill_truncate,
     .allocate = kill_allocate,
     .map = kill_map,
