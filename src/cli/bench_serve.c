@@ -39,7 +39,7 @@
 #define CLIENT_CPU 1
 
 struct options {
-    const char *data, *dir;
+    const char *data, *dir, *only;
     uint64_t ef, pairs, queries, in_flight;
     bool json, keep;
 };
@@ -85,6 +85,7 @@ static const char usage[] =
     "  --in-flight N  calls of the client at a time (default 64)\n"
     "  --dir DIR      where the stores are put; they stay there and are used again\n"
     "                 (default: a temporary directory in the present one)\n"
+    "  --only P       grpc or rest: the other is left out (for profiles)\n"
     "  --json\n"
     "\n"
     "example: quiver bench serve --data /usr/share/datasets/fashion-mnist --ef 16 --json\n";
@@ -373,6 +374,11 @@ static int check_answers(struct bench *b)
     return err;
 }
 
+static bool is_wanted(const struct bench *b, int form)
+{
+    return b->opt.only == NULL || strcmp(b->opt.only, form == 1 ? "rest" : "grpc") == 0;
+}
+
 static int run_round(struct bench *b, bool reversed, struct round *r)
 {
     int err = 0;
@@ -381,7 +387,7 @@ static int run_round(struct bench *b, bool reversed, struct round *r)
         double cpu;
         err = local_pass(b, NULL, &r->local[i], &cpu);
         r->local_cpu = i == 0 ? cpu : (r->local_cpu + cpu) / 2;
-        if (err == 0)
+        if (err == 0 && is_wanted(b, form))
             err = wire_pass(b, form == 1, false, &r->wire[form], &r->wire_cpu[form]);
     }
     return err;
@@ -410,10 +416,10 @@ static double figure_of(const struct bench *b, const struct round *r, enum figur
         return b->query.n / local;
     case GRPC_QPS:
     case REST_QPS:
-        return b->query.n / r->wire[f - GRPC_QPS];
+        return r->wire[f - GRPC_QPS] > 0 ? b->query.n / r->wire[f - GRPC_QPS] : 0;
     case GRPC_RATIO:
     case REST_RATIO:
-        return local / r->wire[f - GRPC_RATIO];
+        return r->wire[f - GRPC_RATIO] > 0 ? local / r->wire[f - GRPC_RATIO] : 0;
     case RATIO_AA:
         return r->local[0] / r->local[1];
     case CPU_LOCAL:
@@ -543,6 +549,7 @@ int qv_cli_bench_serve(int argc, char **argv)
     const struct qv_bench_option table[] = {
         {"--data", QV_BENCH_TEXT, &b->opt.data, 0, 0},
         {"--dir", QV_BENCH_TEXT, &b->opt.dir, 0, 0},
+        {"--only", QV_BENCH_TEXT, &b->opt.only, 0, 0},
         {"--ef", QV_BENCH_NUMBER, &b->opt.ef, 1, 65536},
         {"--pairs", QV_BENCH_NUMBER, &b->opt.pairs, 1, ROUNDS_MAX},
         {"--queries", QV_BENCH_NUMBER, &b->opt.queries, 1, 1000000},

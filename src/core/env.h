@@ -49,7 +49,7 @@ struct qv_job {
         struct qv_job *job); /* on the owner, after run; NULL: none, run may free the job */
     void *arg;
     struct qv_env *env;  /* env's */
-    struct qv_job *next; /* env's */
+    struct qv_job *next; /* env's; in run: what this worker runs right after it; NULL: not known */
 };
 
 struct qv_env_ops {

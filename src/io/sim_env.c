@@ -235,6 +235,7 @@ bool qv_sim_step(struct qv_sim *s)
     } else if (e.kind == EV_RUN) {
         struct qv_job *j = e.what;
         bool has_done = j->done != NULL; /* otherwise run may free it */
+        j->next = NULL;
         j->run(j, 0);
         if (has_done)
             event_add(e.node, EV_DONE, j, s->now_ns + qv_rng_below(&s->rng, 20 * QV_NS_PER_US));

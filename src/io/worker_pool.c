@@ -14,7 +14,7 @@
 
 #define QUEUE_MAX_DEFAULT 65536u
 #define THREADS_MAX 256u
-#define BATCH_MAX 8u
+#define BATCH_MAX 16u
 #define REPORT_NS 200000ull /* finished jobs wait at most so long for the rest of their batch */
 
 struct queue {
@@ -110,6 +110,8 @@ static void run_batch(struct worker *w, struct qv_job **jobs, unsigned n)
     struct queue ready = {NULL, NULL};
     size_t ready_n = 0;
     uint64_t since = n > 1 ? now_ns() : 0;
+    for (unsigned i = 0; i < n; i++)
+        jobs[i]->next = i + 1 < n ? jobs[i + 1] : NULL;
     for (unsigned i = 0; i < n; i++) {
         bool has_done = jobs[i]->done != NULL;
         jobs[i]->run(jobs[i], w->index);

@@ -452,13 +452,13 @@ static void call_post(struct qv_call_priv *call)
     }
     /* From the push on another thread may free the call; `posters` keeps the core alive for the
      * wake. */
+    const bool lazy = call->pub.lazy;
     atomic_fetch_add_explicit(&core->posters, 1, memory_order_relaxed);
     struct qv_call_priv *old = atomic_load_explicit(&core->posted, memory_order_relaxed);
     do {
         call->next = old;
-    } while (!atomic_compare_exchange_weak_explicit(&core->posted, &old, call, memory_order_release,
-                                                    memory_order_relaxed));
-    if (old == NULL)
+    } while (!atomic_compare_exchange_weak(&core->posted, &old, call));
+    if (!lazy && !atomic_exchange(&core->woken, true))
         core->wake(core->wake_arg);
     atomic_fetch_sub_explicit(&core->posters, 1, memory_order_release);
 }

@@ -74,7 +74,8 @@ void qv_net_core_close(struct qv_net_core *core)
 
 void qv_net_core_drain_posted(struct qv_net_core *core)
 {
-    struct qv_call_priv *call = atomic_exchange_explicit(&core->posted, NULL, memory_order_acquire);
+    atomic_store(&core->woken, false); /* before the look: who comes after it wakes us again */
+    struct qv_call_priv *call = atomic_exchange(&core->posted, NULL);
     struct qv_call_priv *in_order = NULL;
     while (call != NULL) {
         struct qv_call_priv *next = call->next;

@@ -57,6 +57,7 @@ struct qv_net_core {
     unsigned n_handed; /* given to the handler and not back yet */
 
     _Atomic(struct qv_call_priv *) posted; /* answered elsewhere, newest first */
+    atomic_bool woken;                     /* wake was called and the stack not looked at since */
     atomic_uint posters;                   /* threads inside a reply that may still call wake */
 };
 

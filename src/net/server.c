@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,13 +33,14 @@ struct net_loop {
     struct qv_net_server *server;
     struct qv_net_core core;
     uv_loop_t uv;
-    uv_async_t async;
+    uv_poll_t wake; /* of wake_fd */
+    int wake_fd;
     uv_timer_t timer;
     uv_tcp_t listeners[QV_NET_PORTS_MAX];
     uint32_t n_listeners;
     pthread_t thread;
     bool has_thread; /* to be joined */
-    bool has_async;
+    bool has_wake;
     int cpu; /* < 0: not pinned */
     uint64_t tick_ms;
     uint64_t conns_ticked_ns;
@@ -309,6 +311,7 @@ static void on_tick(uv_timer_t *timer)
     struct net_loop *loop = timer->data;
     struct qv_net_core *core = &loop->core;
     core->now_ns = uv_hrtime();
+    qv_net_core_drain_posted(core); /* lazy answers that nothing came after */
     qv_net_core_tick_calls(core);
     if (core->draining || core->now_ns - loop->conns_ticked_ns >= LOOP_TICK_SLOW_MS * 1000000u) {
         loop->conns_ticked_ns = core->now_ns;
@@ -348,9 +351,13 @@ static void loop_settle(struct net_loop *loop)
     }
 }
 
-static void on_async(uv_async_t *async)
+static void on_wake(uv_poll_t *poll, int status, int events)
 {
-    struct net_loop *loop = async->data;
+    struct net_loop *loop = poll->data;
+    uint64_t wakes;
+    (void)events;
+    if (status < 0 || read(loop->wake_fd, &wakes, sizeof wakes) < 0)
+        wakes = 0; /* looking once too often does no harm */
     count(&loop->core.counters.wakes, 1);
     loop->core.now_ns = uv_hrtime();
     qv_net_core_drain_posted(&loop->core);
@@ -358,10 +365,15 @@ static void on_async(uv_async_t *async)
     loop_settle(loop);
 }
 
+/* An eventfd of our own and no uv_async_t: a loop that is woken while the sender is still inside
+ * uv_async_send spins until the sender has gone on, and on a shared core the sender is what it has
+ * just displaced. Searches on one core: 0.36 sched_yield and 1.4 of 76 us a query. */
 static void loop_wake(void *arg)
 {
-    struct net_loop *loop = arg;
-    uv_async_send(&loop->async);
+    const struct net_loop *loop = arg;
+    const uint64_t one = 1;
+    ssize_t n = write(loop->wake_fd, &one, sizeof one);
+    (void)n; /* fails only when it is full, and then the loop is awake */
 }
 
 static void *loop_main(void *arg)
@@ -471,10 +483,15 @@ static int loop_open(struct qv_net_server *server, struct net_loop *loop, uint32
     loop->core.wake = loop_wake;
     loop->core.wake_arg = loop;
     loop->read_buf = qv_mem_alloc(LOOP_READ_BYTES);
-    if (uv_async_init(&loop->uv, &loop->async, on_async) != 0)
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd < 0)
+        return qv_fail(msg, QV_EIO, "eventfd: %s", strerror(errno));
+    loop->has_wake = true;
+    if (uv_poll_init(&loop->uv, &loop->wake, loop->wake_fd) != 0)
         return qv_fail(msg, QV_EIO, "no event loop can be made");
-    loop->async.data = loop;
-    loop->has_async = true;
+    loop->wake.data = loop;
+    if (uv_poll_start(&loop->wake, UV_READABLE, on_wake) != 0)
+        return qv_fail(msg, QV_EIO, "no event loop can be made");
     uv_timer_init(&loop->uv, &loop->timer);
     loop->timer.data = loop;
     for (uint32_t i = 0; i < config->n_ports; i++) {
@@ -499,6 +516,8 @@ static void loop_close(struct net_loop *loop)
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int rv = uv_loop_close(&loop->uv);
     QV_ASSERT(rv == 0);
+    if (loop->has_wake)
+        close(loop->wake_fd);
     qv_net_core_close(&loop->core);
     qv_mem_free(loop->read_buf);
 }
@@ -560,8 +579,8 @@ void qv_net_server_shutdown(struct qv_net_server *server, uint32_t drain_ms)
            !atomic_compare_exchange_weak(&server->drain_ms, &have, want))
         ;
     for (uint32_t i = 0; i < server->n_loops; i++) {
-        if (server->loops[i].has_async)
-            uv_async_send(&server->loops[i].async);
+        if (server->loops[i].has_wake)
+            loop_wake(&server->loops[i]);
     }
 }
 

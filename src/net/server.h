@@ -5,6 +5,9 @@
  * complete, as a struct qv_call, on the loop thread that read it. The handler answers it at once or
  * later, from any thread, exactly once: qv_call_reply or qv_call_reply_grpc. Answers posted from
  * other threads are collected: many answers cost one wake of the loop and one write a connection.
+ * On a shared core a wake displaces the thread that answers; one that will answer the next call
+ * right after this one sets call->lazy first: then this answer leaves with the next one that is
+ * not, or after 25 ms.
  *
  * Invariants:
  *  1. Every call given to the handler is answered by it exactly once, even when it is cancelled or
@@ -155,6 +158,7 @@ struct qv_call {
     uint16_t local_port;     /* the port it came to */
     struct qv_arena arena;   /* the handler's, for the life of the call */
     void *user;              /* the handler's; NULL at first */
+    bool lazy;               /* the handler's: the answer may wait for the next one, see below */
     atomic_bool cancelled;   /* see qv_call_cancelled */
 };
 

@@ -79,6 +79,7 @@ struct qv_op {
     const struct qv_topology *topology; /* held while out refers to it */
     struct qv_shard *shard;             /* likewise */
     struct qv_job job;
+    uint64_t held_since_ns; /* answers before this one wait for it since then; 0: none */
     struct qv_task task;
     struct qv_write write;
     struct qv_errmsg msg;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define LAZY_NS 1000000ull
+
 /* The clock of call->received_ns. */
 static uint64_t now_ns(const struct qv_op *op)
 {
@@ -184,6 +186,32 @@ static bool needs_shard(enum qv_op_kind kind)
     return kind >= QV_OP_WRITE && kind <= QV_OP_SEARCH_BATCH;
 }
 
+static void op_job(struct qv_job *job, unsigned worker);
+
+/* A read is answered by its job. */
+static bool is_read(enum qv_op_kind kind)
+{
+    return kind == QV_OP_GET || kind == QV_OP_GET_ONE ||
+           (kind >= QV_OP_COUNT && kind <= QV_OP_SEARCH_BATCH);
+}
+
+/* An answer waits for the next one when this worker turns to that at once: on a shared core each
+ * wake of a network loop displaces the worker. Searches on one core: 1.5 wakes and 11 us a query
+ * without, 0.2 and 1 us with it. Not beyond LAZY_NS: the next answer may take long. */
+static void maybe_wait_for_next(struct qv_op *op)
+{
+    const struct qv_job *next = op->job.next;
+    if (next == NULL || next->run != op_job)
+        return;
+    struct qv_op *other = next->arg;
+    uint64_t now = now_ns(op);
+    uint64_t since = op->held_since_ns != 0 ? op->held_since_ns : now;
+    if (!is_read(other->kind) || now - since > LAZY_NS)
+        return;
+    other->held_since_ns = since;
+    op->call->lazy = true;
+}
+
 static void op_job(struct qv_job *job, unsigned worker)
 {
     struct qv_op *op = job->arg;
@@ -213,7 +241,9 @@ static void op_job(struct qv_job *job, unsigned worker)
         run_write(op);
         return;
     default:
-        qv_op_answer(op, run_read(op, worker));
+        err = run_read(op, worker);
+        maybe_wait_for_next(op);
+        qv_op_answer(op, err);
     }
 }
 
