@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define HEADER sizeof(struct log_block_header)
+#define STOP_TELL_NS (10 * QV_NS_PER_S)
 
 /* ---- groups ---- */
 
@@ -104,17 +105,26 @@ static void ready_run(struct qv_log *log)
     waiters_done(log, w);
 }
 
+static void room_tell(struct qv_log *log)
+{
+    if (!log->starved || (log->free == NULL && log->error == 0))
+        return;
+    log->starved = false;
+    if (log->room_fn != NULL)
+        log->room_fn(log->room_arg);
+}
+
 static void ready_task(struct qv_task *task)
 {
     struct qv_log *log = task->arg;
     log->ready_posted = false;
     ready_run(log);
+    room_tell(log);
     log_step(log);
 }
 
-static void waiter_ready(struct qv_log *log, struct qv_log_waiter *w)
+static void ready_post(struct qv_log *log)
 {
-    waiter_push(&log->ready, &log->ready_tail, w);
     if (log->ready_posted)
         return;
     log->ready_posted = true;
@@ -123,13 +133,10 @@ static void waiter_ready(struct qv_log *log, struct qv_log_waiter *w)
     qv_env_post(log->env, &log->ready_task);
 }
 
-static void room_tell(struct qv_log *log)
+static void waiter_ready(struct qv_log *log, struct qv_log_waiter *w)
 {
-    if (!log->starved || (log->free == NULL && log->error == 0))
-        return;
-    log->starved = false;
-    if (log->room_fn != NULL)
-        log->room_fn(log->room_arg);
+    waiter_push(&log->ready, &log->ready_tail, w);
+    ready_post(log);
 }
 
 /* ---- writing ---- */
@@ -140,7 +147,11 @@ static void log_stop(struct qv_log *log, int err)
     struct qv_log_waiter *w = NULL;
     struct qv_log_waiter *tail = NULL;
     QV_ASSERT(err != 0 && log->writing == NULL);
-    QV_ERROR("log", "%s: writing stopped: %s", log->dir, qv_err_text(err));
+    uint64_t now = qv_env_mono_ns(log->env);
+    if (log->stop_told_ns == 0 || now - log->stop_told_ns > STOP_TELL_NS) {
+        QV_ERROR("log", "%s: writing stopped: %s", log->dir, qv_err_text(err));
+        log->stop_told_ns = now; /* a full disk stops it again at every try */
+    }
     log->error = err;
     if (log->open != NULL)
         group_seal(log);
@@ -161,6 +172,7 @@ static void log_stop(struct qv_log *log, int err)
         waiter_ready(log, w);
         w = next;
     }
+    ready_post(log); /* who waits for room is to hear of it too */
 }
 
 static void current_retire(struct qv_log *log, qv_lsn end, bool failed)

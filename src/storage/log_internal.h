@@ -225,6 +225,7 @@ struct qv_log {
     uint64_t clock;
     uint64_t clock_durable;
     int error;
+    uint64_t stop_told_ns;
     bool closing;
     bool close_written;
     bool close_posted;

@@ -286,6 +286,24 @@ static void test_full_buffers_are_busy(void **state)
     world_close(&w);
 }
 
+static void test_stop_is_told_to_who_waits_for_room(void **state)
+{
+    (void)state;
+    begin(14);
+    int told = 0;
+    struct qv_log_record head = {.shard = 1};
+    static const uint8_t bytes[4000];
+    struct qv_bytes part = {bytes, sizeof bytes};
+    qv_log_on_room(w.log, room, &told);
+    qv_sim_disk_fail(w.disk, QV_SIM_OP_WRITE, ".qlog", 1, 1000, QV_EIO);
+    while (qv_log_append(w.log, &head, &part, 1, NULL) == 0)
+        ;
+    world_run(&w);
+    assert_int_equal(qv_log_error(w.log), QV_EIO);
+    assert_int_equal(told, 1);
+    world_close(&w);
+}
+
 static void test_records_of_every_size(void **state)
 {
     (void)state;
@@ -456,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_recycled_leftovers_never_parse),
         cmocka_unit_test(test_unreleased_segments_stay),
         cmocka_unit_test(test_full_buffers_are_busy),
+        cmocka_unit_test(test_stop_is_told_to_who_waits_for_room),
         cmocka_unit_test(test_records_of_every_size),
         cmocka_unit_test(test_failed_sync_moves_on),
         cmocka_unit_test(test_stop_and_resume),
