@@ -38,8 +38,9 @@ static void print_help(FILE *out)
     fputs(
         "usage: quiver check DIR [--json]\n"
         "\n"
-        "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. Reads\n"
-        "only. DIR is its storage path (serve --storage-path).\n"
+        "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. "
+        "Changes\n"
+        "none of it. DIR is its storage path (serve --storage-path).\n"
         "\n"
         "  --json   {\"findings\": [{\"shard\", \"file\", \"what\", \"what_to_do\"}], \"shards\", "
         "\"points\", ...}\n"
@@ -57,11 +58,12 @@ static void print_help(FILE *out)
 /* What an operator can do depends on which kind of file is bad. */
 static const char *advice(const struct qv_store_finding *f)
 {
-    if (strstr(f->file, "log") != NULL)
+    const char *end = strrchr(f->file, '.');
+    if (end != NULL && strcmp(end, ".qlog") == 0)
         return "changes that only this log holds can't be trusted: restore the directory from a "
                "backup, or import the collection again";
-    if (strstr(f->file, "meta") != NULL)
-        return "restore this file from a backup: it lists the collections";
+    if (f->shard == 0)
+        return "restore the directory from a backup";
     return "delete the collection of this shard and import it again, or restore the directory "
            "from a backup";
 }
@@ -132,6 +134,12 @@ static int run(struct check *x)
     if (isatty(2))
         fprintf(stderr, "checking %s ...\n", x->dir);
     qv_uv_env_call(x->env, check_on_owner, x);
+    if (x->err == QV_ECORRUPT) { /* what belongs to no shard, the list of collections */
+        struct qv_store_finding f = {.file = x->dir, .what = x->msg.text};
+        print_finding(x, &f);
+        x->summary.findings++;
+        return 0;
+    }
     return x->err;
 }
 
