@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "net/client.h"
+#include "report.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -32,6 +33,7 @@
 #define BATCH 48
 #define CENTRES 20
 #define RECALL_FLOOR 0.97
+#define QUERIES 40
 #define LIFE_MS_MAX 6000
 #define START_MS_MAX 60000
 
@@ -565,22 +567,40 @@ static void compare(struct crash *c, uint32_t id, const json_t *seen)
     p->doubt = false;
 }
 
-/* A page of the scroll; the answer's next offset, or -1. */
-static long long compare_page(struct crash *c, long long from, bool *seen)
+#define PAGE 1000
+#define PAGES_MAX (IDS / PAGE + 3)
+
+/* All points as the server scrolls them; false: it died meanwhile. */
+static bool read_pages(struct crash *c, json_t **pages, size_t *n)
 {
-    char body[256];
-    json_t *answer = NULL;
-    snprintf(body, sizeof body,
-             "{\"limit\":1000,\"offset\":%lld,\"with_vector\":true,\"with_payload\":true}", from);
-    int status = call(c, "POST", "/collections/c/points/scroll", body, &answer);
-    if (status != 200) {
-        fprintf(stderr, "crash: scroll: %d\n", status);
-        c->lost++;
-        return -1;
+    long long from = 0;
+    *n = 0;
+    while (from >= 0) {
+        char body[256];
+        snprintf(body, sizeof body,
+                 "{\"limit\":%d,\"offset\":%lld,\"with_vector\":true,\"with_payload\":true}", PAGE,
+                 from);
+        int status = *n == PAGES_MAX
+                         ? -1
+                         : call(c, "POST", "/collections/c/points/scroll", body, &pages[*n]);
+        if (status < 0)
+            return false;
+        (*n)++;
+        if (status != 200) {
+            fprintf(stderr, "crash: scroll: %d\n", status);
+            c->lost++;
+            return false;
+        }
+        const json_t *next =
+            json_object_get(json_object_get(pages[*n - 1], "result"), "next_page_offset");
+        from = json_is_integer(next) ? json_integer_value(next) : -1;
     }
-    const json_t *result = json_object_get(answer, "result");
-    const json_t *points = json_object_get(result, "points");
-    const json_t *next = json_object_get(result, "next_page_offset");
+    return true;
+}
+
+static void compare_page(struct crash *c, const json_t *page, bool *seen)
+{
+    const json_t *points = json_object_get(json_object_get(page, "result"), "points");
     for (size_t i = 0; i < json_array_size(points); i++) {
         const json_t *point = json_array_get(points, i);
         long long id = json_integer_value(json_object_get(point, "id"));
@@ -592,20 +612,24 @@ static long long compare_page(struct crash *c, long long from, bool *seen)
         seen[id] = true;
         compare(c, (uint32_t)id, point);
     }
-    long long at = json_is_integer(next) ? json_integer_value(next) : -1;
-    json_decref(answer);
-    return at;
 }
 
-static void compare_all(struct crash *c)
+/* false: the server died before it had told everything, and nothing is known. */
+static bool compare_all(struct crash *c)
 {
     bool seen[IDS] = {false};
-    for (long long at = 0; at >= 0;)
-        at = compare_page(c, at, seen);
-    for (uint32_t id = 0; id < IDS; id++) {
+    json_t *pages[PAGES_MAX] = {NULL};
+    size_t n;
+    bool whole = read_pages(c, pages, &n);
+    for (size_t i = 0; i < n && whole; i++)
+        compare_page(c, pages[i], seen);
+    for (uint32_t id = 0; id < IDS && whole; id++) {
         if (!seen[id])
             compare(c, id, NULL);
     }
+    for (size_t i = 0; i < n; i++)
+        json_decref(pages[i]);
+    return whole;
 }
 
 static int double_compare(const void *a, const void *b)
@@ -625,12 +649,12 @@ static double l2(const float *q, uint32_t stamp)
     return sqrt(d);
 }
 
-/* Hits at ef 100 among the true ten nearest. */
-static unsigned one_query(struct crash *c, const float *q, double bound)
+/* Hits at ef 100 among the true ten nearest; negative: the server died. */
+static int one_query(struct crash *c, const float *q, double bound)
 {
     struct qv_buf b;
     json_t *answer = NULL;
-    unsigned hits = 0;
+    int hits = 0;
     qv_buf_init(&b, 0);
     qv_buf_str(&b, "{\"query\":[");
     for (int i = 0; i < DIM; i++)
@@ -640,7 +664,7 @@ static unsigned one_query(struct crash *c, const float *q, double bound)
     int status = call(c, "POST", "/collections/c/points/query", (const char *)b.data, &answer);
     qv_buf_close(&b);
     if (status != 200)
-        return 0;
+        return -1;
     const json_t *points = json_object_get(json_object_get(answer, "result"), "points");
     for (size_t i = 0; i < json_array_size(points); i++) {
         long long id = json_integer_value(json_object_get(json_array_get(points, i), "id"));
@@ -653,12 +677,12 @@ static unsigned one_query(struct crash *c, const float *q, double bound)
     return hits > 10 ? 10 : hits;
 }
 
-static void measure_recall(struct crash *c)
+static bool measure_recall(struct crash *c)
 {
     static double dist[IDS];
-    unsigned hits = 0;
-    unsigned of = 0;
-    for (int round = 0; round < 30; round++) {
+    int hits = 0;
+    int of = 0;
+    for (int round = 0; round < QUERIES; round++) {
         float q[DIM];
         uint32_t n = 0;
         vector_of(0x40000000u + below(c, 1000000), q);
@@ -667,15 +691,19 @@ static void measure_recall(struct crash *c)
                 dist[n++] = l2(q, c->points[id].now.stamp);
         }
         if (n < 100)
-            return; /* too few to tell */
+            return true; /* too few to tell */
         qsort(dist, n, sizeof *dist, double_compare);
-        hits += one_query(c, q, dist[9]);
+        int found = one_query(c, q, dist[9]);
+        if (found < 0)
+            return false;
+        hits += found;
         of += 10;
     }
     double recall = (double)hits / of;
     c->recall_min = recall < c->recall_min ? recall : c->recall_min;
     if (recall < RECALL_FLOOR)
         fprintf(stderr, "crash: recall %.4f\n", recall);
+    return true;
 }
 
 static void check_copy(struct crash *c)
@@ -772,9 +800,13 @@ static void one_life(struct crash *c, enum phase phase, bool clean)
         return;
     }
     if ((phase == START_UP || phase == RECOVERY) && c->first_ops > 8)
-        c->first_ops = c->first_ops * 3 / 4; /* it came too late */
-    compare_all(c);
-    measure_recall(c);
+        c->first_ops = c->first_ops * 3 / 4;     /* it came too late */
+    if (!compare_all(c) || !measure_recall(c)) { /* it died while it was asked */
+        reap(c, &killed);
+        if (killed)
+            count_kill(c, RANDOM);
+        return;
+    }
     write_until_death(c, phase == RANDOM ? 20 + below(c, 1500) : LIFE_MS_MAX);
     bool by_us = c->struck_by_us;
     reap(c, &killed);
@@ -804,7 +836,8 @@ static void run(struct crash *c, unsigned n)
     for (unsigned life = 0; c->kills < n; life++) {
         enum phase phase = next_phase(c, &c->rng);
         if (phase == START_UP && start(c, NULL)) { /* a clean end first */
-            compare_all(c);
+            if (!compare_all(c))
+                c->check_failures++;
             stop_cleanly(c);
         }
         one_life(c, phase, phase == START_UP);
@@ -814,61 +847,42 @@ static void run(struct crash *c, unsigned n)
         if (c->lost + c->resurrected + c->wrong_vector + c->wrong_payload + c->check_failures > 20)
             break;
     }
-    if (start(c, NULL)) {
-        compare_all(c);
-        measure_recall(c);
-        stop_cleanly(c);
-        check_copy(c);
+    if (!start(c, NULL) || !compare_all(c) || !measure_recall(c)) {
+        fprintf(stderr, "crash: the last start failed\n");
+        c->check_failures++;
     }
+    stop_cleanly(c);
+    check_copy(c);
     fputc('\n', stderr);
 }
 
-static json_t *machine(void)
-{
-    char line[512];
-    char cpu[256] = "";
-    char kernel[128] = "";
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            snprintf(cpu, sizeof cpu, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-            break;
-        }
-    }
-    if (f != NULL)
-        fclose(f);
-    f = fopen("/proc/sys/kernel/osrelease", "r");
-    if (f != NULL && fgets(kernel, sizeof kernel, f) != NULL)
-        kernel[strcspn(kernel, "\n")] = '\0';
-    if (f != NULL)
-        fclose(f);
-    double gb = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9;
-    return json_pack("{s:s, s:i, s:f, s:s}", "cpu", cpu, "cores",
-                     (int)sysconf(_SC_NPROCESSORS_ONLN), "mem_gb", gb, "kernel", kernel);
-}
-
-static void write_json(const struct crash *c, const char *out, uint64_t seed, double seconds)
+static int write_json(const struct crash *c, const char *out, uint64_t seed, double seconds)
 {
     json_t *phases = json_object();
     for (int p = 0; p < PHASES; p++)
         json_object_set_new(phases, phase_names[p], json_integer((json_int_t)c->by_phase[p]));
-    json_t *j = json_pack(
-        "{s:i, s:s, s:o, s:f, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, "
-        "s:f, s:f}",
-        "schema", 1, "commit", QV_TEST_COMMIT, "machine", machine(), "seconds", seconds, "seed",
-        (json_int_t)seed, "kills", (json_int_t)c->kills, "kills_by_phase", phases, "acked",
-        (json_int_t)c->acked, "unknown", (json_int_t)c->unknown, "lost", (json_int_t)c->lost,
-        "resurrected", (json_int_t)c->resurrected, "wrong_vector", (json_int_t)c->wrong_vector,
-        "wrong_payload", (json_int_t)c->wrong_payload, "refused", (json_int_t)c->refused, "checks",
-        (json_int_t)c->checks, "check_failures", (json_int_t)c->check_failures, "recall_min",
-        c->recall_min, "recall_floor", RECALL_FLOOR, "restart_ms_max", c->restart_ms_max);
-    char *text = json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    puts(text);
-    if (out != NULL && json_dump_file(j, out, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0)
-        fprintf(stderr, "crash: %s can't be written\n", out);
-    free(text);
-    json_decref(j);
+    json_t *j = report_begin("crash", seconds);
+    const struct {
+        const char *key;
+        uint64_t v;
+    } numbers[] = {{"seed", seed},
+                   {"kills", c->kills},
+                   {"acked", c->acked},
+                   {"unknown", c->unknown},
+                   {"lost", c->lost},
+                   {"resurrected", c->resurrected},
+                   {"wrong_vector", c->wrong_vector},
+                   {"wrong_payload", c->wrong_payload},
+                   {"refused", c->refused},
+                   {"checks", c->checks},
+                   {"check_failures", c->check_failures}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        json_object_set_new(j, numbers[i].key, json_integer((json_int_t)numbers[i].v));
+    json_object_set_new(j, "kills_by_phase", phases);
+    json_object_set_new(j, "recall_min", json_real(c->recall_min));
+    json_object_set_new(j, "recall_floor", json_real(RECALL_FLOOR));
+    json_object_set_new(j, "restart_ms_max", json_real(c->restart_ms_max));
+    return report_end(j, out);
 }
 
 int main(int argc, char **argv)
@@ -910,11 +924,11 @@ int main(int argc, char **argv)
         c.slots[i].c = &c;
     uint64_t begin = now_ns();
     run(&c, n);
-    write_json(&c, out, seed, (double)(now_ns() - begin) / 1e9);
+    int written = write_json(&c, out, seed, (double)(now_ns() - begin) / 1e9);
     bool wrong = c.lost + c.resurrected + c.wrong_vector + c.wrong_payload + c.check_failures > 0;
     for (int p = 0; p < PHASES && n >= 100; p++)
         wrong = wrong || c.by_phase[p] < 5;
     for (int i = 0; i < SLOTS; i++)
         qv_buf_close(&c.slots[i].body);
-    return wrong || c.recall_min < RECALL_FLOOR;
+    return wrong || written != 0 || c.recall_min < RECALL_FLOOR;
 }

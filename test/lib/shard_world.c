@@ -535,11 +535,11 @@ static bool too_doubtful(const struct world *w)
     return false;
 }
 
-void world_write_some(struct world *w)
+bool world_write_some(struct world *w)
 {
     if (too_doubtful(w)) {
         qv_sim_run(w->sim, 20);
-        return;
+        return false;
     }
     w->settling = false;
     struct world_write *x = qv_mem_calloc(1, sizeof *x);
@@ -564,11 +564,12 @@ void world_write_some(struct world *w)
     if (err != 0) {
         snprintf(w->wrong, sizeof w->wrong, "prepare: %s: %s", qv_err_name(err), x->head.msg.text);
         free_write(x);
-        return;
+        return false;
     }
     *w->last = x;
     w->last = &x->next;
     qv_write_submit(&x->head);
+    return true;
 }
 
 /* ---- the world's life ---- */

@@ -62,8 +62,9 @@ void world_init(struct world *w, uint64_t seed);
 void world_close(struct world *w);
 /* Opens (and at first creates) the store; a result other than 0: msg. */
 int world_open(struct world *w, struct qv_errmsg *msg);
-void world_write_some(struct world *w); /* submits one random request */
-void world_run(struct world *w);        /* until nothing is under way */
+/* Submits one random request; false: not while so much is in doubt. */
+bool world_write_some(struct world *w);
+void world_run(struct world *w); /* until nothing is under way */
 void world_crash(struct world *w, bool power);
 int world_shut(struct world *w); /* a clean close */
 /* Compares what the store answers with the model; after an open, before anything is written, what

@@ -20,7 +20,7 @@ static bool some_work(struct world *w, bool verify)
 {
     uint64_t writes = 1 + qv_rng_below(&w->rng, 60);
     for (uint64_t i = 0; i < writes && w->wrong[0] == '\0'; i++) {
-        world_write_some(w);
+        (void)world_write_some(w);
         if (qv_rng_below(&w->rng, 3) == 0)
             qv_sim_run(w->sim, qv_rng_below(&w->rng, 40));
         if (qv_rng_below(&w->rng, 12) == 0)
