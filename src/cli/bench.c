@@ -1,6 +1,8 @@
 /* `quiver bench NAME ...`: the table of what can be measured. */
 #include "cli/bench_index.h"
+#include "cli/bench_open.h"
 #include "cli/bench_serve.h"
+#include "cli/bench_upsert.h"
 #include "cli/commands.h"
 
 #include <stdio.h>
@@ -13,6 +15,8 @@ static const struct bench {
 } benches[] = {
     {"index", qv_cli_bench_index, "recall against QPS of the index, in this process"},
     {"serve", qv_cli_bench_serve, "searches over gRPC and REST against the same in process"},
+    {"upsert", qv_cli_bench_upsert, "durable upserts a second over gRPC"},
+    {"open", qv_cli_bench_open, "from starting a server to right answers, cold and warm"},
 };
 
 #define BENCH_COUNT (sizeof benches / sizeof benches[0])
