@@ -134,7 +134,7 @@ void qv_hnsw_leaving_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     for (uint32_t i = 0; i < starved->n; i++) {
         if (qv_hnsw_node_state(h, starved->slots[i]) != QV_HNSW_NODE_LINKED)
             continue;
-        int err = qv_hnsw_link_attach(h, ctx, starved->slots[i]);
+        int err = qv_hnsw_link_feed(h, ctx, starved->slots[i]);
         QV_ASSERT(err == 0); /* the repair has grown the context to what this takes */
     }
     starved->n = 0;

@@ -275,24 +275,24 @@ static bool adopt_between(struct qv_hnsw *h, qv_slot from, qv_slot to)
     qv_slot child = qv_hnsw_list_get(qv_hnsw_list(h, from, 0), qv_hnsw_list_cap(h, 0) - 1);
     if (child == QV_SLOT_NONE || child == to || qv_hnsw_parent_get(h, child) != from)
         return false;
-    if (qv_hnsw_list_find(h, to, 0, child) == qv_hnsw_list_cap(h, 0) &&
-        !qv_hnsw_link_append(h, to, child, 0))
-        return false;
-    if (!qv_hnsw_in_claim(h, to, 0))
+    if (!qv_hnsw_link_adopt(h, to, child))
         return false;
     bool done = false;
+    bool claimed = qv_hnsw_in_claim(h, to, 0);
     qv_hnsw_node_lock(h, from);
     uint32_t at = qv_hnsw_list_find(h, from, 0, child);
-    if (qv_hnsw_node_state(h, from) == QV_HNSW_NODE_LINKED && at < qv_hnsw_list_cap(h, 0) &&
-        qv_hnsw_list_find(h, from, 0, to) == qv_hnsw_list_cap(h, 0) &&
-        qv_hnsw_parent_get(h, child) == from) {
+    if (claimed && qv_hnsw_node_state(h, from) == QV_HNSW_NODE_LINKED &&
+        at < qv_hnsw_list_cap(h, 0) &&
+        qv_hnsw_list_find(h, from, 0, to) == qv_hnsw_list_cap(h, 0)) {
         qv_hnsw_list_put(qv_hnsw_list(h, from, 0), at, to);
         qv_hnsw_parent_set(h, to, from);
-        qv_hnsw_parent_set(h, child, to);
         done = true;
+    } else if (at < qv_hnsw_list_cap(h, 0)) {
+        qv_hnsw_parent_set(h, child, from);
     }
     qv_hnsw_node_unlock(h, from);
-    (void)qv_hnsw_in_drop(h, done ? child : to, 0);
+    if (done || claimed)
+        (void)qv_hnsw_in_drop(h, done ? child : to, 0);
     return done;
 }
 
@@ -307,6 +307,65 @@ static void fill_list(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
         (void)qv_hnsw_link_append(h, slot, qv_hnsw_cand_slot(picks[i]), 0);
 }
 
+/* ctx->pool = the nodes around a slot, itself left out, by level 0 alone from `from`. */
+static int walk_level0(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, qv_slot from)
+{
+    int err = qv_hnsw_walk_begin(h, ctx);
+    if (err != 0)
+        return err;
+    const uint8_t *row = qv_hnsw_code_row(h, slot);
+    const struct qv_hnsw_walk walk = {.row = row, .level = 0, .ef = h->params.ef_construct};
+    (void)qv_hnsw_walk_visit(ctx, slot);
+    return qv_hnsw_walk_level(h, ctx, &walk,
+                              qv_hnsw_walk_descend(h, ctx, row, qv_hnsw_entry_pack(from, 0), 0));
+}
+
+/* The same through the upper levels. *entry is where it began: QV_HNSW_ENTRY_NONE when there is
+ * nobody else. */
+static int walk_around(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uint64_t *entry)
+{
+    if (qv_hnsw_entry_slot(*entry) == slot) {
+        qv_slot other = qv_hnsw_entry_highest(h, slot);
+        *entry = other == QV_SLOT_NONE ? QV_HNSW_ENTRY_NONE : qv_hnsw_entry_pack(other, 0);
+    }
+    if (*entry == QV_HNSW_ENTRY_NONE)
+        return 0;
+    const uint8_t *row = qv_hnsw_code_row(h, slot);
+    qv_slot from = qv_hnsw_cand_slot(qv_hnsw_walk_descend(h, ctx, row, *entry, 0));
+    if (from == slot) /* upper levels know it: begin beside it */
+        from = qv_hnsw_entry_slot(*entry);
+    return walk_level0(h, ctx, slot, from);
+}
+
+int qv_hnsw_link_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
+{
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+    if (entry == QV_HNSW_ENTRY_NONE ||
+        qv_hnsw_list_get(qv_hnsw_list(h, slot, 0), 0) != QV_SLOT_NONE)
+        return 0;
+    int err = walk_around(h, ctx, slot, &entry);
+    if (err == 0 && entry != QV_HNSW_ENTRY_NONE)
+        fill_list(h, ctx, slot);
+    return err;
+}
+
+/* A parent for the slot from ctx->pool. One from the node's own tree would make a ring that hangs
+ * on nothing. */
+static bool adopt_by_pool(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uint64_t entry)
+{
+    for (uint32_t i = 0; i < ctx->pool.n; i++) {
+        qv_slot from = qv_hnsw_cand_slot(ctx->pool.at[i]);
+        if (is_rooted(h, from, slot, entry) && qv_hnsw_link_adopt(h, from, slot))
+            return true;
+    }
+    for (uint32_t i = 0; i < ctx->pool.n; i++) {
+        qv_slot from = qv_hnsw_cand_slot(ctx->pool.at[i]);
+        if (is_rooted(h, from, slot, entry) && adopt_between(h, from, slot))
+            return true;
+    }
+    return false;
+}
+
 int qv_hnsw_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot)
 {
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
@@ -314,43 +373,21 @@ int qv_hnsw_link_attach(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot
         qv_hnsw_entry_offer(h, slot);
         entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     }
-    if (entry == QV_HNSW_ENTRY_NONE)
-        return 0;
-    if (qv_hnsw_entry_slot(entry) == slot) {
-        /* Every search begins here: links out are all it needs. */
-        qv_slot other = QV_SLOT_NONE;
-        if (qv_hnsw_list_get(qv_hnsw_list(h, slot, 0), 0) == QV_SLOT_NONE)
-            other = qv_hnsw_entry_highest(h, slot);
-        if (other == QV_SLOT_NONE)
-            return 0;
-        entry = qv_hnsw_entry_pack(other, 0);
-    }
-    int err = qv_hnsw_walk_begin(h, ctx);
-    if (err != 0)
-        return err;
-    const uint8_t *row = qv_hnsw_code_row(h, slot);
-    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, row, entry, 0);
-    if (qv_hnsw_cand_slot(start) == slot) /* upper levels know it: begin beside it */
-        start =
-            qv_hnsw_walk_descend(h, ctx, row, qv_hnsw_entry_pack(qv_hnsw_entry_slot(entry), 0), 0);
-    (void)qv_hnsw_walk_visit(ctx, slot);
-    const struct qv_hnsw_walk walk = {.row = row, .level = 0, .ef = h->params.ef_construct};
-    err = qv_hnsw_walk_level(h, ctx, &walk, start);
+    if (entry == QV_HNSW_ENTRY_NONE || qv_hnsw_entry_slot(entry) == slot)
+        return qv_hnsw_link_feed(h, ctx,
+                                 slot); /* every search begins here: it needs links out only */
+    int err = walk_around(h, ctx, slot, &entry);
     if (err != 0)
         return err;
     if (qv_hnsw_list_get(qv_hnsw_list(h, slot, 0), 0) == QV_SLOT_NONE)
         fill_list(h, ctx, slot);
-    /* A parent from the node's own tree would make a ring that hangs on nothing. */
-    for (uint32_t i = 0; i < ctx->pool.n; i++) {
-        qv_slot from = qv_hnsw_cand_slot(ctx->pool.at[i]);
-        if (is_rooted(h, from, slot, entry) && qv_hnsw_link_adopt(h, from, slot))
-            return 0;
-    }
-    for (uint32_t i = 0; i < ctx->pool.n; i++) {
-        qv_slot from = qv_hnsw_cand_slot(ctx->pool.at[i]);
-        if (is_rooted(h, from, slot, entry) && adopt_between(h, from, slot))
-            return 0;
-    }
+    if (adopt_by_pool(h, ctx, slot, entry))
+        return 0;
+    /* The upper levels led to nodes that the entry does not reach on level 0, or all lists there
+     * are full of children: from the entry itself, then. */
+    err = walk_level0(h, ctx, slot, qv_hnsw_entry_slot(entry));
+    if (err != 0 || adopt_by_pool(h, ctx, slot, entry))
+        return err;
     for (uint32_t i = 0; i < ctx->pool.n; i++)
         if (qv_hnsw_link_adopt(h, qv_hnsw_cand_slot(ctx->pool.at[i]), slot))
             return 0;

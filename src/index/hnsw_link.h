@@ -20,6 +20,10 @@ void qv_hnsw_link_add(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot from, 
 /* Appends to `from`'s list if there is room and the link is new; false when it did not. */
 bool qv_hnsw_link_append(struct qv_hnsw *h, qv_slot from, qv_slot to, uint32_t level);
 
+/* Gives a linked node that has no links of its own on level 0 some. Walks the graph; clobbers ctx.
+ * QV_ENOMEM. */
+int qv_hnsw_link_feed(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot) QV_MUST_USE;
+
 /* Makes `from` the parent of `to`, through a link that is there or put into a free cell of from's
  * list on level 0, or else into the place of the last link there that is nobody's parent link. */
 bool qv_hnsw_link_adopt(struct qv_hnsw *h, qv_slot from, qv_slot to);

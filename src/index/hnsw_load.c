@@ -388,11 +388,13 @@ static int attach_unreached(struct loading *g)
     for (qv_slot s = 0; s < h->slot_bound && err == 0; s++) {
         if (qv_hnsw_node_state(h, s) != QV_HNSW_NODE_LINKED)
             continue;
-        if (r.seen[s] != 0 && qv_hnsw_list_get(qv_hnsw_list(h, s, 0), 0) != QV_SLOT_NONE)
-            continue;
-        err = qv_hnsw_link_attach(h, g->ctx, s);
-        g->report.reattached++;
-        reach_from(h, &r, s);
+        if (r.seen[s] == 0) {
+            err = qv_hnsw_link_attach(h, g->ctx, s);
+            g->report.reattached++;
+            reach_from(h, &r, s);
+        } else {
+            err = qv_hnsw_link_feed(h, g->ctx, s);
+        }
     }
     qv_mem_free(r.seen);
     qv_mem_free(r.queue);
