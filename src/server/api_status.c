@@ -1,8 +1,10 @@
 #include "server/api_status.h"
 
+#include "base/utf8.h"
 #include "net/grpc.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
     int err;
@@ -40,9 +42,25 @@ struct qv_api_status qv_api_status(int err)
     return (struct qv_api_status){500, QV_GRPC_INTERNAL, "Service internal error: ", ""};
 }
 
+/* A name that was cut in a text may leave half a character: what is no UTF-8 becomes '?'. */
+static void mend_utf8(char *text)
+{
+    size_t n = strlen(text);
+    for (size_t at = 0; at < n && !qv_utf8_valid(text + at, n - at);) {
+        size_t good = 1;
+        while (good < 4 && good < n - at && !qv_utf8_valid(text + at, good))
+            good++;
+        if (qv_utf8_valid(text + at, good))
+            at += good;
+        else
+            text[at++] = '?';
+    }
+}
+
 void qv_api_status_text(int err, const struct qv_errmsg *msg, char *out, size_t n)
 {
     struct qv_api_status s = qv_api_status(err);
     const char *text = msg != NULL && msg->text[0] != '\0' ? msg->text : qv_err_text(err);
     snprintf(out, n, "%s%s%s", s.prefix, text, s.suffix);
+    mend_utf8(out);
 }

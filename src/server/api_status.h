@@ -12,7 +12,7 @@ struct qv_api_status {
 };
 
 struct qv_api_status qv_api_status(int err);
-/* The whole text of an error: prefix, msg (or the code's default text), suffix. */
+/* The whole text of an error: prefix, msg (or the code's default text), suffix. Always UTF-8. */
 void qv_api_status_text(int err, const struct qv_errmsg *msg, char *out, size_t n);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "base/utf8.h"
 #include "meta/meta_file.h"
 #include "wire/json_answer.h"
 
@@ -309,6 +310,12 @@ int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
 {
     if (name.n == 0)
         return qv_fail(msg, QV_EVALIDATION, "collection_name: must not be empty");
+    if (!qv_utf8_valid(name.p, name.n))
+        return qv_fail(msg, QV_EVALIDATION, "collection_name: must be UTF-8");
+    if (qv_str_equal(name, qv_str_of(".")) || qv_str_equal(name, qv_str_of("..")))
+        return qv_fail(msg, QV_EVALIDATION,
+                       "collection_name: clients take '.' and '..' out of "
+                       "paths, so they can't be names");
     if (name.n > QV_NAME_BYTES_MAX)
         return qv_fail(msg, QV_EVALIDATION,
                        "collection_name: is %zu bytes long, must be %u at most", name.n,

@@ -216,7 +216,8 @@ static void op_job(struct qv_job *job, unsigned worker)
 {
     struct qv_op *op = job->arg;
     struct qv_node *n = qv_edge_node(op->edge);
-    if (qv_call_cancelled(op->call)) { /* its deadline passed in the queue: not begun */
+    /* The client went away, or the time is over: not begun. */
+    if (qv_call_cancelled(op->call) || now_ns(op) >= op->call->deadline_ns) {
         qv_op_answer(op, qv_fail(&op->msg, QV_ETIMEOUT, "the request waited too long"));
         return;
     }

@@ -3,6 +3,7 @@
 #include "server/rest.h"
 
 #include "base/qv_assert.h"
+#include "base/utf8.h"
 #include "server/api_status.h"
 #include "server/edge.h"
 #include "server/metrics.h"
@@ -107,11 +108,18 @@ static int hex(char c)
                                   : -1;
 }
 
-/* %XX decoded, in the call's arena. QV_EBADREQ on a broken escape or a NUL. */
+static int check_text(struct qv_str s, struct qv_errmsg *msg)
+{
+    return qv_utf8_valid(s.p, s.n) ? 0 : qv_fail(msg, QV_EBADREQ, "the path is not UTF-8");
+}
+
+/* %XX decoded, in the call's arena. QV_EBADREQ on a broken escape, a NUL or bad UTF-8. */
 static int decode_segment(struct qv_call *call, struct qv_str *s, struct qv_errmsg *msg)
 {
-    if (s->n == 0 || memchr(s->p, '%', s->n) == NULL)
+    if (s->n == 0)
         return 0;
+    if (memchr(s->p, '%', s->n) == NULL)
+        return check_text(*s, msg);
     char *out = qv_arena_alloc(&call->arena, s->n);
     size_t n = 0;
     if (out == NULL)
@@ -129,7 +137,7 @@ static int decode_segment(struct qv_call *call, struct qv_str *s, struct qv_errm
         i += 2;
     }
     *s = (struct qv_str){out, n};
-    return 0;
+    return check_text(*s, msg);
 }
 
 static const struct route *find_route(const struct qv_call *call, struct qv_str *captured,

@@ -43,8 +43,14 @@ static const struct {
 
 static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *msg)
 {
+    static const char json[] = "Validation error in JSON body: ";
+    static const char body[] = "Validation error in body: ";
     char text[1024];
     qv_api_status_text(err, msg, text, sizeof text);
+    if (strncmp(text, json, strlen(json)) == 0) { /* the body is none */
+        memmove(text + strlen(body), text + strlen(json), strlen(text + strlen(json)) + 1);
+        memcpy(text, body, strlen(body));
+    }
     qv_call_reply_grpc(call, qv_api_status(err).grpc, text, NULL);
 }
 

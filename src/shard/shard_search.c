@@ -63,7 +63,7 @@ static int given_vector(struct search *x)
     if (v->kind == QV_VEC_SPARSE)
         return qv_fail(x->msg, QV_EINVAL, "Conversion between sparse and regular vectors failed");
     if (v->kind == QV_VEC_MULTI)
-        return qv_fail(x->msg, QV_ENOTIMPL, "multi vector search");
+        return qv_fail(x->msg, QV_ENOTIMPL, "Not implemented: multi vector search");
     if (v->dim != vc->size)
         return qv_fail(x->msg, QV_EINVAL, "Vector dimension error: expected dim: %u, got %u",
                        vc->size, v->dim);
@@ -99,12 +99,12 @@ static int choose_vector(struct search *x)
     const struct qv_vector_config *vc = qv_config_vector(config, name);
     if (vc == NULL) {
         if (qv_config_sparse(config, name) != NULL)
-            return qv_fail(x->msg, QV_ENOTIMPL, "sparse vector search");
+            return qv_fail(x->msg, QV_ENOTIMPL, "Not implemented: sparse vector search");
         return qv_fail(x->msg, QV_EINVAL, "Not existing vector name error: %.*s",
                        (int)(name.n < 200 ? name.n : 200), name.n == 0 ? "" : name.p);
     }
     if (vc->multivector)
-        return qv_fail(x->msg, QV_ENOTIMPL, "multi vector search");
+        return qv_fail(x->msg, QV_ENOTIMPL, "Not implemented: multi vector search");
     int index = qv_shard_vector_index(x->s, vc->number);
     QV_ASSERT(index >= 0);
     x->vector = (uint32_t)index;

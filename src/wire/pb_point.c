@@ -17,6 +17,8 @@
 int qv_pb_point(struct qv_pb_ctx *c, const QvPb__PointStruct *m, struct qv_point_in *out)
 {
     int err = qv_pb_id(c, m->id, &out->id);
+    if (err == 0 && m->vectors == NULL)
+        err = qv_fail(c->msg, QV_EBADREQ, "Expected some vectors");
     if (err == 0)
         err = qv_pb_vectors(c, m->vectors, &out->vecs, &out->vec_count);
     if (err == 0)
@@ -177,7 +179,7 @@ int qv_pb_point_scan(struct qv_pb_ctx *c, struct qv_bytes in, struct qv_point_in
         else if (tag != LEN_TAG(3) || n == SCAN_PAYLOAD_MAX || qv_pb_entry_scan(v, &e[n++]) != 0)
             return UNUSUAL;
     }
-    if (!has_id)
+    if (!has_id || !has_vectors)
         return UNUSUAL;
     return n == 0 ? 0 : scan_payload(c, e, n, out);
 }
