@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum kill_op {
     KILL_OPEN = 1,
@@ -29,6 +30,7 @@ struct kill_disk {
     char part[256];
     atomic_ullong left; /* operations until the one; 0: it is past */
     enum kill_when when;
+    uint64_t from_ms; /* of the monotonic clock */
 };
 
 struct kill_file {
@@ -46,6 +48,13 @@ static struct qv_file *inner_of(struct qv_file *f)
     return ((struct kill_file *)f)->inner;
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static void die(void)
 {
     raise(SIGKILL);
@@ -56,7 +65,7 @@ static void die(void)
 /* Is this operation the one? Dies at once where it must not happen any more. */
 static bool strikes(struct kill_disk *d, enum kill_op op, const char *path)
 {
-    if (!(d->ops & op) || strstr(path, d->part) == NULL)
+    if (!(d->ops & op) || strstr(path, d->part) == NULL || now_ms() < d->from_ms)
         return false;
     unsigned long long left = atomic_load(&d->left);
     while (left > 0 && !atomic_compare_exchange_weak(&d->left, &left, left - 1))
@@ -242,6 +251,14 @@ static unsigned parse_op(const char *p, size_t n)
     return 0;
 }
 
+static bool parse_when(struct kill_disk *d, const char *p, size_t n)
+{
+    d->when = word_is(p, n, "before") ? KILL_BEFORE
+              : word_is(p, n, "half") ? KILL_HALF
+                                      : KILL_AFTER;
+    return d->when != KILL_AFTER || word_is(p, n, "after");
+}
+
 static bool parse(struct kill_disk *d, const char *spec)
 {
     const char *part = strchr(spec, ':');
@@ -250,15 +267,19 @@ static bool parse(struct kill_disk *d, const char *spec)
     char *end;
     if (when == NULL || (size_t)(count - part - 1) >= sizeof d->part)
         return false;
+    const char *delay = strchr(when + 1, ':');
+    size_t when_n = delay != NULL ? (size_t)(delay - when - 1) : strlen(when + 1);
     d->ops = parse_op(spec, (size_t)(part - spec));
     memcpy(d->part, part + 1, (size_t)(count - part - 1));
     unsigned long long n = strtoull(count + 1, &end, 10);
     atomic_init(&d->left, n);
-    d->when = strcmp(when + 1, "before") == 0 ? KILL_BEFORE
-              : strcmp(when + 1, "half") == 0 ? KILL_HALF
-                                              : KILL_AFTER;
-    return d->ops != 0 && end == when && n >= 1 &&
-           (d->when != KILL_AFTER || strcmp(when + 1, "after") == 0);
+    bool ok = d->ops != 0 && end == when && n >= 1 && parse_when(d, when + 1, when_n);
+    if (ok && delay != NULL) {
+        unsigned long long ms = strtoull(delay + 1, &end, 10);
+        ok = *end == '\0' && end != delay + 1 && ms < 1000000000;
+        d->from_ms = now_ms() + ms;
+    }
+    return ok;
 }
 
 int qv_kill_disk_create(struct qv_disk *inner, const char *spec, struct qv_disk **out,
@@ -269,7 +290,7 @@ int qv_kill_disk_create(struct qv_disk *inner, const char *spec, struct qv_disk 
     d->inner = inner;
     if (!parse(d, spec)) {
         qv_mem_free(d);
-        return qv_fail(msg, QV_EINVAL, "QUIVER_KILL_AT: '%.100s' is not OP:PART:N:WHEN", spec);
+        return qv_fail(msg, QV_EINVAL, "QUIVER_KILL_AT: '%.100s' is not OP:PART:N:WHEN[:MS]", spec);
     }
     *out = &d->head;
     return 0;

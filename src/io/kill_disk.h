@@ -1,11 +1,12 @@
 /* A disk that kills its own process (SIGKILL) at one chosen operation: how the crash test reaches
  * every phase. Armed only by the environment variable QUIVER_KILL_AT (docs/HACKING.md):
  *
- *   QUIVER_KILL_AT=OP:PART:N:WHEN
+ *   QUIVER_KILL_AT=OP:PART:N:WHEN[:MS]
  *     OP    open, rename, unlink, write, sync, sync_dir, allocate (and truncate), read, any
  *     PART  text that the path must contain; empty: any path
  *     N     the N-th such operation, from 1
  *     WHEN  before, half (a write: its first half is done), after
+ *     MS    counting begins so many milliseconds after the start; 0 when it is not given
  *
  * Threads: as the disk below; the operations of all threads are counted together. */
 #ifndef QV_IO_KILL_DISK_H

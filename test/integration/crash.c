@@ -36,6 +36,7 @@
 #define QUERIES 40
 #define LIFE_MS_MAX 6000
 #define START_MS_MAX 60000
+#define SERVING "700" /* ms after its start it serves and is written to */
 
 enum phase {
     LOG_APPEND,
@@ -700,6 +701,8 @@ static bool measure_recall(struct crash *c)
         of += 10;
     }
     double recall = (double)hits / of;
+    if (getenv("QV_VERBOSE") != NULL)
+        fprintf(stderr, "recall %.4f\n", recall);
     c->recall_min = recall < c->recall_min ? recall : c->recall_min;
     if (recall < RECALL_FLOOR)
         fprintf(stderr, "crash: recall %.4f\n", recall);
@@ -731,22 +734,23 @@ static void spec_of(struct crash *c, enum phase phase, char *out, size_t n)
     const char *cut = when[below(c, 2) * 2]; /* not half */
     switch (phase) {
     case LOG_APPEND:
-        snprintf(out, n, "write:/log/:%u:%s", 20 + below(c, 200), w);
+        snprintf(out, n, "write:/log/:%u:%s:" SERVING, 1 + below(c, 60), w);
         break;
     case LOG_SYNC:
-        snprintf(out, n, "sync:/log/:%u:%s", 20 + below(c, 200), cut);
+        snprintf(out, n, "sync:/log/:%u:%s:" SERVING, 1 + below(c, 60), cut);
         break;
     case CHECKPOINT:
-        snprintf(out, n, "%s:slots-:%u:%s", below(c, 2) ? "sync" : "rename", 1 + below(c, 3), cut);
+        snprintf(out, n, "%s:slots-:%u:%s:" SERVING, below(c, 2) ? "sync" : "rename",
+                 1 + below(c, 3), cut);
         break;
     case RECYCLING:
-        snprintf(out, n, "rename:/log/:%u:%s", 1 + below(c, 4), cut);
+        snprintf(out, n, "rename:/log/:%u:%s:" SERVING, 1 + below(c, 4), cut);
         break;
     case GRAPH_SAVE:
-        snprintf(out, n, "write:graph-:%u:%s", 1 + below(c, 6), w);
+        snprintf(out, n, "write:graph-:%u:%s:" SERVING, 1 + below(c, 6), w);
         break;
     case VECTOR_WRITE:
-        snprintf(out, n, "write:rows-:%u:%s", 100 + below(c, 600), w);
+        snprintf(out, n, "write:rows-:%u:%s:" SERVING, 1 + below(c, 100), w);
         break;
     case START_UP:
     case RECOVERY:
