@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#define PREFETCH_AHEAD 8u
 #define DENSE_HEADER_BYTES 6u /* kind, dtype, dim: before the elements (core/vector.h) */
 
 enum outcome { OUT_NONE, OUT_RECORD, OUT_MOVE, OUT_DEAD };
@@ -325,8 +326,11 @@ static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *are
     struct qv_buf scratch;
     qv_buf_init(&scratch, 0);
     int err = 0;
-    for (uint32_t i = 0; i < g->count && err == 0; i++)
+    for (uint32_t i = 0; i < g->count && err == 0; i++) {
+        if (i + PREFETCH_AHEAD < g->count)
+            qv_slot_table_prefetch(&s->slots, &g->changes[i + PREFETCH_AHEAD].id);
         err = plan_change(s, arena, &g->changes[i], g->version, &plans[i], &scratch, msg);
+    }
     for (uint32_t v = 0; v < s->vector_count; v++) {
         int flushed = stage_flush(&s->vectors[v], msg);
         if (err == 0)

@@ -49,7 +49,8 @@ struct qv_slot_table {
     uint32_t live_count;
     atomic_uint_fast64_t live_shared; /* copy of live_count for other threads */
 
-    qv_slot *hash; /* open addressing; QV_SLOT_NONE = empty */
+    qv_slot *hash;      /* open addressing; QV_SLOT_NONE = empty */
+    uint8_t *hash_tags; /* a byte of the id's hash by place; 0 = empty */
     uint32_t hash_mask;
     uint32_t hash_used;
 
@@ -74,6 +75,9 @@ qv_slot qv_slot_table_publish(struct qv_slot_table *t, qv_slot slot, const struc
 void qv_slot_table_kill(struct qv_slot_table *t, qv_slot slot);
 /* Dead -> free: its generation moves on, take may give it again. */
 void qv_slot_table_free(struct qv_slot_table *t, qv_slot slot);
+
+/* A hint that the id will be looked up soon. Shared lock, or the owner. */
+void qv_slot_table_prefetch(const struct qv_slot_table *t, const struct qv_id *id);
 
 /* Shared lock (or the owner). QV_SLOT_NONE when the id is not live. */
 qv_slot qv_slot_table_find(const struct qv_slot_table *t, const struct qv_id *id);
