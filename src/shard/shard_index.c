@@ -347,6 +347,8 @@ void qv_shard_reclaim(struct qv_shard *s)
             break;
         release_slot(s, l->slot);
     }
+    if (n == 0) /* there may be no array yet */
+        return;
     s->limbo_count -= n;
     memmove(s->limbo, s->limbo + n, s->limbo_count * sizeof *s->limbo);
 }

@@ -1,4 +1,5 @@
 /* The log's rules one by one; test_log_sim.c has them all at once. */
+#include "quiet.h"
 #include "suite.h"
 
 #include "log_world.h"
@@ -463,8 +464,7 @@ static void test_names(void **state)
 
 int main(void)
 {
-    if (getenv("QV_VERBOSE") == NULL && freopen("/dev/null", "w", stderr) == NULL)
-        return 1; /* the faults are ours: what is said of them is noise */
+    quiet_log();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flip_before_durable_blocks_is_corruption),
         cmocka_unit_test(test_torn_last_block_ends_the_log),
