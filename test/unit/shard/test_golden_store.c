@@ -5,12 +5,11 @@
  *   test_golden_store --make DIR    writes a store into DIR as this version does, with changes that
  *                                   only the log has, and its contents to standard output:
  *
- *     mkdir /tmp/g
- *     unshare -u sh -c 'hostname quiver; build/test/unit/shard/test_golden_store --make
- * /tmp/g/store' \ > contents.txt                     (RocksDB writes the host's name into its
- * files)
- *     tar -C /tmp/g --sort=name --owner=0 --group=0 --exclude='LOG*' --exclude=LOCK -cSzf \
- *         store.tar.gz store */
+ *     g=build/test/unit/shard/test_golden_store; mkdir /tmp/g
+ *     unshare -u sh -c "hostname quiver; $g --make /tmp/g/store" > contents.txt
+ *     tar -C /tmp/g --sort=name --owner=0 --group=0 --exclude='LOG*' -czf store.tar.gz store
+ *
+ * (RocksDB writes the host's name into its files: hence unshare.) */
 #include "suite.h"
 
 #include "base/buf.h"
