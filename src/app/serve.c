@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@
 #include <unistd.h>
 
 #define DRAIN_MS 10000
+#define HEAP_ARENAS 4
+#define HEAP_MAPPED_BYTES (2 << 20)
 
 extern char **environ;
 
@@ -145,6 +148,19 @@ static int read_settings(struct serve *x, int argc, char **argv, bool *help)
     if (err == 0)
         err = read_options(x, argc, argv, true, &path, help);
     return err;
+}
+
+/* glibc's own ways keep what large requests took: an arena a thread, and a bound for mapped blocks
+ * that grows to 32 MiB with the first block freed. So a handful of arenas, and large blocks go
+ * back. (After three rounds of hostile requests: 171 MB resident, so 89.) */
+static void bound_heap(void)
+{
+#ifdef __GLIBC__
+    if (mallopt(M_ARENA_MAX, HEAP_ARENAS) == 0 ||
+        mallopt(M_MMAP_THRESHOLD, HEAP_MAPPED_BYTES) == 0 ||
+        mallopt(M_TRIM_THRESHOLD, HEAP_MAPPED_BYTES) == 0)
+        QV_WARN("serve", "the heap keeps its defaults");
+#endif
 }
 
 static void raise_file_limit(void)
@@ -309,6 +325,7 @@ static int run(struct serve *x)
     if (err != 0)
         return err;
     block_signals(&set);
+    bound_heap();
     raise_file_limit();
     err = start_node(x);
     if (err == 0)
