@@ -15,6 +15,7 @@ import collections
 import functools
 import json
 import struct
+import time
 import zlib
 
 from wire_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, GRPC, HEADERS,
@@ -908,31 +909,47 @@ def many_points(n):
                                   for i in range(n)]}).encode()
 
 
-def disk_full(nodes):
-    """From now on no file takes a byte; then the disk has room again."""
+def while_full(nodes, write, refused, doubt):
+    """From now on no file takes a byte. The write that meets it may end in doubt; those behind it
+    are refused, and reads go on. Then the disk has room again."""
     node = nodes["full"]
     node.limit_files(0)
     try:
-        got = None
-        for i in range(4):
-            got = http1(node.http, "PUT", POINTS + "?wait=true", point(ident=str(950 + i)).encode())
-            if got.status not in (503, 507):
-                return got
+        for _ in range(50):
+            got = write(node)
+            if got.status != doubt:
+                break
         read = http1(node.http, "POST", QUERY, search().encode())
-        if read.status != 200:
+        if got.status == refused and read.status != 200:
             return Answer(f"a read while the disk is full gives {read}")
         return got
     finally:
         node.limit_files(None)
 
 
+def disk_full(nodes):
+    return while_full(nodes, lambda node: http1(
+        node.http, "PUT", POINTS + "?wait=true", point(ident="950").encode()), 507, 503)
+
+
 def disk_full_grpc(nodes):
-    node = nodes["full"]
-    node.limit_files(0)
-    try:
-        return grpc(node.grpc, "Points/Upsert", KNOWN + pb_int(2, 1) + pb_point(GOOD))
-    finally:
-        node.limit_files(None)
+    return while_full(nodes, lambda node: grpc(
+        node.grpc, "Points/Upsert", KNOWN + pb_int(2, 1) + pb_point(GOOD)),
+                      "RESOURCE_EXHAUSTED", "UNAVAILABLE")
+
+
+def room_again(nodes):
+    """Within seconds, what was refused or in doubt is written; then it is deleted."""
+    port = nodes["full"].http
+    body = json.dumps({"points": [{"id": i, "vector": [1, 2, 3, 4]} for i in (910, 950)]}).encode()
+    until = time.monotonic() + 5
+    got = None
+    while time.monotonic() < until:
+        got = http1(port, "PUT", POINTS + "?wait=true", body)
+        if got.status == 200:
+            return http1(port, "POST", POINTS + "/delete?wait=true", b'{"points":[910,950]}')
+        time.sleep(0.05)
+    return got
 
 
 def many_idle(nodes):
@@ -997,6 +1014,7 @@ rows(
     ("more requests than may wait", Do("HTTP/1.1", queue_full), 429, "Rate limiting exceeded: "),
     ("the disk is full", Do("HTTP/1.1", disk_full), 507, "Storage full"),
     ("the disk is full, gRPC", Do("gRPC", disk_full_grpc), "RESOURCE_EXHAUSTED", "Storage full"),
+    ("the disk has room again", Do("HTTP/1.1", room_again), 200, ""),
     ("2,000 connections that say nothing", Do("HTTP/1.1", many_idle), 200, "healthz check passed"),
     ("1,000 clients that hang up", Do("HTTP/1.1", hang_up), 200, "healthz check passed"),
     ("a client that never reads", Do("HTTP/1.1", never_reads), 200, "healthz check passed"),
