@@ -8,6 +8,18 @@
 #include "base/buf.h"
 #include "index/hnsw.h"
 
+/* ThreadSanitizer makes everything twenty times slower: one-threaded tests do less under it. */
+#if defined(__SANITIZE_THREAD__)
+#define FIXTURE_LESS 8u
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FIXTURE_LESS 8u
+#endif
+#endif
+#ifndef FIXTURE_LESS
+#define FIXTURE_LESS 1u
+#endif
+
 struct fixture {
     struct qv_hnsw_params params;
     struct qv_rows rows;
