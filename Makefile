@@ -24,7 +24,7 @@ run: all ## serve a real data set and search it [ONCE=1 stops after the table] [
 	@BUILD=$(BUILD) ONCE=$(ONCE) OUT=$(OUT) tools/run
 
 test: ## set up, build, run every suite [SKIP=names]; writes build/test.json
-	@tools/setup test
+	@tools/setup test interop
 	@tools/test_all --build $(BUILD) $(out_flag)
 
 check: setup ## the unit tests, under 60 s

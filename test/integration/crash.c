@@ -934,5 +934,7 @@ int main(int argc, char **argv)
         wrong = wrong || c.by_phase[p] < 5;
     for (int i = 0; i < SLOTS; i++)
         qv_buf_close(&c.slots[i].body);
-    return wrong || written != 0 || c.recall_min < RECALL_FLOOR;
+    wrong = wrong || written != 0 || c.recall_min < RECALL_FLOOR;
+    printf("%u passed, %d failed\n", wrong ? 0 : n, wrong ? 1 : 0); /* one a kill, or none */
+    return wrong;
 }
