@@ -21,7 +21,7 @@ setup: ## install what the build needs (apt, as root or with sudo); quick when i
 	@tools/setup
 
 run: all ## serve a real data set and search it [ONCE=1 stops after the table] [OUT=]
-	@BUILD=$(BUILD) ONCE=$(ONCE) OUT=$(OUT) tools/run
+	@BUILD=$(BUILD) ONCE=$(ONCE) OUT=$(OUT) exec tools/run
 
 test: ## set up, build, run every suite [SKIP=names]; writes build/test.json
 	@tools/setup test interop
