@@ -40,7 +40,7 @@ struct bench {
     struct qv_bench_child child;
     struct qv_client *client;
     uint64_t start_ns, bytes;
-    double build_s, cold_ms, warm_ms;
+    double build_s, cold_ms, warm_ms, cpu_ms;
     bool same;
     char dir[4096];
     char commit[64];
@@ -215,6 +215,7 @@ static int open_once(struct bench *b, double *ms)
     if (err == 0)
         err = ask_all(b, b->after);
     *ms = (double)(qv_bench_now_ns() - t) * 1e-6;
+    b->cpu_ms = (double)qv_bench_child_cpu_ns(&b->child) * 1e-6;
     b->same = b->same && memcmp(b->before, b->after, b->opt.queries * K * sizeof *b->after) == 0;
     return err == 0 ? stop(b) : err;
 }
@@ -222,20 +223,22 @@ static int open_once(struct bench *b, double *ms)
 static void print_results(const struct bench *b)
 {
     if (!b->opt.json) {
-        printf("%llu x %llu, %.0f MB: answers after %.0f ms cold, %.0f ms warm; %s as before "
+        printf("%llu x %llu, %.0f MB: answers after %.0f ms cold, %.0f ms warm (%.0f ms of cpu); "
+               "%s as before "
                "closing; built in %.0f s\n",
                (unsigned long long)b->opt.n, (unsigned long long)b->opt.dim,
-               (double)b->bytes * 1e-6, b->cold_ms, b->warm_ms,
+               (double)b->bytes * 1e-6, b->cold_ms, b->warm_ms, b->cpu_ms,
                b->same ? "the same" : "NOT the same", b->build_s);
         return;
     }
     printf("{");
     qv_bench_print_head(b->commit, b->start_ns);
     printf(",\"n\":%llu,\"dim\":%llu,\"queries\":%llu,\"open_ms_cold\":%.1f,\"open_ms_warm\":%.1f,"
+           "\"cpu_ms_warm\":%.1f,"
            "\"same_answers\":%s,\"bytes\":%llu,\"build_s\":%.1f}\n",
            (unsigned long long)b->opt.n, (unsigned long long)b->opt.dim,
-           (unsigned long long)b->opt.queries, b->cold_ms, b->warm_ms, b->same ? "true" : "false",
-           (unsigned long long)b->bytes, b->build_s);
+           (unsigned long long)b->opt.queries, b->cold_ms, b->warm_ms, b->cpu_ms,
+           b->same ? "true" : "false", (unsigned long long)b->bytes, b->build_s);
 }
 
 static int run(struct bench *b)
