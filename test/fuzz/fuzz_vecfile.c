@@ -1,5 +1,6 @@
 /* Files of vectors from anywhere, the first byte choosing the form: what is accepted can be read to
- * its last byte. covers: src/cli/vecfile.c src/cli/npy.c */
+ * its last byte.
+ * covers: src/cli/vecfile.c src/cli/npy.c */
 #include "cli/vecfile.h"
 
 #include "base/qv_assert.h"
