@@ -26,6 +26,22 @@ static void expect_recall(struct fixture *f, const char *when, double got, doubl
     assert_true(got >= floor);
 }
 
+/* Every third slot is dead; the batches name all slots. */
+static void repair_in_batches(struct fixture *f)
+{
+    qv_slot batch[64];
+    uint32_t all = 0;
+    for (qv_slot s = 0; s < f->n;) {
+        uint32_t n = 0;
+        uint32_t done;
+        while (n < 64 && s < f->n)
+            batch[n++] = s++;
+        assert_int_equal(qv_hnsw_repair_many(f->h, f->ctx, batch, n, &done), 0);
+        all += done;
+    }
+    assert_int_equal(all, (f->n + 2) / 3);
+}
+
 /* Insert, delete a third, insert into the same slots other rows: recall holds at every stage. */
 static void recall_holds_through_life(enum qv_metric metric, enum qv_dtype dtype)
 {
@@ -45,8 +61,7 @@ static void recall_holds_through_life(enum qv_metric metric, enum qv_dtype dtype
     expect_recall(&f, "after remove", fixture_recall(&f, 100, NULL), floor);
     assert_int_equal(fixture_check(&f), 0);
 
-    for (qv_slot s = 0; s < f.n; s += 3)
-        assert_int_equal(qv_hnsw_repair(f.h, f.ctx, s), 0);
+    repair_in_batches(&f);
     assert_int_equal(qv_hnsw_stats(f.h).dead, 0);
     expect_recall(&f, "after repair", fixture_recall(&f, 100, NULL), floor);
     assert_int_equal(fixture_check(&f), 0);
@@ -239,6 +254,13 @@ static void accept_is_asked_and_obeyed(void **state)
     assert_true(asked >= 20);
     for (uint32_t i = 0; i < n; i++)
         assert_int_equal(hits[i].slot % 2, 1);
+    const uint64_t all[1] = {UINT64_MAX};
+    query.bitmap = all;
+    query.bitmap_slots = 40; /* of the word's 64 bits */
+    assert_int_equal(qv_hnsw_search(f.h, f.ctx, &query, hits, &n), 0);
+    assert_int_equal(n, 20);
+    for (uint32_t i = 0; i < n; i++)
+        assert_true(hits[i].slot < 40 && hits[i].slot % 2 == 1);
     query.k = 0;
     assert_int_equal(qv_hnsw_search(f.h, f.ctx, &query, hits, &n), QV_EINVAL);
     query.k = 1;
