@@ -587,7 +587,8 @@ int qv_node_check(const struct qv_node_config *config,
     if (err == 0) {
         struct qv_store_config store = store_config(n, config);
         struct qv_shard_spec *specs = all_specs(n->topology);
-        err = qv_store_check(&store, specs, n->topology->count, report, arg, out, msg);
+        struct qv_store_listener listener = {.report = report, .arg = arg};
+        err = qv_store_check(&store, specs, n->topology->count, &listener, out, msg);
         qv_mem_free(specs);
     }
     node_free(n);

@@ -17,11 +17,15 @@ struct qv_pick {
 QV_MUST_USE int qv_read_begin(struct qv_shard *s, unsigned reader, struct qv_errmsg *msg);
 void qv_read_end(struct qv_shard *s, unsigned reader);
 
-/* The point's record, decoded into the arena, and the slot whose rows belong to it; *found false
- * when it is gone meanwhile. */
+/* A point as it is now; not found: gone meanwhile. */
+struct qv_present {
+    bool found;
+    qv_slot slot; /* whose rows belong to it */
+    struct qv_copy copy;
+};
+/* Decodes the point's record into the arena. */
 QV_MUST_USE int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id,
-                             qv_slot *slot, struct qv_copy *out, bool *found,
-                             struct qv_errmsg *msg);
+                             struct qv_present *out, struct qv_errmsg *msg);
 /* Does the copy match? */
 QV_MUST_USE int qv_read_match(struct qv_shard *s, struct qv_arena *arena,
                               const struct qv_filter *filter, const struct qv_id *id,
@@ -41,11 +45,15 @@ QV_MUST_USE int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_
 QV_MUST_USE int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena,
                                const struct qv_filter *filter, const struct qv_live *live,
                                uint64_t **out, struct qv_errmsg *msg);
-/* Payload and vectors of the picks as asked for. */
+/* The picked points and what of them is to be answered; borrows all. */
+struct qv_read_order {
+    const struct qv_pick *picks;
+    uint32_t n;
+    const struct qv_payload_select *with_payload;
+    const struct qv_vector_select *with_vector;
+};
 QV_MUST_USE int qv_read_points(struct qv_shard *s, struct qv_arena *arena,
-                               const struct qv_pick *picks, uint32_t n,
-                               const struct qv_payload_select *with_payload,
-                               const struct qv_vector_select *with_vector,
-                               struct qv_points_out *out, struct qv_errmsg *msg);
+                               const struct qv_read_order *order, struct qv_points_out *out,
+                               struct qv_errmsg *msg);
 
 #endif

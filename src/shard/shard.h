@@ -87,10 +87,14 @@ QV_MUST_USE int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_a
 QV_MUST_USE int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                                const struct qv_filter *filter, uint64_t *out,
                                struct qv_errmsg *msg);
-/* Ids that match, ascending, at most max (then QV_ELIMIT). */
+/* The ids that match, in the arena. */
+struct qv_matching {
+    struct qv_id *ids;
+    uint32_t count;
+};
 QV_MUST_USE int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                                  const struct qv_filter *filter, uint32_t max, struct qv_id **ids,
-                                  uint32_t *n, struct qv_errmsg *msg);
+                                  const struct qv_filter *filter, struct qv_matching *out,
+                                  struct qv_errmsg *msg);
 
 struct qv_shard_info {
     uint64_t points;

@@ -235,10 +235,20 @@ static int encode_record(struct qv_shard *s, struct qv_arena *arena, const struc
     return p->record.p == NULL ? QV_ENOMEM : 0;
 }
 
-static int plan_change(struct qv_shard *s, struct qv_arena *arena, const struct qv_change *c,
-                       struct qv_version version, struct plan *p, struct qv_buf *scratch,
+/* What the planning of a group's changes shares. */
+struct planner {
+    struct qv_shard *s;
+    struct qv_arena *arena;
+    struct qv_version version; /* of the group */
+    struct qv_buf scratch;     /* of one record */
+};
+
+static int plan_change(struct planner *x, const struct qv_change *c, struct plan *p,
                        struct qv_errmsg *msg)
 {
+    struct qv_shard *s = x->s;
+    struct qv_arena *arena = x->arena;
+    const struct qv_version version = x->version;
     struct qv_copy copy;
     struct qv_version known = QV_VERSION_NONE;
     p->before = qv_slot_table_find(&s->slots, &c->id);
@@ -279,7 +289,7 @@ static int plan_change(struct qv_shard *s, struct qv_arena *arena, const struct 
         p->outcome = OUT_RECORD;
         p->slot = p->before;
     }
-    return encode_record(s, arena, &copy, p, scratch);
+    return encode_record(s, arena, &copy, p, &x->scratch);
 }
 
 /* ---- publication ---- */
@@ -323,20 +333,20 @@ static void publish(struct qv_shard *s, const struct qv_change *c, const struct 
 static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *arena,
                     struct plan *plans, struct qv_errmsg *msg)
 {
-    struct qv_buf scratch;
-    qv_buf_init(&scratch, 0);
+    struct planner x = {.s = s, .arena = arena, .version = g->version};
+    qv_buf_init(&x.scratch, 0);
     int err = 0;
     for (uint32_t i = 0; i < g->count && err == 0; i++) {
         if (i + PREFETCH_AHEAD < g->count)
             qv_slot_table_prefetch(&s->slots, &g->changes[i + PREFETCH_AHEAD].id);
-        err = plan_change(s, arena, &g->changes[i], g->version, &plans[i], &scratch, msg);
+        err = plan_change(&x, &g->changes[i], &plans[i], msg);
     }
     for (uint32_t v = 0; v < s->vector_count; v++) {
         int flushed = stage_flush(&s->vectors[v], msg);
         if (err == 0)
             err = flushed;
     }
-    qv_buf_close(&scratch);
+    qv_buf_close(&x.scratch);
     return err;
 }
 

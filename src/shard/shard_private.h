@@ -138,7 +138,7 @@ struct qv_shard {
     struct index_job *jobs; /* under way */
 
     struct qv_checkpoint *checkpoint;
-    uint64_t graph_changes; /* nodes linked or unlinked since the last capture */
+    uint64_t graph_changes;        /* nodes linked or unlinked since the last capture */
     uint64_t capture_seq;          /* captures begun */
     uint64_t durable_seq;          /* captures durable */
     uint64_t file_number;          /* of the newest state files */

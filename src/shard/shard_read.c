@@ -70,22 +70,22 @@ static int stored_record(struct qv_shard *s, struct qv_arena *arena, const struc
     return out->p == NULL ? QV_ENOMEM : 0;
 }
 
-int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id, qv_slot *slot,
-                 struct qv_copy *out, bool *found, struct qv_errmsg *msg)
+int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id,
+                 struct qv_present *out, struct qv_errmsg *msg)
 {
     struct qv_bytes bytes;
     uint32_t generation;
-    *found = false;
-    int err = memory_record(s, arena, id, slot, &bytes);
-    if (err != 0 || *slot == QV_SLOT_NONE)
+    out->found = false;
+    int err = memory_record(s, arena, id, &out->slot, &bytes);
+    if (err != 0 || out->slot == QV_SLOT_NONE)
         return err;
     if (bytes.p == NULL) {
         err = stored_record(s, arena, id, &bytes, msg);
         if (err != 0 || bytes.p == NULL) /* NULL: deleted, and the deletion checkpointed, between */
             return err;                  /* the two looks */
     }
-    err = qv_record_decode(bytes, arena, slot, &generation, out, msg);
-    *found = err == 0 && qv_copy_visible(out);
+    err = qv_record_decode(bytes, arena, &out->slot, &generation, &out->copy, msg);
+    out->found = err == 0 && qv_copy_visible(&out->copy);
     return err;
 }
 
@@ -125,18 +125,24 @@ int qv_read_match(struct qv_shard *s, struct qv_arena *arena, const struct qv_fi
     return err;
 }
 
-static int match_record(struct qv_shard *s, struct qv_arena *scratch,
-                        const struct qv_filter *filter, const struct qv_id *id,
-                        struct qv_bytes record, bool *match, struct qv_errmsg *msg)
+/* A filter that is asked of one record after another. */
+struct matcher {
+    struct qv_shard *s;
+    const struct qv_filter *filter; /* NULL: everything matches */
+    struct qv_arena scratch;        /* of one record */
+};
+
+static int match_record(struct matcher *m, const struct qv_id *id, struct qv_bytes record,
+                        bool *match, struct qv_errmsg *msg)
 {
     struct qv_copy copy;
     qv_slot slot;
     uint32_t generation;
-    qv_arena_reset(scratch);
-    int err = qv_record_decode(record, scratch, &slot, &generation, &copy, msg);
+    qv_arena_reset(&m->scratch);
+    int err = qv_record_decode(record, &m->scratch, &slot, &generation, &copy, msg);
     *match = false;
     if (err == 0 && qv_copy_visible(&copy))
-        err = qv_read_match(s, scratch, filter, id, &copy, match);
+        err = qv_read_match(m->s, &m->scratch, m->filter, id, &copy, match);
     return err;
 }
 
@@ -206,23 +212,28 @@ static int walk_memory(struct qv_shard *s, struct qv_arena *scratch, const struc
     return err;
 }
 
-/* The newest record of a point that the iterator has met: from memory, from the iterator (*record),
- * or, when a checkpoint may have moved a newer one from memory to the store since the iterator was
- * opened (there were `checkpoints` then), from the store once more. */
+/* The slot of a point and its record. */
+struct placed {
+    qv_slot slot;
+    struct qv_bytes record;
+};
+
+/* The newest record of a point that the iterator has met: from memory, from the iterator
+ * (p->record), or, when a checkpoint may have moved a newer one from memory to the store since the
+ * iterator was opened (there were `checkpoints` then), from the store once more. */
 static int newest_record(struct qv_shard *s, struct qv_arena *scratch, const struct qv_id *id,
-                         uint64_t checkpoints, qv_slot *slot, struct qv_bytes *record,
-                         struct qv_errmsg *msg)
+                         uint64_t checkpoints, struct placed *p, struct qv_errmsg *msg)
 {
     struct qv_bytes in_memory;
-    int err = memory_record(s, scratch, id, slot, &in_memory);
-    if (err != 0 || *slot == QV_SLOT_NONE || in_memory.p != NULL) {
-        *record = in_memory;
+    int err = memory_record(s, scratch, id, &p->slot, &in_memory);
+    if (err != 0 || p->slot == QV_SLOT_NONE || in_memory.p != NULL) {
+        p->record = in_memory;
         return err;
     }
     if (atomic_load(&s->checkpoints_shared) != checkpoints)
-        return stored_record(s, scratch, id, record, msg);
-    *record = (struct qv_bytes){qv_arena_dup(scratch, record->p, record->n), record->n};
-    return record->p == NULL ? QV_ENOMEM : 0;
+        return stored_record(s, scratch, id, &p->record, msg);
+    p->record.p = qv_arena_dup(scratch, p->record.p, p->record.n);
+    return p->record.p == NULL ? QV_ENOMEM : 0;
 }
 
 /* Records of the payload store from key `from` on, in order of ids. One that is also in memory is
@@ -239,11 +250,10 @@ static int walk_store(struct qv_shard *s, struct qv_arena *scratch, struct qv_by
     int err = qv_kv_iter_open(s->kv, NULL, from, (struct qv_bytes){NULL, 0}, &it);
     while (err == 0 && !stop) {
         struct qv_bytes key;
-        struct qv_bytes record;
+        struct placed p;
         struct qv_id id;
-        qv_slot slot;
         size_t used;
-        err = qv_kv_iter_next(it, &key, &record, msg);
+        err = qv_kv_iter_next(it, &key, &p.record, msg);
         if (err != 0)
             break;
         if (qv_id_decode(key.p, key.n, &id, &used) != 0 || used != key.n) {
@@ -251,18 +261,16 @@ static int walk_store(struct qv_shard *s, struct qv_arena *scratch, struct qv_by
             break;
         }
         qv_arena_reset(scratch);
-        err = newest_record(s, scratch, &id, checkpoints, &slot, &record, msg);
-        if (err == 0 && slot != QV_SLOT_NONE && record.p != NULL)
-            err = visit(arg, slot, &id, record, &stop, msg);
+        err = newest_record(s, scratch, &id, checkpoints, &p, msg);
+        if (err == 0 && p.slot != QV_SLOT_NONE && p.record.p != NULL)
+            err = visit(arg, p.slot, &id, p.record, &stop, msg);
     }
     qv_kv_iter_close(it);
     return err == QV_EEOF ? 0 : err;
 }
 
 struct bitmap_walk {
-    struct qv_shard *s;
-    struct qv_arena inner;
-    const struct qv_filter *filter;
+    struct matcher matcher;
     const struct qv_live *live;
     uint64_t *bits;
 };
@@ -275,7 +283,7 @@ static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct 
     (void)stop;
     if (slot >= w->live->n || !(w->live->all[slot / 64] >> (slot & 63) & 1))
         return 0; /* published after the walk began */
-    int err = match_record(w->s, &w->inner, w->filter, id, record, &match, msg);
+    int err = match_record(&w->matcher, id, record, &match, msg);
     if (err == 0 && match)
         w->bits[slot / 64] |= 1ull << (slot & 63);
     return err;
@@ -284,21 +292,19 @@ static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct 
 /* Points that have left their slot since: asked again as they are. */
 static int bitmap_moved(struct bitmap_walk *w, struct qv_arena *scratch, struct qv_errmsg *msg)
 {
-    struct qv_shard *s = w->s;
+    struct qv_shard *s = w->matcher.s;
     int err = 0;
     for (qv_slot slot = 0; slot < w->live->n && err == 0; slot++) {
-        struct qv_copy copy;
-        qv_slot now;
-        bool found;
+        struct qv_present now;
         bool match = false;
         if (!(w->live->all[slot / 64] >> (slot & 63) & 1) ||
             qv_slot_table_is_live(&s->slots, s->vector_count, slot))
             continue;
         struct qv_id id = qv_slot_table_id(&s->slots, slot);
         qv_arena_reset(scratch);
-        err = qv_read_copy(s, scratch, &id, &now, &copy, &found, msg);
-        if (err == 0 && found)
-            err = qv_read_match(s, scratch, w->filter, &id, &copy, &match);
+        err = qv_read_copy(s, scratch, &id, &now, msg);
+        if (err == 0 && now.found)
+            err = qv_read_match(s, scratch, w->matcher.filter, &id, &now.copy, &match);
         w->bits[slot / 64] &= ~(1ull << (slot & 63));
         w->bits[slot / 64] |= (uint64_t)match << (slot & 63);
     }
@@ -308,21 +314,21 @@ static int bitmap_moved(struct bitmap_walk *w, struct qv_arena *scratch, struct 
 int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
                    const struct qv_live *live, uint64_t **out, struct qv_errmsg *msg)
 {
-    struct bitmap_walk w = {.s = s, .filter = filter, .live = live};
+    struct bitmap_walk w = {.matcher = {.s = s, .filter = filter}, .live = live};
     struct qv_arena scratch;
     w.bits = QV_ARENA_ARRAY(arena, uint64_t, live->n / 64 + 1);
     *out = w.bits;
     if (w.bits == NULL)
         return QV_ENOMEM;
     qv_arena_init(&scratch, SCAN_ARENA_BYTES);
-    qv_arena_init(&w.inner, SCAN_ARENA_BYTES);
+    qv_arena_init(&w.matcher.scratch, SCAN_ARENA_BYTES);
     int err = walk_memory(s, &scratch, live, bitmap_visit, &w, msg);
     if (err == 0)
         err = walk_store(s, &scratch, (struct qv_bytes){NULL, 0}, bitmap_visit, &w, msg);
     if (err == 0)
         err = bitmap_moved(&w, &scratch, msg);
     qv_arena_close(&scratch);
-    qv_arena_close(&w.inner);
+    qv_arena_close(&w.matcher.scratch);
     return err;
 }
 
@@ -357,14 +363,13 @@ int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
 }
 
 int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                      const struct qv_filter *filter, uint32_t max, struct qv_id **ids,
-                      uint32_t *count, struct qv_errmsg *msg)
+                      const struct qv_filter *filter, struct qv_matching *out,
+                      struct qv_errmsg *msg)
 {
     struct qv_live live;
     uint64_t *bits;
     uint64_t total = 0;
-    *count = 0;
-    *ids = NULL;
+    *out = (struct qv_matching){NULL, 0};
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
@@ -373,16 +378,13 @@ int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *aren
         err = qv_read_bitmap(s, arena, filter, &live, &bits, msg);
     if (err == 0)
         total = count_bits(bits, live.n);
-    if (err == 0 && total > max)
-        err = qv_fail(msg, QV_ELIMIT, "%llu points match: at most %u are allowed",
-                      (unsigned long long)total, max);
     if (err == 0)
-        *ids = QV_ARENA_ARRAY(arena, struct qv_id, total);
-    if (err == 0 && *ids == NULL)
+        out->ids = QV_ARENA_ARRAY(arena, struct qv_id, total);
+    if (err == 0 && out->ids == NULL)
         err = QV_ENOMEM;
     for (qv_slot slot = 0; err == 0 && slot < live.n; slot++) {
         if (bits[slot / 64] >> (slot & 63) & 1)
-            (*ids)[(*count)++] = qv_slot_table_id(&s->slots, slot);
+            out->ids[out->count++] = qv_slot_table_id(&s->slots, slot);
     }
     qv_read_end(s, reader);
     return err;
@@ -392,9 +394,7 @@ int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *aren
 
 /* The smallest `max` ids at or above `from` that match, each once, as a sorted array. */
 struct id_walk {
-    struct qv_shard *s;
-    struct qv_arena inner;
-    const struct qv_filter *filter;
+    struct matcher matcher;
     struct qv_id from;
     bool has_from;
     struct qv_id *ids;
@@ -425,8 +425,7 @@ static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_b
     if (lo < w->n && qv_id_equal(&w->ids[lo], id))
         return 0;
     bool match = true;
-    int err =
-        w->filter == NULL ? 0 : match_record(w->s, &w->inner, w->filter, id, record, &match, msg);
+    int err = w->matcher.filter == NULL ? 0 : match_record(&w->matcher, id, record, &match, msg);
     if (err != 0 || !match)
         return err;
     uint32_t last = w->n < w->max ? w->n++ : w->n - 1;
@@ -437,6 +436,7 @@ static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_b
 
 static int scroll_ids(struct id_walk *w, struct qv_arena *arena, struct qv_errmsg *msg)
 {
+    struct qv_shard *s = w->matcher.s;
     struct qv_arena scratch;
     struct qv_live live;
     uint8_t key[QV_ID_BYTES_MAX];
@@ -446,17 +446,17 @@ static int scroll_ids(struct id_walk *w, struct qv_arena *arena, struct qv_errms
         return QV_ENOMEM;
     if (w->has_from)
         from = (struct qv_bytes){key, qv_id_encode(&w->from, key)};
-    int err = qv_read_live(w->s, arena, QV_READ_ANY, &live);
+    int err = qv_read_live(s, arena, QV_READ_ANY, &live);
     if (err != 0)
         return err;
     qv_arena_init(&scratch, SCAN_ARENA_BYTES);
-    qv_arena_init(&w->inner, SCAN_ARENA_BYTES);
-    err = walk_memory(w->s, &scratch, &live, id_visit, w, msg);
+    qv_arena_init(&w->matcher.scratch, SCAN_ARENA_BYTES);
+    err = walk_memory(s, &scratch, &live, id_visit, w, msg);
     w->ordered = true;
     if (err == 0)
-        err = walk_store(w->s, &scratch, from, id_visit, w, msg);
+        err = walk_store(s, &scratch, from, id_visit, w, msg);
     qv_arena_close(&scratch);
-    qv_arena_close(&w->inner);
+    qv_arena_close(&w->matcher.scratch);
     return err;
 }
 
@@ -483,8 +483,7 @@ int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                     const struct qv_scroll_req *req, struct qv_scroll_out *out,
                     struct qv_errmsg *msg)
 {
-    struct id_walk w = {.s = s,
-                        .filter = req->filter,
+    struct id_walk w = {.matcher = {.s = s, .filter = req->filter},
                         .from = req->offset,
                         .has_from = req->has_offset,
                         .max = (uint32_t)req->limit + 1};
@@ -503,9 +502,11 @@ int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
             out->has_next = true;
             out->next = w.ids[--n];
         }
-        n = pick_ids(s, w.ids, n, picks);
-        err = qv_read_points(s, arena, picks, n, &req->with_payload, &req->with_vector,
-                             &out->points, msg);
+        struct qv_read_order order = {.picks = picks,
+                                      .n = pick_ids(s, w.ids, n, picks),
+                                      .with_payload = &req->with_payload,
+                                      .with_vector = &req->with_vector};
+        err = qv_read_points(s, arena, &order, &out->points, msg);
     }
     qv_read_end(s, reader);
     return err;
@@ -521,8 +522,11 @@ int qv_shard_get(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     if (picks == NULL) {
         err = QV_ENOMEM;
     } else {
-        uint32_t n = pick_ids(s, req->ids, req->id_count, picks);
-        err = qv_read_points(s, arena, picks, n, &req->with_payload, &req->with_vector, out, msg);
+        struct qv_read_order order = {.picks = picks,
+                                      .n = pick_ids(s, req->ids, req->id_count, picks),
+                                      .with_payload = &req->with_payload,
+                                      .with_vector = &req->with_vector};
+        err = qv_read_points(s, arena, &order, out, msg);
     }
     qv_read_end(s, reader);
     return err;
@@ -624,33 +628,31 @@ static int answer_payload(struct qv_arena *arena, const struct qv_copy *copy,
     return select_payload(arena, doc, sel, out);
 }
 
-int qv_read_points(struct qv_shard *s, struct qv_arena *arena, const struct qv_pick *picks,
-                   uint32_t n, const struct qv_payload_select *with_payload,
-                   const struct qv_vector_select *with_vector, struct qv_points_out *out,
-                   struct qv_errmsg *msg)
+int qv_read_points(struct qv_shard *s, struct qv_arena *arena, const struct qv_read_order *order,
+                   struct qv_points_out *out, struct qv_errmsg *msg)
 {
-    bool records = with_payload->mode != QV_SELECT_NONE || with_vector->mode != QV_SELECT_NONE;
+    bool payloads = order->with_payload->mode != QV_SELECT_NONE;
+    bool vectors = order->with_vector->mode != QV_SELECT_NONE;
     out->count = 0;
-    out->points = QV_ARENA_ARRAY(arena, struct qv_point_out, n);
+    out->points = QV_ARENA_ARRAY(arena, struct qv_point_out, order->n);
     if (out->points == NULL)
         return QV_ENOMEM;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < order->n; i++) {
         struct qv_point_out *p = &out->points[out->count];
-        struct qv_copy copy;
-        qv_slot slot; /* of the record: a newer one than picked when the point moved meanwhile */
-        bool found = true;
+        struct qv_present now; /* in a newer slot than picked when the point moved meanwhile */
+        now.found = true;
         memset(p, 0, sizeof *p);
-        p->id = picks[i].id;
-        p->version = picks[i].version;
-        p->score = picks[i].score;
-        int err = records ? qv_read_copy(s, arena, &p->id, &slot, &copy, &found, msg) : 0;
-        if (err == 0 && found && with_payload->mode != QV_SELECT_NONE)
-            err = answer_payload(arena, &copy, with_payload, &p->payload);
-        if (err == 0 && found && with_vector->mode != QV_SELECT_NONE)
-            err = answer_vectors(s, arena, &copy, slot, with_vector, p);
+        p->id = order->picks[i].id;
+        p->version = order->picks[i].version;
+        p->score = order->picks[i].score;
+        int err = payloads || vectors ? qv_read_copy(s, arena, &p->id, &now, msg) : 0;
+        if (err == 0 && now.found && payloads)
+            err = answer_payload(arena, &now.copy, order->with_payload, &p->payload);
+        if (err == 0 && now.found && vectors)
+            err = answer_vectors(s, arena, &now.copy, now.slot, order->with_vector, p);
         if (err != 0)
             return err;
-        out->count += found; /* gone meanwhile: not answered */
+        out->count += now.found; /* gone meanwhile: not answered */
     }
     return 0;
 }

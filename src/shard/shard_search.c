@@ -234,8 +234,6 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
 {
     struct qv_shard *s = x->s;
     struct qv_id id = qv_slot_table_id(&s->slots, slot);
-    struct qv_copy copy;
-    bool found;
     *out = QV_SLOT_NONE;
     pthread_rwlock_rdlock(&s->lock);
     qv_slot now = qv_slot_table_find(&s->slots, &id);
@@ -243,12 +241,14 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
     if (now == QV_SLOT_NONE || !qv_slot_table_is_live(&s->slots, x->vector, now))
         return 0;
     if (x->q->filter != NULL) {
+        struct qv_present present;
         bool match = false;
-        int err = qv_read_copy(s, x->arena, &id, &now, &copy, &found, x->msg);
-        if (err == 0 && found)
-            err = qv_read_match(s, x->arena, x->q->filter, &id, &copy, &match);
-        if (err != 0 || !found || !match)
+        int err = qv_read_copy(s, x->arena, &id, &present, x->msg);
+        if (err == 0 && present.found)
+            err = qv_read_match(s, x->arena, x->q->filter, &id, &present.copy, &match);
+        if (err != 0 || !present.found || !match)
             return err;
+        now = present.slot;
     }
     *out = now;
     return 0;
@@ -385,8 +385,11 @@ static int search(struct search *x, unsigned reader, struct qv_points_out *out)
     }
     if (err != 0)
         return err;
-    return qv_read_points(x->s, x->arena, picks, n, &x->q->with_payload, &x->q->with_vector, out,
-                          x->msg);
+    struct qv_read_order order = {.picks = picks,
+                                  .n = n,
+                                  .with_payload = &x->q->with_payload,
+                                  .with_vector = &x->q->with_vector};
+    return qv_read_points(x->s, x->arena, &order, out, x->msg);
 }
 
 static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,

@@ -17,8 +17,7 @@ struct qv_scan { /* a filter being resolved for the first waiting write */
     struct qv_job job;
     struct qv_shard *shard;
     struct qv_write *write;
-    struct qv_id *ids;
-    uint32_t count;
+    struct qv_matching matching;
     int err;
 };
 
@@ -184,9 +183,8 @@ static void scan_run(struct qv_job *job, unsigned worker)
 {
     struct qv_scan *scan = job->arg;
     struct qv_write *w = scan->write;
-    scan->err =
-        qv_shard_matching(scan->shard, worker, w->arena, w->req->ops[w->next_op].select.filter,
-                          UINT32_MAX, &scan->ids, &scan->count, &w->msg);
+    scan->err = qv_shard_matching(scan->shard, worker, w->arena,
+                                  w->req->ops[w->next_op].select.filter, &scan->matching, &w->msg);
 }
 
 static void scan_done(struct qv_job *job)
@@ -197,8 +195,8 @@ static void scan_done(struct qv_job *job)
     struct qv_prepared *p = &w->prepared[w->next_op];
     QV_ASSERT(s->waiting == w && s->scan == scan);
     s->scan = NULL;
-    p->ids = scan->ids;
-    p->id_count = scan->count;
+    p->ids = scan->matching.ids;
+    p->id_count = scan->matching.count;
     p->has_ids = true;
     int err = scan->err;
     qv_mem_free(scan);

@@ -64,12 +64,16 @@ void qv_store_close(struct qv_store *s, void (*done)(void *arg, int err), void *
 /* Frees without writing, as a crash would; only when no job can run any more (simulator). */
 void qv_store_abandon(struct qv_store *s);
 
-/* `quiver check`: verifies a stopped store in dir, shard by shard; calls report for everything that
- * is wrong (file, what it affects) and returns how many. Any thread. */
+/* `quiver check`: verifies a stopped store in dir, shard by shard; tells the listener everything
+ * that is wrong (file, what it affects) and counts it in *out. Any thread. */
 struct qv_store_finding {
     uint32_t shard;
     const char *file;
     const char *what;
+};
+struct qv_store_listener {
+    void (*report)(void *arg, const struct qv_store_finding *f); /* borrows f for the call */
+    void *arg;
 };
 struct qv_store_check_summary {
     uint64_t shards, points, findings;
@@ -77,8 +81,7 @@ struct qv_store_check_summary {
 };
 QV_MUST_USE int qv_store_check(const struct qv_store_config *config,
                                const struct qv_shard_spec *specs, uint32_t spec_count,
-                               void (*report)(void *arg, const struct qv_store_finding *f),
-                               void *arg, struct qv_store_check_summary *out,
-                               struct qv_errmsg *msg);
+                               const struct qv_store_listener *listener,
+                               struct qv_store_check_summary *out, struct qv_errmsg *msg);
 
 #endif

@@ -215,8 +215,7 @@ int qv_store_open(const struct qv_store_config *config, const struct qv_shard_sp
 
 struct check {
     struct qv_store *st;
-    void (*report)(void *arg, const struct qv_store_finding *f);
-    void *arg;
+    const struct qv_store_listener *listener;
     struct qv_store_check_summary *out;
 };
 
@@ -224,7 +223,7 @@ static void found(struct check *c, uint32_t shard, const char *file, const char 
 {
     struct qv_store_finding f = {.shard = shard, .file = file, .what = what};
     c->out->findings++;
-    c->report(c->arg, &f);
+    c->listener->report(c->listener->arg, &f);
 }
 
 static int check_damage(void *arg, const struct qv_log_damage *d)
@@ -272,12 +271,12 @@ static void check_shard(struct check *c, struct qv_shard *s)
 }
 
 int qv_store_check(const struct qv_store_config *config, const struct qv_shard_spec *specs,
-                   uint32_t spec_count, void (*report)(void *arg, const struct qv_store_finding *f),
-                   void *arg, struct qv_store_check_summary *out, struct qv_errmsg *msg)
+                   uint32_t spec_count, const struct qv_store_listener *listener,
+                   struct qv_store_check_summary *out, struct qv_errmsg *msg)
 {
     struct qv_store *st = store_alloc(config);
     st->checking = true;
-    struct check c = {.st = st, .report = report, .arg = arg, .out = out};
+    struct check c = {.st = st, .listener = listener, .out = out};
     struct qv_log_summary summary = {0};
     char path[PATH_MAX_BYTES];
     qv_lsn from = UINT64_MAX;
