@@ -24,8 +24,9 @@ void qv_progress_init(struct qv_progress *p, const char *label, const char *unit
     p->label = label;
     p->unit = unit;
     p->total = total;
-    p->done = p->start_done = p->mark_done = done;
-    p->start_ns = p->drawn_ns = p->mark_ns = qv_progress_now_ns();
+    p->done = p->start_done = done;
+    p->start_ns = p->drawn_ns = qv_progress_now_ns();
+    p->marks[0] = p->marks[1] = (struct qv_progress_mark){.ns = p->start_ns, .done = done};
     p->terminal = isatty(2) == 1;
 }
 
@@ -60,14 +61,13 @@ static void draw(struct qv_progress *p)
     p->drawn = true;
 }
 
-static void set_rates(struct qv_progress *p, uint64_t since_ns, uint64_t done, uint64_t bytes,
-                      uint64_t now_ns)
+static void set_rates(struct qv_progress *p, const struct qv_progress_mark *since, uint64_t now_ns)
 {
-    double s = (double)(now_ns - since_ns) / 1e9;
-    if (s <= 0)
+    double s = (double)(now_ns - since->ns) / 1e9;
+    if (s <= 0 || p->done < since->done)
         return;
-    p->rate = (double)(p->done - done) / s;
-    p->bytes_rate = (double)(p->bytes - bytes) / s;
+    p->rate = (double)(p->done - since->done) / s;
+    p->bytes_rate = (double)(p->bytes - since->bytes) / s;
 }
 
 void qv_progress_update(struct qv_progress *p, uint64_t done, uint64_t bytes)
@@ -77,11 +77,10 @@ void qv_progress_update(struct qv_progress *p, uint64_t done, uint64_t bytes)
     p->bytes = bytes;
     if (now - p->drawn_ns < (p->terminal ? TERMINAL_EVERY_NS : LINE_EVERY_NS))
         return;
-    set_rates(p, p->mark_ns, p->mark_done, p->mark_bytes, now);
-    if (now - p->mark_ns > RATE_OVER_NS) {
-        p->mark_ns = now;
-        p->mark_done = done;
-        p->mark_bytes = bytes;
+    set_rates(p, &p->marks[0], now);
+    if (now - p->marks[1].ns > RATE_OVER_NS) {
+        p->marks[0] = p->marks[1];
+        p->marks[1] = (struct qv_progress_mark){.ns = now, .done = done, .bytes = bytes};
     }
     draw(p);
     p->drawn_ns = now;
@@ -91,7 +90,8 @@ void qv_progress_finish(struct qv_progress *p)
 {
     if (!p->drawn)
         return;
-    set_rates(p, p->start_ns, p->start_done, 0, qv_progress_now_ns());
+    const struct qv_progress_mark start = {.ns = p->start_ns, .done = p->start_done};
+    set_rates(p, &start, qv_progress_now_ns());
     draw(p);
     if (p->terminal)
         fputc('\n', stderr);

@@ -13,7 +13,9 @@ struct qv_progress {
     uint64_t total;    /* 0: not known */
     uint64_t start_done, done, bytes;
     uint64_t start_ns, drawn_ns;
-    uint64_t mark_ns, mark_done, mark_bytes; /* the rates are since then */
+    struct qv_progress_mark {
+        uint64_t ns, done, bytes;
+    } marks[2]; /* the rates are since the older one, 2 to 4 s ago */
     double rate, bytes_rate;
     bool terminal, drawn;
 };

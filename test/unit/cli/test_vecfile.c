@@ -163,80 +163,83 @@ static void test_forms(void **state)
 
 #define DICT "'descr': '<f4', 'fortran_order': False, 'shape': (1, 1)"
 
+static const struct {
+    const char *name;
+    const char *bytes;
+    size_t n;
+    const char *says;
+} malformed[] = {
+#define ROW(name, bytes, says)                                                                     \
+    {                                                                                              \
+        name, bytes, sizeof bytes - 1, says                                                        \
+    }
+    ROW("a.csv", "1,2", "unknown type"),
+    ROW("fbin", "", "unknown type"),
+    ROW("a.fbin", "", "a header takes 8"),
+    ROW("a.fbin", "\1\0\0\0\1\0\0", "7 bytes; a header takes 8"),
+    ROW("a.fbin", "\0\0\0\0\1\0\0\0", "0 rows of 1"),
+    ROW("a.fbin", "\1\0\0\0\0\0\0\0", "1 rows of 0"),
+    ROW("a.fbin", "\1\0\0\0\1\0\1\0", "1 rows of 65537"),
+    ROW("a.fbin", "\xff\xff\xff\xff\1\0\0\0", "4294967295 rows"),
+    ROW("a.fbin", "\1\0\0\0\1\0\0\0abcde", "the file holds 5"),
+    ROW("a.fbin", "\0\0\0\x80\0\0\1\0", "take 562949953421312 bytes"),
+    ROW("a.u8bin", "\1\0\0\0\2\0\0\0a", "take 2 bytes behind offset 8"),
+    ROW("a.fvecs", "\1\0\0", "a row's length takes 4"),
+    ROW("a.fvecs", "\0\0\0\0", "rows of 0 elements"),
+    ROW("a.fvecs",
+        "\xff\xff\xff\xff"
+        "aaaa",
+        "0 rows of 4294967295"),
+    ROW("a.fvecs", "\1\0\0\0aaaab", "no multiple of the 8"),
+    ROW("a.bvecs", "\2\0\0\0aa\3\0\0\0aa", "row 1 (offset 6) has 3 elements; allowed: 2"),
+    ROW("a.idx", "\0\0\x08", "not an IDX file"),
+    ROW("a.idx", "\0\0\x0d\1\0\0\0\1a", "not an IDX file"),
+    ROW("a.idx", "\0\0\x08\0", "not an IDX file"),
+    ROW("a.idx", "\0\0\x08\5aaaaaaaaaaaaaaaaaaaa", "not an IDX file"),
+    ROW("a.idx", "\0\0\x08\2\0\0\0\1", "a header of 2 axes takes 12"),
+    ROW("a.idx", "\0\0\x08\1\0\0\0\2a", "take 2 bytes"),
+    ROW("a.idx", "\0\0\x08\4\0\0\0\1\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "1 rows of"),
+    ROW("a.idx.gz", "hello", "damaged or cut off"),
+    ROW("a.idx.gz", "", "damaged or cut off"),
+    ROW("a.npy", "\x93NUMPX", "magic"),
+    ROW("a.npy", "\x93NUMPY\4\0\1\0a", "version 4.0"),
+    ROW("a.npy", "\x93NUMPY\1\0\xff\xff{", "a header of 65535 bytes"),
+    ROW("a.npy", "\x93NUMPY\2\0\xff\xff\xff\xff{", "a header of 4294967295 bytes"),
+    ROW("a.npy", "\x93NUMPY\1\0\0\0", "'{' expected"),
+    ROW("a.npy", "\x93NUMPY\1\0\2\0{}", "descr, fortran_order and shape"),
+    ROW("a.npy", "\x93NUMPY\1\0\12\0{'descr': ", "a quoted text"),
+    ROW("a.npy", "\x93NUMPY\1\0\x20\0{'descr': '<f4', 'descr': '<f4'}", "one each"),
+    ROW("a.npy", "\x93NUMPY\1\0\x0d\0{'shape': (1 ", "')' expected"),
+    ROW("a.npy", "\x93NUMPY\1\0\x27\0{'shape': (99999999999999999999999,)}  ", "a smaller number"),
+    ROW("a.npy", "\x93NUMPY\1\0\x25\0{'shape': (1,2,3,4,5,6,7,8,9)}       ", "up to 8 axes"),
+    ROW("a.npy", "\x93NUMPY\1\0\x17\0{'fortran_order': True}", "False"),
+    ROW("a.npy", "\x93NUMPY\1\0\x3a\0{" DICT "}x", "nothing else"),
+    ROW("a.npy", "\x93NUMPY\1\0\x39\0{" DICT "}abcde", "the file holds 5"),
+    ROW("a.npy", "\x93NUMPY\1\0\x36\0{'descr': '>f4','fortran_order':False,'shape':(1,1)}  ",
+        "'>f4'; allowed"),
+    ROW("a.npy", "\x93NUMPY\1\0\x36\0{'descr': '<f4','fortran_order':False,'shape':(9,)}   ",
+        "1 axes; allowed: 2"),
+    ROW("a.npy",
+        "\x93NUMPY\1\0\x3f\0{'descr': '<f4','fortran_order':False,'shape':(1,65536,65536)}  ",
+        "1 rows of"),
+#undef ROW
+};
+
 static void test_malformed(void **state)
 {
-    static const struct {
-        const char *name;
-        const char *bytes;
-        size_t n;
-        const char *says;
-    } rows[] = {
-#define ROW(name, bytes, says) {name, bytes, sizeof bytes - 1, says}
-        ROW("a.csv", "1,2", "unknown type"),
-        ROW("fbin", "", "unknown type"),
-        ROW("a.fbin", "", "a header takes 8"),
-        ROW("a.fbin", "\1\0\0\0\1\0\0", "7 bytes; a header takes 8"),
-        ROW("a.fbin", "\0\0\0\0\1\0\0\0", "0 rows of 1"),
-        ROW("a.fbin", "\1\0\0\0\0\0\0\0", "1 rows of 0"),
-        ROW("a.fbin", "\1\0\0\0\1\0\1\0", "1 rows of 65537"),
-        ROW("a.fbin", "\xff\xff\xff\xff\1\0\0\0", "4294967295 rows"),
-        ROW("a.fbin", "\1\0\0\0\1\0\0\0abcde", "the file holds 5"),
-        ROW("a.fbin", "\0\0\0\x80\0\0\1\0", "take 562949953421312 bytes"),
-        ROW("a.u8bin", "\1\0\0\0\2\0\0\0a", "take 2 bytes behind offset 8"),
-        ROW("a.fvecs", "\1\0\0", "a row's length takes 4"),
-        ROW("a.fvecs", "\0\0\0\0", "rows of 0 elements"),
-        ROW("a.fvecs",
-            "\xff\xff\xff\xff"
-            "aaaa",
-            "0 rows of 4294967295"),
-        ROW("a.fvecs", "\1\0\0\0aaaab", "no multiple of the 8"),
-        ROW("a.bvecs", "\2\0\0\0aa\3\0\0\0aa", "row 1 (offset 6) has 3 elements; allowed: 2"),
-        ROW("a.idx", "\0\0\x08", "not an IDX file"),
-        ROW("a.idx", "\0\0\x0d\1\0\0\0\1a", "not an IDX file"),
-        ROW("a.idx", "\0\0\x08\0", "not an IDX file"),
-        ROW("a.idx", "\0\0\x08\5aaaaaaaaaaaaaaaaaaaa", "not an IDX file"),
-        ROW("a.idx", "\0\0\x08\2\0\0\0\1", "a header of 2 axes takes 12"),
-        ROW("a.idx", "\0\0\x08\1\0\0\0\2a", "take 2 bytes"),
-        ROW("a.idx", "\0\0\x08\4\0\0\0\1\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-            "1 rows of"),
-        ROW("a.idx.gz", "hello", "damaged or cut off"),
-        ROW("a.idx.gz", "", "damaged or cut off"),
-        ROW("a.npy", "\x93NUMPX", "magic"),
-        ROW("a.npy", "\x93NUMPY\4\0\1\0a", "version 4.0"),
-        ROW("a.npy", "\x93NUMPY\1\0\xff\xff{", "a header of 65535 bytes"),
-        ROW("a.npy", "\x93NUMPY\2\0\xff\xff\xff\xff{", "a header of 4294967295 bytes"),
-        ROW("a.npy", "\x93NUMPY\1\0\0\0", "'{' expected"),
-        ROW("a.npy", "\x93NUMPY\1\0\2\0{}", "descr, fortran_order and shape"),
-        ROW("a.npy", "\x93NUMPY\1\0\12\0{'descr': ", "a quoted text"),
-        ROW("a.npy", "\x93NUMPY\1\0\x20\0{'descr': '<f4', 'descr': '<f4'}", "one each"),
-        ROW("a.npy", "\x93NUMPY\1\0\x0d\0{'shape': (1 ", "')' expected"),
-        ROW("a.npy", "\x93NUMPY\1\0\x27\0{'shape': (99999999999999999999999,)}  ",
-            "a smaller number"),
-        ROW("a.npy", "\x93NUMPY\1\0\x25\0{'shape': (1,2,3,4,5,6,7,8,9)}       ", "up to 8 axes"),
-        ROW("a.npy", "\x93NUMPY\1\0\x17\0{'fortran_order': True}", "False"),
-        ROW("a.npy", "\x93NUMPY\1\0\x3a\0{" DICT "}x", "nothing else"),
-        ROW("a.npy", "\x93NUMPY\1\0\x39\0{" DICT "}abcde", "the file holds 5"),
-        ROW("a.npy", "\x93NUMPY\1\0\x36\0{'descr': '>f4','fortran_order':False,'shape':(1,1)}  ",
-            "'>f4'; allowed"),
-        ROW("a.npy", "\x93NUMPY\1\0\x36\0{'descr': '<f4','fortran_order':False,'shape':(9,)}   ",
-            "1 axes; allowed: 2"),
-        ROW("a.npy",
-            "\x93NUMPY\1\0\x3f\0{'descr': '<f4','fortran_order':False,'shape':(1,65536,65536)}  ",
-            "1 rows of"),
-#undef ROW
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
         struct qv_vecfile f;
         struct qv_errmsg msg = {""};
-        uint8_t *copy = malloc(rows[i].n + 1); /* so that ASan sees a read behind it */
+        uint8_t *copy = malloc(malformed[i].n + 1); /* so that ASan sees a read behind it */
         assert_non_null(copy);
-        memcpy(copy, rows[i].bytes, rows[i].n);
-        int err = qv_vecfile_parse(rows[i].name, (struct qv_bytes){copy, rows[i].n}, &f, &msg);
-        if (err != QV_EINVAL || strstr(msg.text, rows[i].says) == NULL ||
-            strstr(msg.text, rows[i].name) != msg.text || strchr(msg.text, '\n') != NULL)
-            fail_msg("row %zu, %s: %d '%s', not '%s'", i, rows[i].name, err, msg.text,
-                     rows[i].says);
+        memcpy(copy, malformed[i].bytes, malformed[i].n);
+        int err =
+            qv_vecfile_parse(malformed[i].name, (struct qv_bytes){copy, malformed[i].n}, &f, &msg);
+        if (err != QV_EINVAL || strstr(msg.text, malformed[i].says) == NULL ||
+            strstr(msg.text, malformed[i].name) != msg.text || strchr(msg.text, '\n') != NULL)
+            fail_msg("row %zu, %s: %d '%s', not '%s'", i, malformed[i].name, err, msg.text,
+                     malformed[i].says);
         free(copy);
     }
 }
