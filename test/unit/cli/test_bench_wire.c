@@ -67,7 +67,7 @@ static void check_query(const struct qv_query_req *req, const float *row, uint32
     const struct qv_query *q = &req->queries[0];
     assert_int_equal(req->query_count, 1);
     assert_int_equal(q->kind, QV_QUERY_VECTOR);
-    assert_int_equal(q->limit, 10);
+    assert_int_equal(q->limit, 12);
     assert_int_equal(q->hnsw_ef.has, ef != 0);
     assert_true(ef == 0 || q->hnsw_ef.v == ef);
     assert_int_equal(q->vec.dim, DIM);
@@ -88,11 +88,11 @@ static void test_query(void **state)
         struct qv_errmsg msg;
         qv_buf_init(&b, 0);
         qv_arena_init(&arena, 1 << 20);
-        qv_bench_put_query(&b, "name", row, DIM, 10, efs[i]);
+        qv_bench_put_query(&b, "name", row, DIM, 12, efs[i]);
         assert_int_equal(qv_pb_request_decode(QV_PB_QUERY, bytes_of(&b), &arena, &r, &msg), 0);
         check_query(&r.u.query, row, efs[i]);
         qv_buf_clear(&b);
-        qv_bench_put_query_json(&b, row, DIM, 10, efs[i]);
+        qv_bench_put_query_json(&b, row, DIM, 12, efs[i]);
         assert_int_equal(qv_json_read_query(QV_JSON_QUERY, bytes_of(&b), &arena, &json, &msg), 0);
         check_query(&json, row, efs[i]);
         qv_arena_close(&arena);
