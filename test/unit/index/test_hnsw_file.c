@@ -2,6 +2,7 @@
 #include "hnsw_fixture.h"
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "index/hnsw_file.h"
 
@@ -307,6 +308,44 @@ static void small_reads_and_failing_callbacks(void **state)
     fixture_close(&f);
 }
 
+/* A file of version 1 as it was written when the format was new: every later program reads it.
+ * 120 rows of 4 bytes; slots 30, 31, 32 and 77 were deleted, 78 is dead. */
+static void the_first_format_stays_readable(void **state)
+{
+    uint8_t bytes[120 * 4];
+    struct qv_rows rows = {.base = bytes, .stride_bytes = 4};
+    struct qv_hnsw_params params = qv_hnsw_params_default(QV_METRIC_L2, QV_DTYPE_U8, 4);
+    struct qv_hnsw_load_report report;
+    struct qv_hnsw_check_report checked;
+    struct qv_hnsw *h = NULL;
+    struct qv_errmsg msg;
+    uint8_t *file = qv_mem_alloc(65536);
+    uint32_t generation;
+    (void)state;
+    for (uint32_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(qv_hash_mix(i) >> 20);
+    params.m = 4;
+    params.m0 = 8;
+    params.max_slots = 120;
+    FILE *f = fopen(GOLDEN_DIR "/graph-v1.bin", "rb");
+    assert_non_null(f);
+    struct fixture_reader reader = {.p = file, .n = fread(file, 1, 65536, f)};
+    (void)fclose(f);
+    struct qv_hnsw_source source = {.read = fixture_read, .read_arg = &reader};
+    assert_int_equal(qv_hnsw_load(&params, &rows, &source, &h, &report, &msg), 0);
+    assert_int_equal(report.kept, 115);
+    assert_int_equal(report.dropped, 1);
+    assert_int_equal(report.reattached, 0);
+    assert_int_equal(qv_hnsw_check(h, &checked, &msg), 0);
+    assert_int_equal(checked.unreachable, 0);
+    assert_int_equal(qv_hnsw_slot_state(h, 119, &generation), QV_HNSW_LIVE);
+    assert_int_equal(generation, 119 * 7);
+    assert_int_equal(qv_hnsw_slot_state(h, 77, NULL), QV_HNSW_FREE);
+    assert_int_equal(qv_hnsw_stats(h).level_max, 3);
+    qv_hnsw_destroy(&h);
+    qv_mem_free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +356,7 @@ int main(void)
         cmocka_unit_test(no_wrong_byte_goes_unnoticed),
         cmocka_unit_test(lies_under_right_checksums_do_no_harm),
         cmocka_unit_test(small_reads_and_failing_callbacks),
+        cmocka_unit_test(the_first_format_stays_readable),
     };
     return RUN_SUITE(tests);
 }
