@@ -238,12 +238,33 @@ static void node_free(struct qv_node *n)
     qv_mem_free(n);
 }
 
+static bool find_data(void *arg, const char *name, bool is_dir)
+{
+    bool *found = arg;
+    *found = *found || (is_dir && (strcmp(name, "shards") == 0 || strcmp(name, "log") == 0));
+    return !*found;
+}
+
+/* The first start writes the metadata before anything else. Shards and log without it are no new
+ * directory but one that lost it: opened as new, all shards would be leftovers and go. */
+static int check_no_data(const struct qv_node *n, struct qv_errmsg *msg)
+{
+    bool found = false;
+    int err = qv_disk_list(n->env->disk, n->dir, find_data, &found, msg);
+    if (err == 0 && found)
+        err = QV_CORRUPT(msg, "%s/meta, the list of collections, is missing beside their data",
+                         n->dir);
+    return err;
+}
+
 static int load_metadata(struct qv_node *n, struct qv_errmsg *msg)
 {
     struct loading l = {.n = n, .msg = msg};
     char path[4096];
     snprintf(path, sizeof path, "%s/meta", n->dir);
     int err = qv_meta_file_open(n->env->disk, path, &n->meta, msg);
+    if (err == 0 && n->meta->epoch == 0)
+        err = check_no_data(n, msg);
     return err == 0 ? qv_meta_list(n->meta, "", load_entry, &l) : err;
 }
 
