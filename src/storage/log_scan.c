@@ -353,7 +353,9 @@ static int scan_segment(struct log_scan *s, struct log_segment_scan *g, qv_lsn *
     if (g->header_bad && g->limit > *pos) {
         qv_lsn to = g->limit != UINT64_MAX ? g->limit : 0; /* 0: nothing says what it held */
         struct qv_log_damage d = {.from = *pos, .to = to, .what = "segment header"};
-        *pos = to != 0 ? to : *pos;
+        /* At most its size. What is written from now on begins behind that: a segment that began
+         * here would stand for all of this one, and the next open would miss nothing. */
+        *pos = to != 0 ? to : log_round_page(*pos) + log_round_page(g->file_bytes) + LOG_PAGE;
         return scan_damage(s, g, 0, d, msg);
     }
     if (!g->has_base)

@@ -183,6 +183,43 @@ static void test_lost_segment_is_corruption(void **state)
     world_close(&w);
 }
 
+/* Nothing says what a segment with a bad header held. Whoever goes on behind it is told again at
+ * each open until it is released: one that forgot it would pass for whole. */
+static void test_bad_header_of_the_newest_segment_is_not_forgotten(void **state)
+{
+    (void)state;
+    for (unsigned variant = 0; variant < 4; variant++) {
+        char path[LOG_PATH_BYTES];
+        uint64_t offset;
+        struct qv_errmsg msg = {""};
+        begin(5);
+        append_durable(3, 100);
+        world_crash(&w, true);
+        reopen_right();
+        append_durable(3, 100);
+        world_crash(&w, true);
+        find_block(5, path, &offset);
+        assert_int_equal(qv_sim_disk_flip(w.disk, path, 20, 3), 0);
+        if (variant & 1)
+            w.checkpoint = w.record[2].end;
+        w.tolerate = true;
+        for (int life = 0; life < 3; life++) {
+            assert_int_equal(world_open(&w, &msg), 0);
+            assert_int_equal(w.damages, 1);
+            if (variant & 2) {
+                world_append(&w, 200);
+                world_commit(&w);
+                world_run(&w);
+            }
+            world_crash(&w, life == 1);
+        }
+        w.tolerate = false;
+        assert_int_equal(world_open(&w, &msg), QV_ECORRUPT);
+        assert_non_null(strstr(msg.text, path));
+        world_close(&w);
+    }
+}
+
 /* A checkpoint that names a position says that everything before it was durable. */
 static void test_checkpoint_is_evidence(void **state)
 {
@@ -470,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_torn_last_block_ends_the_log),
         cmocka_unit_test(test_every_flip_after_a_close_is_noticed),
         cmocka_unit_test(test_lost_segment_is_corruption),
+        cmocka_unit_test(test_bad_header_of_the_newest_segment_is_not_forgotten),
         cmocka_unit_test(test_checkpoint_is_evidence),
         cmocka_unit_test(test_recycled_leftovers_never_parse),
         cmocka_unit_test(test_unreleased_segments_stay),
