@@ -48,7 +48,9 @@ int qv_part_compare(const struct qv_part *a, const struct qv_part *b);
 /* Sorts into that order; false when two are the same part. Already sorted: one pass. */
 QV_MUST_USE bool qv_parts_sort(struct qv_part *parts, uint32_t count);
 
-#define QV_POINT_PARTS_MAX 65536u /* named vectors and top-level payload keys of one point */
+/* Named vectors and top-level payload keys of one change. A copy may hold more: changes that were
+ * accepted one by one are joined whatever comes of it. */
+#define QV_POINT_PARTS_MAX 65536u
 
 /* One change of one point; parts sorted, distinct; their versions are the change's. What a type may
  * hold: PUT: INLINE parts; SET: INLINE or ABSENT; REPLACE: INLINE payload keys; DELETE, CLEAR:

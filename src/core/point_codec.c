@@ -66,7 +66,7 @@ static uint8_t *put_part(uint8_t *p, const struct qv_part *part, const struct qv
 static uint8_t *put_parts(uint8_t *p, const struct qv_part *parts, uint32_t count,
                           const struct qv_version *base)
 {
-    QV_ASSERT(count <= QV_POINT_PARTS_MAX);
+    QV_ASSERT(base != NULL || count <= QV_POINT_PARTS_MAX);
     p = put_varint(p, count);
     for (uint32_t i = 0; i < count; i++) {
         QV_ASSERT(i == 0 || qv_part_compare(&parts[i - 1], &parts[i]) < 0);
@@ -222,7 +222,8 @@ static int get_parts(struct qv_rd *r, struct qv_arena *arena, const struct qv_ve
                      struct qv_part **parts, uint32_t *part_count, struct qv_errmsg *msg)
 {
     const uint64_t count = get_varint(r);
-    if (r->failed || count > QV_POINT_PARTS_MAX || count > qv_rd_left(r) / PART_BYTES_MIN)
+    const uint64_t count_max = base == NULL ? QV_POINT_PARTS_MAX : UINT32_MAX;
+    if (r->failed || count > count_max || count > qv_rd_left(r) / PART_BYTES_MIN)
         return bad(msg, "impossible number of parts");
     *part_count = (uint32_t)count;
     *parts = NULL;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAYLOAD_KEYS_MAX (QV_POINT_PARTS_MAX - QV_VECTORS_PER_POINT_MAX)
 #define GROUP_BYTES_MAX                                                                            \
     ((size_t)2 << 20) /* of one log record, unless a single change is larger                       \
                        */
@@ -199,6 +200,10 @@ static int check_payload(struct qv_doc payload, struct qv_errmsg *msg)
     if (payload.p != NULL && payload.n > QV_PAYLOAD_BYTES_MAX)
         return qv_fail(msg, QV_EINVAL, "Payload of %zu bytes: at most %u are allowed", payload.n,
                        QV_PAYLOAD_BYTES_MAX);
+    const uint32_t keys = payload_keys(payload);
+    if (keys > PAYLOAD_KEYS_MAX)
+        return qv_fail(msg, QV_EINVAL, "Payload of %u keys: at most %u are allowed", keys,
+                       PAYLOAD_KEYS_MAX);
     return 0;
 }
 
