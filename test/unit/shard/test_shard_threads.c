@@ -116,8 +116,17 @@ static struct qv_doc payload_of(struct qv_arena *arena, int k, int n)
     return doc;
 }
 
-static int upsert(struct stress *x, struct qv_rng *rng, struct qv_arena *arena, uint64_t first,
-                  uint64_t span, uint32_t n, int k)
+/* Points that are treated alike. */
+struct herd {
+    uint64_t first, span; /* ids */
+    int k;                /* in their payload */
+};
+static const struct herd steady = {.first = 0, .span = STEADY, .k = 1};
+static const struct herd churning = {.first = 1000, .span = CHURN, .k = 2};
+
+/* n points of the herd: all of it, or any. */
+static int upsert(struct stress *x, struct qv_rng *rng, struct qv_arena *arena,
+                  const struct herd *herd, uint32_t n)
 {
     struct qv_point_in *points = QV_ARENA_ARRAY(arena, struct qv_point_in, n);
     for (uint32_t i = 0; i < n; i++) {
@@ -126,10 +135,11 @@ static int upsert(struct stress *x, struct qv_rng *rng, struct qv_arena *arena, 
         for (int d = 0; d < DIM; d++)
             values[d] = qv_rng_gauss(rng);
         vec->vec = (struct qv_vec){.dim = DIM, .rows = 1, .values = values};
-        points[i].id = qv_id_num(first + (n == span ? i : qv_rng_below(rng, span)));
+        points[i].id =
+            qv_id_num(herd->first + (n == herd->span ? i : qv_rng_below(rng, herd->span)));
         points[i].vecs = vec;
         points[i].vec_count = 1;
-        points[i].payload = payload_of(arena, k, (int)qv_rng_below(rng, 1000));
+        points[i].payload = payload_of(arena, herd->k, (int)qv_rng_below(rng, 1000));
     }
     struct qv_write_op op = {.type = QV_WRITE_UPSERT, .points = points, .point_count = n};
     return write_now(x, arena, &op, qv_rng_below(rng, 4) == 0);
@@ -171,10 +181,10 @@ static void *writer_main(void *arg)
             break;
         case 2:
         case 3:
-            err = upsert(x, &rng, &arena, 1000, CHURN, 12, 2);
+            err = upsert(x, &rng, &arena, &churning, 12);
             break;
         default:
-            err = upsert(x, &rng, &arena, 0, STEADY, 10, 1);
+            err = upsert(x, &rng, &arena, &steady, 10);
             break;
         }
         qv_arena_close(&arena);
@@ -389,7 +399,7 @@ static void test_reads_hold_while_points_move(void **state)
     setup(&x, dir);
     qv_rng_init(&rng, 1);
     qv_arena_init(&arena, (size_t)4 << 20);
-    assert_int_equal(upsert(&x, &rng, &arena, 0, STEADY, STEADY, 1), 0);
+    assert_int_equal(upsert(&x, &rng, &arena, &steady, STEADY), 0);
     qv_arena_close(&arena);
     for (unsigned i = 0; i < READERS; i++) {
         readers[i] = (struct reader){.x = &x};
