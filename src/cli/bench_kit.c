@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <poll.h>
 #include <sched.h>
@@ -270,29 +271,34 @@ uint64_t qv_bench_child_rss(const struct qv_bench_child *child)
 
 /* ---- files ---- */
 
-static uint64_t dropped_bytes; /* nftw has no argument for its callback */
-
-static int drop_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
+/* Bytes of the file that went. */
+static uint64_t drop_file(const char *path, const struct stat *st)
 {
-    (void)ftw;
-    if (type != FTW_F)
-        return 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     (void)fdatasync(fd);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     (void)close(fd);
-    dropped_bytes += (uint64_t)st->st_blocks * 512;
-    return 0;
+    return (uint64_t)st->st_blocks * 512;
 }
 
 uint64_t qv_bench_drop_caches(const char *dir)
 {
-    dropped_bytes = 0;
+    char root[PATH_BYTES];
+    char *roots[] = {root, NULL};
+    uint64_t bytes = 0;
     sync();
-    (void)nftw(dir, drop_file, 16, FTW_PHYS);
-    return dropped_bytes;
+    snprintf(root, sizeof root, "%s", dir);
+    FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    if (walk == NULL)
+        return 0;
+    for (const FTSENT *e = fts_read(walk); e != NULL; e = fts_read(walk)) {
+        if (e->fts_info == FTS_F)
+            bytes += drop_file(e->fts_path, e->fts_statp);
+    }
+    (void)fts_close(walk);
+    return bytes;
 }
 
 static int remove_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -393,7 +399,8 @@ struct loading {
     const struct qv_bench_load *load;
     struct qv_errmsg *msg;
     int err;
-    uint64_t next, done, start_ns;
+    uint64_t next, done;
+    struct qv_bench_progress progress;
 };
 
 struct load_slot {
@@ -416,7 +423,7 @@ static void batch_done(void *arg, const struct qv_client_response *r)
         return;
     l->done += slot->count;
     if (l->load->label != NULL)
-        qv_bench_progress(l->load->label, l->done, l->load->n, l->start_ns);
+        qv_bench_progress_tell(&l->progress, l->done);
     send_batch(slot);
 }
 
@@ -430,8 +437,11 @@ static void send_batch(struct load_slot *slot)
     slot->count = left < load->batch ? (uint32_t)left : load->batch;
     load->fill(load->arg, l->next, slot->count, slot->rows);
     qv_buf_clear(&slot->message);
-    qv_bench_put_upsert(&slot->message, load->collection, load->first_id + l->next, slot->rows,
-                        slot->count, load->dim, NULL);
+    const struct qv_bench_points points = {.first_id = load->first_id + l->next,
+                                           .rows = slot->rows,
+                                           .count = slot->count,
+                                           .dim = load->dim};
+    qv_bench_put_upsert(&slot->message, load->collection, &points, NULL);
     l->next += slot->count;
     struct qv_client_request request = {.path = "/qdrant.Points/Upsert",
                                         .grpc = true,
@@ -444,7 +454,10 @@ static void send_batch(struct load_slot *slot)
 
 int qv_bench_load_run(const struct qv_bench_load *load, struct qv_errmsg *msg)
 {
-    struct loading l = {.load = load, .msg = msg, .start_ns = qv_bench_now_ns()};
+    struct loading l = {
+        .load = load,
+        .msg = msg,
+        .progress = {.label = load->label, .total = load->n, .start_ns = qv_bench_now_ns()}};
     struct load_slot *slots = qv_mem_calloc(load->in_flight, sizeof *slots);
     for (uint32_t i = 0; i < load->in_flight; i++) {
         slots[i].l = &l;
@@ -464,7 +477,8 @@ int qv_bench_load_run(const struct qv_bench_load *load, struct qv_errmsg *msg)
 int qv_bench_wait_green(struct qv_client *client, const char *collection, uint64_t n,
                         struct qv_errmsg *msg)
 {
-    const uint64_t start_ns = qv_bench_now_ns();
+    struct qv_bench_progress progress = {
+        .label = "indexing", .total = n, .start_ns = qv_bench_now_ns()};
     char path[300];
     snprintf(path, sizeof path, "/collections/%.255s", collection);
     for (;;) {
@@ -476,7 +490,7 @@ int qv_bench_wait_green(struct qv_client *client, const char *collection, uint64
         if (err != 0)
             return err;
         if (n != 0)
-            qv_bench_progress("indexing", (uint64_t)indexed, n, start_ns);
+            qv_bench_progress_tell(&progress, (uint64_t)indexed);
         if (green && (n == 0 || indexed >= (double)n))
             return 0;
         (void)usleep(200000);
@@ -485,19 +499,19 @@ int qv_bench_wait_green(struct qv_client *client, const char *collection, uint64
 
 /* ---- telling ---- */
 
-void qv_bench_progress(const char *label, uint64_t done, uint64_t total, uint64_t start_ns)
+void qv_bench_progress_tell(struct qv_bench_progress *p, uint64_t done)
 {
-    static uint64_t last_ns; /* one bench at a time, one thread */
+    const uint64_t total = p->total;
     const uint64_t now = qv_bench_now_ns();
     const bool terminal = isatty(STDERR_FILENO) == 1;
-    if (done < total && now - last_ns < (terminal ? 100000000u : 5000000000u))
+    if (done < total && now - p->told_ns < (terminal ? 100000000u : 5000000000u))
         return;
-    last_ns = now;
-    double seconds = (double)(now - start_ns) * 1e-9;
+    p->told_ns = now;
+    double seconds = (double)(now - p->start_ns) * 1e-9;
     double rate = seconds > 0 ? (double)done / seconds : 0;
     double left = rate > 0 ? (double)(total - (done < total ? done : total)) / rate : 0;
-    fprintf(stderr, "%s%s %llu of %llu, %.0f/s, %.0f s left%s", terminal ? "\r\033[K" : "", label,
-            (unsigned long long)done, (unsigned long long)total, rate, left,
+    fprintf(stderr, "%s%s %llu of %llu, %.0f/s, %.0f s left%s", terminal ? "\r\033[K" : "",
+            p->label, (unsigned long long)done, (unsigned long long)total, rate, left,
             terminal && done < total ? "" : "\n");
 }
 

@@ -92,9 +92,15 @@ int qv_bench_wait_green(struct qv_client *client, const char *collection, uint64
 
 /* ---- telling ---- */
 
-/* A line on stderr: label, done of total, rate, what is left of the time; at most one a second
- * (a terminal: ten), and the last one. */
-void qv_bench_progress(const char *label, uint64_t done, uint64_t total, uint64_t start_ns);
+/* A line on stderr: label, done of total, rate, what is left of the time; at most one in five
+ * seconds (a terminal: ten a second), and the last one. */
+struct qv_bench_progress {
+    const char *label;
+    uint64_t total;
+    uint64_t start_ns;
+    uint64_t told_ns; /* 0 at first */
+};
+void qv_bench_progress_tell(struct qv_bench_progress *p, uint64_t done);
 /* "schema":1,"commit":..,"machine":{..},"seconds":.. without braces around. */
 void qv_bench_print_head(const char *commit, uint64_t start_ns);
 /* The commit that the child says it is; cut to n. */

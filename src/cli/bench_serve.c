@@ -484,10 +484,11 @@ static int measure(struct bench *b)
         encode_queries(b);
         err = check_answers(b);
     }
-    uint64_t t = qv_bench_now_ns();
+    struct qv_bench_progress progress = {
+        .label = "rounds", .total = b->opt.pairs, .start_ns = qv_bench_now_ns()};
     for (uint64_t i = 0; i < b->opt.pairs && err == 0; i++) {
         err = run_round(b, i % 2 == 1, &rounds[i]);
-        qv_bench_progress("rounds", i + 1, b->opt.pairs, t);
+        qv_bench_progress_tell(&progress, i + 1);
     }
     if (err == 0)
         print_results(b, rounds);

@@ -112,8 +112,11 @@ static void encode_batches(struct bench *b)
         slot->b = b;
         slot->ids_at = qv_mem_alloc(b->opt.batch * sizeof *slot->ids_at);
         qv_buf_init(&slot->message, 0);
-        qv_bench_put_upsert(&slot->message, NAME, QV_BENCH_ID_FIRST, rows, (uint32_t)b->opt.batch,
-                            (uint32_t)b->opt.dim, slot->ids_at);
+        const struct qv_bench_points points = {.first_id = QV_BENCH_ID_FIRST,
+                                               .rows = rows,
+                                               .count = (uint32_t)b->opt.batch,
+                                               .dim = (uint32_t)b->opt.dim};
+        qv_bench_put_upsert(&slot->message, NAME, &points, slot->ids_at);
     }
     qv_mem_free(rows);
 }

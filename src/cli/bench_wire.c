@@ -39,17 +39,17 @@ static void put_text(struct qv_buf *b, uint32_t field, const char *s)
 
 /* UpsertPoints{collection_name 1, wait 2, points 3}, PointStruct{id 1 {num 1}, vectors 4},
  * Vectors{vector 1}, Vector{dense 101}, DenseVector{data 1} */
-void qv_bench_put_upsert(struct qv_buf *b, const char *collection, uint64_t first_id,
-                         const float *rows, uint32_t count, uint32_t dim, uint32_t *ids_at)
+void qv_bench_put_upsert(struct qv_buf *b, const char *collection,
+                         const struct qv_bench_points *points, uint32_t *ids_at)
 {
-    const size_t data = (size_t)dim * 4;
+    const size_t data = (size_t)points->dim * 4;
     const size_t dense = len_bytes(1, data);
     const size_t vector = len_bytes(101, dense);
     const size_t vectors = len_bytes(1, vector);
     put_text(b, 1, collection);
     put_number(b, 2, 0);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t id = first_id + i;
+    for (uint32_t i = 0; i < points->count; i++) {
+        uint64_t id = points->first_id + i;
         size_t num = 1 + varint_bytes(id);
         put_len(b, 3, len_bytes(1, num) + len_bytes(4, vectors));
         put_len(b, 1, num);
@@ -61,7 +61,7 @@ void qv_bench_put_upsert(struct qv_buf *b, const char *collection, uint64_t firs
         put_len(b, 1, vector);
         put_len(b, 101, dense);
         put_len(b, 1, data);
-        qv_buf_append(b, rows + (size_t)i * dim, data);
+        qv_buf_append(b, points->rows + (size_t)i * points->dim, data);
     }
 }
 

@@ -8,10 +8,17 @@
 #define QV_BENCH_ID_FIRST ((uint64_t)1 << 28)
 #define QV_BENCH_ID_BYTES 5u
 
-/* UpsertPoints, wait = false, of count points first_id, first_id + 1, ... Appends. Where ids_at is
- * not NULL it gets the offset of each id's varint. */
-void qv_bench_put_upsert(struct qv_buf *b, const char *collection, uint64_t first_id,
-                         const float *rows, uint32_t count, uint32_t dim, uint32_t *ids_at);
+/* Points of the ids first_id, first_id + 1, ...; borrows the rows. */
+struct qv_bench_points {
+    uint64_t first_id;
+    const float *rows; /* count x dim */
+    uint32_t count;
+    uint32_t dim;
+};
+/* UpsertPoints, wait = false. Appends. Where ids_at is not NULL it gets the offset of each id's
+ * varint. */
+void qv_bench_put_upsert(struct qv_buf *b, const char *collection,
+                         const struct qv_bench_points *points, uint32_t *ids_at);
 /* Writes id (QV_BENCH_ID_FIRST .. 2^35 - 1) over the QV_BENCH_ID_BYTES bytes at p. */
 void qv_bench_set_id(uint8_t *p, uint64_t id);
 

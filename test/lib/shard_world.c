@@ -851,9 +851,11 @@ static int double_compare(const void *a, const void *b)
 }
 
 /* The model is certain here. */
-static bool verify_hits(struct world *w, uint32_t shard, const float *q, const struct world_op *f,
-                        const struct qv_points_out *out, uint32_t limit, bool exact)
+static bool verify_hits(struct world *w, uint32_t shard, const struct qv_query *query,
+                        const float *q, const struct world_op *f, const struct qv_points_out *out)
 {
+    const uint32_t limit = (uint32_t)query->limit;
+    const bool exact = query->exact || f != NULL;
     double best[WORLD_IDS];
     uint32_t n = 0;
     for (uint32_t i = 0; i < WORLD_IDS; i++) {
@@ -913,8 +915,7 @@ static bool verify_search(struct world *w, uint32_t shard, bool strict)
             w->read_errors++;
             ok = strict ? fail(w, "query: %s: %s", qv_err_name(err), msg.text) : true;
         } else {
-            ok = verify_hits(w, shard, q, filtered ? &f : NULL, &out, (uint32_t)query.limit,
-                             query.exact || filtered);
+            ok = verify_hits(w, shard, &query, q, filtered ? &f : NULL, &out);
         }
         uint64_t count;
         if (ok && err == 0 && filtered &&

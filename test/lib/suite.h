@@ -11,6 +11,16 @@
 
 #include <cmocka.h>
 
+/* How often a seeded run on one thread is repeated: a sanitizer that makes it ten times slower sees
+ * the same code in fewer. */
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED_LESS(n) ((n) / 15)
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED_LESS(n) ((n) / 5)
+#else
+#define SANITIZED_LESS(n) (n)
+#endif
+
 /* Runs the array of CMUnitTest and returns the exit code; prints the closing line. */
 #define RUN_SUITE(tests)                                                                           \
     suite_close((int)(sizeof(tests) / sizeof((tests)[0])),                                         \

@@ -159,7 +159,7 @@ static void test_acknowledged_records_survive(void **state)
 {
     (void)state;
     uint64_t seed = from_env("QV_SEED", 1);
-    uint64_t runs = from_env("QV_RUNS", 3000);
+    uint64_t runs = from_env("QV_RUNS", SANITIZED_LESS(3000));
     struct totals t = {0};
     for (uint64_t i = 0; i < runs; i++)
         assert_true(one_run(seed + i, &t));
