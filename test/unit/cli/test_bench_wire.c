@@ -40,7 +40,9 @@ static void test_upsert(void **state)
         uint64_t first = firsts[f];
         qv_buf_init(&b, 0);
         qv_arena_init(&arena, 1 << 20);
-        qv_bench_put_upsert(&b, "name", first, rows, 3, DIM, ids_at);
+        const struct qv_bench_points points = {
+            .first_id = first, .rows = rows, .count = 3, .dim = DIM};
+        qv_bench_put_upsert(&b, "name", &points, ids_at);
         if (first >= QV_BENCH_ID_FIRST) {
             first = QV_BENCH_ID_FIRST + 77;
             for (uint32_t i = 0; i < 3; i++)
