@@ -583,6 +583,51 @@ static int missing_point(const struct qv_id *id, struct qv_errmsg *msg)
     return qv_fail(msg, QV_ENOTFOUND, "No point with id %s found", text);
 }
 
+static bool sets_payload(const struct qv_change *c)
+{
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        if (c->parts[i].kind == QV_PART_PAYLOAD && c->parts[i].state == QV_PART_INLINE)
+            return c->type == QV_CHANGE_SET;
+    }
+    return false;
+}
+
+static size_t part_bytes(const struct qv_part *part)
+{
+    return part->kind == QV_PART_PAYLOAD ? part->key.n + part->value.n : 0;
+}
+
+/* A set adds to what is there: the whole may not outgrow what one put may hold, or a point grows
+ * by small steps beyond what a checkpoint and an answer can hold. */
+static int check_growth(struct qv_shard *s, struct qv_write *w, const struct qv_change *c)
+{
+    struct qv_copy have = {0};
+    struct qv_arena arena;
+    bool found;
+    size_t bytes = 0;
+    uint32_t parts = c->part_count;
+    if (!sets_payload(c))
+        return 0;
+    for (uint32_t i = 0; i < c->part_count; i++)
+        bytes += part_bytes(&c->parts[i]);
+    qv_arena_init(&arena, QV_REQUEST_ARENA_BYTES);
+    int err = qv_shard_load_copy(s, &arena, &c->id, &have, &found, &w->msg);
+    for (uint32_t i = 0, k = 0; err == 0 && i < have.part_count; i++) {
+        while (k < c->part_count && qv_part_compare(&c->parts[k], &have.parts[i]) < 0)
+            k++;
+        if (k < c->part_count && qv_part_compare(&c->parts[k], &have.parts[i]) == 0)
+            continue; /* replaced */
+        bytes += part_bytes(&have.parts[i]);
+        parts++;
+    }
+    qv_arena_close(&arena);
+    if (err == 0 && (bytes > QV_PAYLOAD_BYTES_MAX || parts > QV_POINT_PARTS_MAX))
+        err = qv_fail(&w->msg, QV_EINVAL,
+                      "Payload of %u keys and %zu bytes: at most %u and %u are allowed", parts,
+                      bytes, PAYLOAD_KEYS_MAX, QV_PAYLOAD_BYTES_MAX);
+    return err;
+}
+
 int qv_prepare_resolve(struct qv_shard *s, struct qv_write *w, uint32_t op)
 {
     const struct qv_write_op *in = &w->req->ops[op];
@@ -604,6 +649,9 @@ int qv_prepare_resolve(struct qv_shard *s, struct qv_write *w, uint32_t op)
             if (err != 0)
                 return err;
         }
+        int err = check_growth(s, w, &changes[i]);
+        if (err != 0)
+            return err;
     }
     return qv_prepare_groups(w, op, changes, n);
 }
