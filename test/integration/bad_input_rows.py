@@ -1001,6 +1001,8 @@ rows(
     ("a point of 17 MB", Do("HTTP/1.1", lambda nodes: http1(
         nodes["main"].http, "PUT", POINTS, point(payload='{"a":"' + "x" * (17 * MIB) + '"}').encode())),
      413, "16777216 bytes"),
+    ("a payload of 100,000 keys", put({"points": [{"id": 900, "vector": [1, 2, 3, 4], "payload": {
+        f"k{i}": i for i in range(100000)}}]}), 400, "Payload of 100000 keys"),
     ("a vector of 3 million numbers", Do("HTTP/1.1", lambda nodes: http1(
         nodes["main"].http, "PUT", POINTS, point("[" + "1," * 3000000 + "1]").encode())), 400, ""),
     ("five million ids to delete", Do("HTTP/1.1", lambda nodes: http1(

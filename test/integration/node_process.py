@@ -8,6 +8,7 @@ import subprocess
 import time
 
 READY = re.compile(r"http://[^:]+:(\d+).*grpc://[^:]+:(\d+)")
+COMPLAINT = re.compile(r"assertion failed|runtime error:|Sanitizer")
 START_SECONDS = 20
 
 
@@ -48,6 +49,11 @@ class Node:
     def tail(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return f.read()[-2000:]
+
+    def complaint(self):
+        """What the server's log says of a bug of its own, or None."""
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return next((s.strip() for s in f if COMPLAINT.search(s)), None)
 
     def alive(self):
         return self.process.poll() is None
