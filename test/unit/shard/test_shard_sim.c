@@ -124,7 +124,7 @@ static void test_acknowledged_changes_survive(void **state)
            recall);
     if (runs >= 100) {
         assert_true(t.acked > 1000 && t.refused > 0 && t.unknown > 0 && t.kept > 0 && t.lost > 0);
-        assert_true(recall >= 0.97);
+        assert_true(recall >= 0.995); /* 0.979 when what waits for the graph is not scanned */
     }
 }
 
