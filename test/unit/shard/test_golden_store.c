@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "io/disk_posix.h"
 #include "io/uv_env.h"
+#include "shard/epoch.h"
 #include "shard/store.h"
 #include "storage/kv_rocks.h"
 #include "wire/json_doc.h"
@@ -25,7 +26,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QV_READER 0 /* nothing else reads */
+#define QV_READER (QV_EPOCH_READERS_MAX - 1) /* of those for callers outside the workers */
 
 struct golden {
     struct qv_disk *disk;
