@@ -3,6 +3,7 @@
 #include "app/settings.h"
 #include "base/build_info.h"
 #include "base/logger.h"
+#include "core/limits.h"
 #include "io/disk_posix.h"
 #include "io/kill_disk.h"
 #include "io/uv_env.h"
@@ -248,7 +249,7 @@ static int start_net(struct serve *x)
     config.loops = (uint32_t)x->settings.max_workers;
     config.cors = x->settings.enable_cors;
     config.limits.body_bytes_max = (size_t)x->settings.max_request_size_mb << 20;
-    config.limits.arena_bytes_max = (size_t)8 * config.limits.body_bytes_max;
+    config.limits.arena_bytes_max = QV_REQUEST_ARENA_PER_BYTE * config.limits.body_bytes_max;
     config.limits.request_timeout_ms = (uint32_t)x->settings.request_timeout_sec * 1000;
     config.handler = qv_edge_handle;
     config.on_headers = qv_edge_headers;

@@ -18,6 +18,9 @@
 #define QV_COLLECTIONS_MAX 1000u             /* on one node */
 #define QV_REQUEST_BYTES_DEFAULT (32u << 20) /* service.max_request_size_mb */
 #define QV_REQUEST_ARENA_BYTES (256u << 20)  /* decoded form of one request */
-#define QV_UNINDEXED_ROWS_MAX 20000u         /* rows a shard scans beside its graph */
+/* The same for each byte of the largest body that is taken: numbers of one digit grow most, to 9.
+ */
+#define QV_REQUEST_ARENA_PER_BYTE 12u
+#define QV_UNINDEXED_ROWS_MAX 20000u /* rows a shard scans beside its graph */
 
 #endif
