@@ -63,6 +63,7 @@ struct net_peer {
     uv_shutdown_t shutdown;
     struct net_loop *loop;
     struct qv_conn *conn;
+    size_t unwritten; /* of the write under way, when last looked at */
     bool writing, reading, shut, closing;
 };
 
@@ -158,6 +159,7 @@ static bool peer_send(struct net_peer *peer)
         conn->writing_bytes += iov[i].n;
     peer->write.data = peer;
     peer->writing = true;
+    peer->unwritten = conn->writing_bytes;
     if (uv_write(&peer->write, (uv_stream_t *)&peer->tcp, bufs, n, on_written) != 0) {
         peer->writing = false;
         peer_close(peer);
@@ -306,6 +308,19 @@ static void loop_begin_drain(struct net_loop *loop)
         qv_conn_begin_goaway(conn);
 }
 
+/* A write of many megabytes ends once, but moves all the while where its reader is slow. */
+static void note_progress(struct qv_net_core *core)
+{
+    for (struct qv_conn *conn = core->conns; conn != NULL; conn = conn->next) {
+        struct net_peer *peer = conn->owner;
+        size_t left = peer->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&peer->tcp) : 0;
+        if (peer->writing && left < peer->unwritten) {
+            peer->unwritten = left;
+            conn->moved_ns = conn->active_ns = core->now_ns;
+        }
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct net_loop *loop = timer->data;
@@ -316,6 +331,7 @@ static void on_tick(uv_timer_t *timer)
     if (core->draining || core->now_ns - loop->conns_ticked_ns >= LOOP_TICK_SLOW_MS * 1000000u) {
         loop->conns_ticked_ns = core->now_ns;
         loop_set_date(loop);
+        note_progress(core);
         qv_net_core_tick_conns(core);
     }
     if (core->draining && core->now_ns >= loop->cut_ns) {

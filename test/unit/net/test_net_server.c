@@ -411,6 +411,35 @@ static void test_unread_is_cut(void **state)
     echo_server_stop(&server, 1000);
 }
 
+/* One write of 32 MiB to a reader that takes seconds for it, but never stops: not a dead peer. */
+static void test_slow_reader_is_served(void **state)
+{
+    (void)state;
+    struct qv_net_server_config config;
+    qv_net_server_config_init(&config);
+    config.limits.write_timeout_ms = 600;
+    echo_server_start(&server, &config);
+    int fd = raw_connect(server.port);
+    raw_send_str(fd, "GET /big?n=33554432 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    char *buf = qv_mem_alloc((size_t)1 << 20);
+    size_t total = 0;
+    for (ssize_t n = 1; n > 0;) {
+        size_t want = (size_t)1 << 20;
+        for (n = 1; n > 0 && want > 0; want -= (size_t)n) {
+            n = recv(fd, buf, want, 0);
+            total += n > 0 ? (size_t)n : 0;
+            if (n <= 0)
+                break;
+        }
+        struct timespec pause = {.tv_nsec = 60 * 1000000};
+        nanosleep(&pause, NULL);
+    }
+    assert_true(total > 33554432);
+    qv_mem_free(buf);
+    close(fd);
+    echo_server_stop(&server, 0);
+}
+
 static void test_ipv6(void **state)
 {
     struct qv_net_server_config config;
@@ -692,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_chunked_flood),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_unread_is_cut),
+        cmocka_unit_test(test_slow_reader_is_served),
         cmocka_unit_test(test_ipv6),
         cmocka_unit_test(test_reset_cancels),
         cmocka_unit_test(test_slow_header_and_body),
