@@ -119,7 +119,6 @@ struct qv_query {
     struct qv_opt_f64 quant_oversampling;
     struct qv_payload_select with_payload; /* default: none */
     struct qv_vector_select with_vector;   /* default: none */
-    bool explain;                          /* params.quiver.explain */
 };
 
 struct qv_query_req {

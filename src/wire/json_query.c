@@ -45,8 +45,17 @@ static void read_quantization(struct qv_json *j, struct qv_query *q)
                      q->quant_oversampling.v);
 }
 
+static void read_explain(struct qv_json *j)
+{
+    struct qv_json_mark m = qv_json_mark(j);
+    if (qv_json_null(j) || !qv_json_bool(j)) /* false asks for nothing */
+        return;
+    qv_json_restore(j, m);
+    qv_json_refuse(j, QV_NOT_SERVED_EXPLAIN);
+}
+
 /* What of ours changes nothing on one node (cache, allow_partial, route) is taken as it is. */
-static void read_quiver_params(struct qv_json *j, struct qv_query *q)
+static void read_quiver_params(struct qv_json *j)
 {
     struct qv_str key;
     if (qv_json_null(j))
@@ -54,7 +63,7 @@ static void read_quiver_params(struct qv_json *j, struct qv_query *q)
     qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "explain"))
-            q->explain = !qv_json_null(j) && qv_json_bool(j);
+            read_explain(j);
         else if (qv_str_is(key, "n_probe"))
             qv_json_refuse(j, QV_NOT_SERVED_N_PROBE);
         else if (qv_str_is(key, "recall_target"))
@@ -84,7 +93,7 @@ static void read_params(struct qv_json *j, struct qv_query *q)
         else if (qv_str_is(key, "idf"))
             qv_json_refuse(j, QV_NOT_SERVED_IDF);
         else if (qv_str_is(key, "quiver"))
-            read_quiver_params(j, q);
+            read_quiver_params(j);
         else
             qv_json_skip(j);
     }

@@ -30,6 +30,7 @@
     X(ACORN, "params.acorn", "query, search")                                                      \
     X(IDF, "params.idf", "query, search")                                                          \
     X(N_PROBE, "params.quiver.n_probe", "query, search")                                           \
+    X(EXPLAIN, "params.quiver.explain", "query, search")                                           \
     X(RECALL_TARGET, "params.quiver.recall_target", "query, search")                               \
     X(UPDATE_FILTER, "update_filter", "upsert, update vectors")                                    \
     X(UPDATE_MODE, "update_mode", "upsert (insert_only, update_only)")                             \

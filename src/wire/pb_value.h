@@ -1,7 +1,8 @@
 /* Payload values: protobuf's Value and maps of it <-> documents (core/doc.h).
  *
  * Both readers keep the last of equal keys, turn a Value without a kind into null, and refuse a
- * double that is not finite. For the protobuf half of wire, and for the commands that send upserts. */
+ * double that is not finite. For the protobuf half of wire, and for the commands that send upserts.
+ */
 #ifndef QV_WIRE_PB_VALUE_H
 #define QV_WIRE_PB_VALUE_H
 

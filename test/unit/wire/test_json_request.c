@@ -233,7 +233,7 @@ static void test_query_options(void **state)
         " \"params\": {\"hnsw_ef\": 128, \"exact\": true, \"indexed_only\": true,"
         " \"quantization\": {\"ignore\": true, \"rescore\": false, \"oversampling\": 2},"
         " \"acorn\": {\"enable\": false}, \"idf\": null,"
-        " \"quiver\": {\"explain\": true, \"cache\": false, \"n_probe\": null}}}");
+        " \"quiver\": {\"explain\": false, \"cache\": false, \"n_probe\": null}}}");
     assert_true(str_is(q.using_, "a"));
     assert_int_equal(q.limit, 3);
     assert_int_equal(q.offset, 2);
@@ -243,7 +243,7 @@ static void test_query_options(void **state)
     assert_int_equal(q.with_payload.path_count, 2);
     assert_int_equal(q.with_vector.mode, QV_SELECT_INCLUDE);
     assert_int_equal(q.hnsw_ef.v, 128);
-    assert_true(q.exact && q.indexed_only && q.explain);
+    assert_true(q.exact && q.indexed_only);
     assert_true(q.quant_ignore.v && !q.quant_rescore.v && q.quant_rescore.has);
     assert_true(q.quant_oversampling.v == 2.0);
     q = query_ok(QV_JSON_QUERY, "{\"with_payload\": {\"exclude\": [\"a\"]}, \"with_vectors\": true,"
@@ -559,6 +559,8 @@ static const struct {
     {OP_QUERY, "{\"params\": {\"acorn\": {\"enable\": true}}}", QV_ENOTIMPL,
      "Not implemented: params.acorn"},
     {OP_QUERY, "{\"params\": {\"idf\": \"global\"}}", QV_ENOTIMPL, "Not implemented: params.idf"},
+    {OP_QUERY, "{\"params\": {\"quiver\": {\"explain\": true}}}", QV_ENOTIMPL,
+     "Not implemented: params.quiver.explain"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"n_probe\": 3}}}", QV_ENOTIMPL,
      "Not implemented: params.quiver.n_probe"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 0.9}}}", QV_ENOTIMPL,
