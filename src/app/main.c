@@ -79,7 +79,10 @@ static int run_help(int argc, char **argv)
         return 0;
     const struct command *c = find_command(argv[1]);
     if (c == NULL || c->run == run_help) {
-        print_commands(c == NULL ? stderr : stdout);
+        if (c == NULL)
+            fprintf(stderr, "quiver help: unknown command '%s'; see quiver help\n", argv[1]);
+        else
+            print_commands(stdout);
         return c == NULL ? 2 : 0;
     }
     char *help[] = {argv[1], (char[]){"--help"}, NULL};

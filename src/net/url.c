@@ -3,6 +3,12 @@
 #include <string.h>
 #include <strings.h>
 
+static int wrong_port(const char *p, const char *end, struct qv_errmsg *msg)
+{
+    return qv_fail(msg, QV_EINVAL, "'%.*s' behind the host is no port; allowed: :1 to :65535",
+                   (int)(end - p < 64 ? end - p : 64), p);
+}
+
 /* Cuts the port, if any, from [p, end); *end_host is where the host ends. */
 static int parse_port(const char *p, const char *end, struct qv_url *out, struct qv_errmsg *msg)
 {
@@ -14,11 +20,11 @@ static int parse_port(const char *p, const char *end, struct qv_url *out, struct
     size_t digits = 0;
     for (const char *c = p + 1; c < end; c++, digits++) {
         if (*c < '0' || *c > '9' || digits >= 5)
-            return qv_fail(msg, QV_EINVAL, "wrong port in the URL");
+            return wrong_port(p, end, msg);
         port = port * 10 + (unsigned long)(*c - '0');
     }
     if (*p != ':' || digits == 0 || port == 0 || port > 65535)
-        return qv_fail(msg, QV_EINVAL, "wrong port in the URL: 1 to 65535 is allowed");
+        return wrong_port(p, end, msg);
     out->port = (uint16_t)port;
     return 0;
 }

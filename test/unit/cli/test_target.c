@@ -50,6 +50,21 @@ static void test_names(void **state)
     }
 }
 
+static void test_wrong_port_is_named(void **state)
+{
+    static const char *const rows[][2] = {
+        {"h:99999/a", "':99999'"}, {"h:0/a", "':0'"}, {"h:/a", "':'"}, {"h:x1/a", "':x1'"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct qv_target t;
+        struct qv_errmsg msg = {""};
+        assert_int_equal(qv_target_open(rows[i][0], NULL, &t, &msg), QV_EINVAL);
+        assert_non_null(strstr(msg.text, rows[i][1]));
+        assert_non_null(strstr(msg.text, "65535"));
+        qv_target_close(&t);
+    }
+}
+
 static void test_key(void **state)
 {
     struct qv_target t;
@@ -92,7 +107,8 @@ static void test_away(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_key),
-                                       cmocka_unit_test(test_away)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_wrong_port_is_named),
+                                       cmocka_unit_test(test_key), cmocka_unit_test(test_away)};
     return RUN_SUITE(tests);
 }
