@@ -58,7 +58,7 @@ static void print_help(void)
          "  --config-path FILE   YAML settings (default: config/config.yaml, if it is there)\n"
          "  --storage-path DIR   where data is kept (default ./storage)\n"
          "  --host ADDRESS       address to listen on (default 0.0.0.0)\n"
-         "  --http-port PORT     REST, dashboard, metrics (default 6333; 0: any free one)\n"
+         "  --http-port PORT     REST and metrics (default 6333; 0: any free one)\n"
          "  --grpc-port PORT     gRPC (default 6334; 0: any free one)\n"
          "  --set KEY=VALUE      any setting, e.g. --set storage.checkpoint.max_age_sec=10\n"
          "  --help\n"

@@ -45,7 +45,7 @@ static const char help[] =
     "1}}]}'\n"
     "  --ef N           effort of the search (params.hnsw_ef)\n"
     "  --exact          look at every point\n"
-    "  --with-payload, --with-vector\n"
+    "  --with-payload, --with-vector  (vectors are in the --json answer only)\n"
     "  --api-key KEY    (default: QUIVER_API_KEY)\n"
     "  --json           the server's answer instead of a table\n"
     "  --help\n"

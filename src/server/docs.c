@@ -41,8 +41,10 @@ void qv_docs_write_api(struct qv_buf *b)
 #define X(id, name, where) qv_buf_str(b, "| `" name "` | " where " |\n");
     QV_NOT_SERVED_FIELDS(X)
 #undef X
-    qv_buf_str(b, "\nIn `PUT /collections/{c}`, `shard_number` and `replication_factor` above 1 "
-                  "are not served yet.\n");
+    qv_buf_str(b,
+               "\nIn `PUT /collections/{c}`, `shard_number` and `replication_factor` above 1 "
+               "are not served yet. Sparse\nvectors and multivectors are stored and given back; "
+               "searching them answers 501 `sparse vector search`\nand `multi vector search`.\n");
 }
 
 void qv_docs_write_metrics(struct qv_buf *b)
