@@ -860,10 +860,13 @@ def over_limit(nodes):
     return http1(nodes["tight"].http, "PUT", POINTS, b" " * (MIB + 1))
 
 
+NOWHERE = ["text", "deep.a.b", "list[]", "no"]
+
+
 def long_work():
     """A search that keeps one thread busy for seconds: a thousand scans of every payload."""
     one = {"query": [1, 2, 3, 4], "limit": 1, "params": {"exact": True},
-           "filter": {"must": [{"key": "text", "match": {"value": "nothing"}}]}}
+           "filter": {"should": [{"key": k, "match": {"value": "nothing"}} for k in NOWHERE]}}
     return json.dumps({"searches": [one] * 1000}).encode()
 
 
@@ -872,8 +875,9 @@ def too_slow(nodes):
 
 
 def too_slow_grpc(nodes):
-    one = pb_len(2, KNOWN, NEAREST, pb_len(5, pb_len(2, pb_len(
-        1, pb_len(1, "text"), pb_len(2, pb_len(1, "nothing"))))), pb_len(6, pb_int(2, 1)))
+    one = pb_len(2, KNOWN, NEAREST, pb_len(5, *(pb_len(1, pb_len(
+        1, pb_len(1, k), pb_len(2, pb_len(1, "nothing")))) for k in NOWHERE)), pb_len(6, pb_int(
+            2, 1)))
     return grpc(nodes["tight"].grpc, "Points/QueryBatch", KNOWN + one * 1000)
 
 
