@@ -59,7 +59,12 @@ static int find_neighbours(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, str
         return err;
     uint32_t top =
         qv_hnsw_entry_level(entry) < ins->level ? qv_hnsw_entry_level(entry) : ins->level;
-    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, row, entry, top);
+    err = qv_hnsw_walk_begin(h, ctx);
+    if (err != 0)
+        return err;
+    qv_hnsw_cand start = top == 0
+                             ? qv_hnsw_walk_approach(h, ctx, row, entry, h->params.ef_construct)
+                             : qv_hnsw_walk_descend(h, ctx, row, entry, top);
     for (uint32_t l = top + 1; l-- > 0;) {
         err = qv_hnsw_walk_begin(h, ctx);
         if (err != 0)

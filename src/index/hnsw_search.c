@@ -19,7 +19,7 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     int err = qv_hnsw_walk_begin(h, ctx);
     if (err != 0)
         return err;
-    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, query->row, entry, 0);
+    qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, query->row, entry, ef);
     const struct qv_hnsw_walk walk = {
         .row = query->row, .level = 0, .ef = ef, .filter = plain ? NULL : query};
     err = qv_hnsw_walk_level(h, ctx, &walk, start);

@@ -279,3 +279,19 @@ int qv_hnsw_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         (void)pool_put(&ctx->pool, walk->ef, start);
     return walk_filtered(h, ctx, walk);
 }
+
+#define APPROACH_SHARE 16u /* of ef: about a tenth of the walk's distances */
+
+qv_hnsw_cand qv_hnsw_walk_approach(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                                   const void *row, uint64_t entry, uint32_t ef)
+{
+    const struct qv_hnsw_walk walk = {.row = row, .level = 1, .ef = ef / APPROACH_SHARE};
+    if (walk.ef <= 1 || qv_hnsw_entry_level(entry) == 0)
+        return qv_hnsw_walk_descend(h, ctx, row, entry, 0);
+    qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, row, entry, 1);
+    if (qv_hnsw_walk_level(h, ctx, &walk, start) == 0 && ctx->pool.n > 0)
+        start = ctx->pool.at[0] & ~QV_HNSW_CAND_EXPANDED;
+    /* The marks are sized already: a new walk over them can't fail. */
+    int err = qv_hnsw_walk_begin(h, ctx);
+    return err == 0 ? start : qv_hnsw_walk_descend(h, ctx, row, entry, 0);
+}

@@ -96,6 +96,15 @@ struct qv_hnsw_walk {
 qv_hnsw_cand qv_hnsw_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
                                   uint64_t entry, uint32_t to);
 
+/* Where level 0 begins for a walk of breadth ef: as descend to 0, but level 1 is searched with a
+ * beam of ef / 16. Greedy alone ends in the nearest local minimum of that level; between tight
+ * clusters, after updates and deletes have thinned the links that cross, that can be the wrong
+ * cluster, and then all of the answer is. (20 clusters of 150 points in 32 dimensions after 19,200
+ * updates: recall at ef 100 0.97 without it.) Starts a walk of its own; unvisited marks afterwards.
+ */
+qv_hnsw_cand qv_hnsw_walk_approach(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                                   const void *row, uint64_t entry, uint32_t ef);
+
 /* Best-first over one level from `start`; ctx->pool holds the ef nearest nodes met that count, in
  * order. Those that do not are walked through. qv_hnsw_walk_begin before; slots already visited are
  * not met. QV_ENOMEM. */
