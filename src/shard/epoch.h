@@ -13,8 +13,9 @@
 
 struct qv_epoch {
     atomic_uint_fast64_t now; /* starts at 1; moved by the owner */
-    struct {
-        _Alignas(64) atomic_uint_fast64_t entered; /* 0 = outside */
+    struct { /* a cache line apart, wherever the first begins: an aligned type would bind malloc */
+        atomic_uint_fast64_t entered; /* 0 = outside */
+        char apart[64 - sizeof(atomic_uint_fast64_t)];
     } readers[QV_EPOCH_READERS_MAX];
 };
 
