@@ -58,7 +58,7 @@ int qv_err_from_errno(int errnum)
     }
 }
 
-int qv_fail(struct qv_errmsg *msg, int err, const char *fmt, ...)
+int(qv_fail)(struct qv_errmsg *msg, int err, const char *fmt, ...)
 {
     if (msg == NULL)
         return err;

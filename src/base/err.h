@@ -71,6 +71,14 @@ struct qv_errmsg {
  * as one step. Long texts are cut at a UTF-8 boundary. */
 int qv_fail(struct qv_errmsg *msg, int err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+#ifdef __clang_analyzer__ /* it can't see that the result is err, and so never 0 for an error */
+static inline int qv_fail_is(int err, int result)
+{
+    (void)result;
+    return err;
+}
+#define qv_fail(msg, err, ...) qv_fail_is(err, (qv_fail)(msg, err, __VA_ARGS__))
+#endif
 
 #define QV_MUST_USE __attribute__((warn_unused_result))
 

@@ -16,7 +16,12 @@ _Noreturn void qv_assert_fail(const char *expr, const char *file, int line, cons
 
 /* The only way to report bad bytes from disk or a peer: counted (qv_corrupt_count), logged with
  * its line, and returns QV_ECORRUPT after filling msg. */
+#ifdef __clang_analyzer__ /* it can't see that the result is an error */
+#define QV_CORRUPT(msg, ...)                                                                       \
+    qv_fail_is(QV_ECORRUPT, qv_corrupt_report(msg, __FILE__, __LINE__, __VA_ARGS__))
+#else
 #define QV_CORRUPT(msg, ...) qv_corrupt_report(msg, __FILE__, __LINE__, __VA_ARGS__)
+#endif
 
 int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -363,13 +363,14 @@ static void *compute_truth_loop(void *arg)
 static void run_threads(struct bench *b, void *(*loop)(void *))
 {
     pthread_t threads[THREADS_MAX];
+    const uint32_t count = b->opt->threads;
     atomic_store(&b->next, 0);
-    for (uint32_t i = 1; i < b->opt->threads; i++) {
+    for (uint32_t i = 1; i < count; i++) {
         int err = pthread_create(&threads[i], NULL, loop, b);
         QV_ASSERT(err == 0);
     }
     (void)loop(b);
-    for (uint32_t i = 1; i < b->opt->threads; i++)
+    for (uint32_t i = 1; i < count; i++)
         (void)pthread_join(threads[i], NULL);
 }
 

@@ -176,7 +176,7 @@ int qv_bench_child_start(const struct qv_bench_child_config *config, struct qv_b
     memset(out, 0, sizeof *out);
     if (pipe2(fds, O_CLOEXEC) != 0)
         return qv_fail(msg, QV_EIO, "pipe: %s", strerror(errno));
-    fflush(NULL);
+    (void)fflush(NULL);
     out->pid = fork();
     if (out->pid == 0)
         become_server(config, fds[1], parent);
@@ -337,7 +337,9 @@ int qv_bench_copy_dir(const char *from, const char *to, struct qv_errmsg *msg)
 {
     DIR *d = opendir(from);
     int err = 0;
-    if (d == NULL || (mkdir(to, 0755) != 0 && errno != EEXIST))
+    if (d == NULL)
+        return qv_fail(msg, QV_EIO, "copying %s: %s", from, strerror(errno));
+    if (mkdir(to, 0755) != 0 && errno != EEXIST)
         err = qv_fail(msg, QV_EIO, "copying %s to %s: %s", from, to, strerror(errno));
     for (struct dirent *e = err == 0 ? readdir(d) : NULL; e != NULL && err == 0; e = readdir(d)) {
         char a[PATH_BYTES];

@@ -279,7 +279,7 @@ int qv_cli_bench_open(int argc, char **argv)
     };
     int err = qv_bench_read_options(usage, table, sizeof table / sizeof table[0], argc, argv);
     if (err == 0) {
-        signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGPIPE, SIG_IGN);
         err = run(b);
         if (err != 0)
             fprintf(stderr, "quiver bench open: %s\n",

@@ -572,7 +572,7 @@ int qv_cli_bench_serve(int argc, char **argv)
         err = 2;
     }
     if (err == 0) {
-        signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGPIPE, SIG_IGN);
         err = run(b);
         if (err != 0)
             fprintf(stderr, "quiver bench serve: %s\n",

@@ -111,7 +111,7 @@ int qv_file_pread_full(struct qv_file *f, uint64_t offset, void *p, size_t n, st
     int err = qv_file_pread(f, offset, p, n, &got, msg);
     if (err == 0 && got != n)
         err = qv_fail(msg, QV_EEOF, "%s ends at %llu, wanted %zu bytes at %llu", f->path,
-                      (unsigned long long)(offset + got), n, (unsigned long long)offset);
+                      (unsigned long long)offset + got, n, (unsigned long long)offset);
     return err;
 }
 

@@ -112,6 +112,7 @@ static void names_set(struct names *t, const char *path, struct inode *inode)
         }
         t->v[t->n++].path = qv_mem_strdup(path);
     }
+    QV_ASSERT(t->v != NULL && i < t->n);
     t->v[i].inode = inode;
 }
 

@@ -138,7 +138,7 @@ static void table_remove(struct table *t, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++)
         entry_release(t->v[i]);
-    memmove(&t->v[from], &t->v[to], (t->n - to) * sizeof t->v[0]);
+    memmove(&t->v[from], &t->v[to], (t->n - to) * sizeof(struct entry *));
     t->n -= to - from;
 }
 
@@ -155,7 +155,7 @@ static void table_apply(struct table *t, enum qv_kv_op op, struct qv_bytes key,
         if (there)
             table_remove(t, i, i + 1);
         if (op == QV_KV_PUT) {
-            memmove(&t->v[i + 1], &t->v[i], (t->n - i) * sizeof t->v[0]);
+            memmove(&t->v[i + 1], &t->v[i], (t->n - i) * sizeof(struct entry *));
             t->v[i] = entry_create(key, value);
             t->n++;
         }

@@ -9,7 +9,7 @@ void qv_ghosts_init(struct qv_ghosts *g)
 {
     g->mask = 63;
     g->count = 0;
-    g->buckets = qv_mem_calloc(g->mask + 1, sizeof *g->buckets);
+    g->buckets = qv_mem_calloc(g->mask + 1, sizeof(struct qv_ghost *));
 }
 
 void qv_ghosts_close(struct qv_ghosts *g)
@@ -42,7 +42,7 @@ static void ghosts_grow(struct qv_ghosts *g)
 {
     struct qv_ghosts old = *g;
     g->mask = old.mask * 2 + 1;
-    g->buckets = qv_mem_calloc((size_t)g->mask + 1, sizeof *g->buckets);
+    g->buckets = qv_mem_calloc((size_t)g->mask + 1, sizeof(struct qv_ghost *));
     for (uint32_t i = 0; i <= old.mask; i++) {
         for (struct qv_ghost *e = old.buckets[i], *next; e != NULL; e = next) {
             next = e->next;

@@ -216,6 +216,7 @@ static int candidates(struct search *x, unsigned reader)
 {
     struct qv_shard *s = x->s;
     uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
+    QV_ASSERT(x->v != NULL);
     if (x->q->filter != NULL)
         return scan_filtered(x);
     if (x->q->exact || x->v->graph == NULL || x->k > QV_HNSW_EF_MAX ||

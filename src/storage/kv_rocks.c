@@ -179,7 +179,7 @@ static int rocks_multi_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, 
     struct multi m = {
         .keys = qv_mem_alloc(most * sizeof *m.keys),
         .lengths = qv_mem_alloc(most * sizeof *m.lengths),
-        .values = qv_mem_alloc(most * sizeof *m.values),
+        .values = qv_mem_alloc(most * sizeof(rocksdb_pinnableslice_t *)),
         .errs = qv_mem_alloc(most * sizeof *m.errs),
     };
     int err = 0;
