@@ -313,11 +313,41 @@ static void block_signals(sigset_t *set)
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread: all inherit it */
 }
 
+/* Nothing under way since the last look, but something before: the heap's free pages go back. */
+static void trim_when_idle(const struct serve *x, uint64_t *trimmed_at)
+{
+#ifdef __GLIBC__
+    struct qv_net_stats net;
+    qv_net_server_stats(x->net, &net);
+    if (net.calls_in_flight != 0 || net.buffered_bytes != 0 || net.calls_total == *trimmed_at)
+        return;
+    *trimmed_at = net.calls_total;
+    (void)malloc_trim(0);
+#else
+    (void)x;
+    (void)trimmed_at;
+#endif
+}
+
+#define IDLE_LOOK_NS 500000000
+
+static int wait_for_end(const struct serve *x, const sigset_t *set)
+{
+    const struct timespec look = {.tv_nsec = IDLE_LOOK_NS};
+    uint64_t trimmed_at = 0;
+    for (;;) {
+        int sig = sigtimedwait(set, NULL, &look);
+        if (sig > 0)
+            return sig;
+        trim_when_idle(x, &trimmed_at);
+    }
+}
+
 static int run(struct serve *x)
 {
     enum qv_log_level level = QV_LOG_INFO;
     sigset_t set;
-    int sig = 0;
+    int sig;
     for (char *p = x->settings.log_level; *p != '\0'; p++)
         *p = (char)(*p | 0x20);
     if (qv_logger_parse_level(x->settings.log_level, &level) == 0)
@@ -337,7 +367,7 @@ static int run(struct serve *x)
            QV_VERSION, x->settings.host, qv_net_server_port(x->net, 0), x->settings.host,
            qv_net_server_port(x->net, 1), x->settings.storage_path);
     fflush(stdout);
-    sigwait(&set, &sig);
+    sig = wait_for_end(x, &set);
     QV_INFO("serve", "%s: finishing requests under way", sig == SIGTERM ? "SIGTERM" : "SIGINT");
     qv_net_server_shutdown(x->net, DRAIN_MS);
     qv_net_server_wait(x->net);

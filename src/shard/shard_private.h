@@ -168,6 +168,7 @@ struct qv_store {
     bool release_running;
     qv_lsn releasing, released;
     int release_err;
+    uint64_t release_failed_ns; /* when the last try failed; 0: it did not */
 
     bool closing;
     bool log_closing;

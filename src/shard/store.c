@@ -215,6 +215,7 @@ static void release_done(struct qv_job *job)
 {
     struct qv_store *st = job->arg;
     st->release_running = false;
+    st->release_failed_ns = st->release_err == 0 ? 0 : qv_env_mono_ns(st->env);
     if (st->release_err == 0) {
         st->released = st->releasing;
         qv_log_release(st->log, st->released);
@@ -228,6 +229,9 @@ static void step_release(struct qv_store *st, bool all)
 {
     if (st->release_running || st->log_closing)
         return;
+    if (st->release_failed_ns != 0 && qv_env_mono_ns(st->env) - st->release_failed_ns < QV_NS_PER_S)
+        return; /* a full disk is given a second; a close goes on without: the next start replays
+                   more */
     qv_lsn from = needed_from(st, false);
     if (from <= st->released || (!all && from - st->released < RELEASE_STEP_BYTES))
         return;
