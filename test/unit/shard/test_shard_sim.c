@@ -128,11 +128,35 @@ static void test_acknowledged_changes_survive(void **state)
     }
 }
 
+/* A disk that takes no more of the store's own file must not keep a close from ending; the log has
+ * everything, so the next start only replays more. */
+static void test_a_close_ends_on_a_full_disk(void **state)
+{
+    (void)state;
+    struct world *w = calloc(1, sizeof *w);
+    struct qv_errmsg msg = {""};
+    world_init(w, 7);
+    assert_int_equal(world_open(w, &msg), 0);
+    for (int i = 0; i < 40; i++)
+        (void)world_write_some(w);
+    world_run(w);
+    assert_true(w->acked > 0);
+    qv_sim_disk_fail(w->disk, QV_SIM_OP_ANY, "node/store", 1, UINT64_MAX, QV_ENOSPC);
+    (void)world_shut(w);
+    assert_string_equal(w->wrong, "");
+    qv_sim_disk_fail(w->disk, 0, NULL, 0, 0, 0);
+    assert_int_equal(world_open(w, &msg), 0);
+    assert_true(world_verify(w, true));
+    world_close(w);
+    free(w);
+}
+
 int main(void)
 {
     quiet_log();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_acknowledged_changes_survive),
+        cmocka_unit_test(test_a_close_ends_on_a_full_disk),
     };
     return RUN_SUITE(tests);
 }
