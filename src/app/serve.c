@@ -306,7 +306,7 @@ static void stop(struct serve *x)
 
 static void block_signals(sigset_t *set)
 {
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
@@ -366,7 +366,7 @@ static int run(struct serve *x)
     printf("quiver %s listening: http://%s:%u (REST, metrics), grpc://%s:%u; data in %s\n",
            QV_VERSION, x->settings.host, qv_net_server_port(x->net, 0), x->settings.host,
            qv_net_server_port(x->net, 1), x->settings.storage_path);
-    fflush(stdout);
+    (void)fflush(stdout);
     sig = wait_for_end(x, &set);
     QV_INFO("serve", "%s: finishing requests under way", sig == SIGTERM ? "SIGTERM" : "SIGINT");
     qv_net_server_shutdown(x->net, DRAIN_MS);
