@@ -881,14 +881,14 @@ def too_slow_grpc(nodes):
     return grpc(nodes["tight"].grpc, "Points/QueryBatch", KNOWN + one * 1000)
 
 
-def queue_full(nodes):
+def queue_full_once(port):
     """One thread works, then more requests come than may wait; the last answer that is not 200."""
-    port = nodes["tight"].http
-    busy = Http1(port)
+    busy = [Http1(port) for _ in range(4)]
     conns = []
     refused = Answer("none was refused")
     try:
-        busy.send(request_bytes("POST", QUERY + "/batch", long_work()))
+        for conn in busy:
+            conn.send(request_bytes("POST", QUERY + "/batch", long_work()))
         one = request_bytes("POST", QUERY, search().encode())
         for _ in range(18):
             conns.append(Http1(port))
@@ -904,8 +904,17 @@ def queue_full(nodes):
             return Answer("429 without Retry-After", refused.text)
         return refused
     finally:
-        for conn in [busy, *conns]:
+        for conn in [*busy, *conns]:
             conn.close()
+
+
+def queue_full(nodes):
+    """Whether the requests outrun the work is a race; it has to be won once in eight times."""
+    for _ in range(8):
+        got = queue_full_once(nodes["tight"].http)
+        if got.status == 429:
+            break
+    return got
 
 
 def many_points(n):
