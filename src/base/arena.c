@@ -96,6 +96,18 @@ void *qv_arena_alloc(struct qv_arena *a, size_t bytes)
     return p;
 }
 
+void *qv_arena_alloc_aligned(struct qv_arena *a, size_t bytes, size_t align)
+{
+    QV_ASSERT(align >= ARENA_ALIGN && align <= 4096 && (align & (align - 1)) == 0);
+    const size_t slack = align - ARENA_ALIGN;
+    if (bytes > SIZE_MAX - slack) {
+        a->failed = true;
+        return NULL;
+    }
+    const uintptr_t p = (uintptr_t)qv_arena_alloc(a, bytes + slack);
+    return p == 0 ? NULL : (void *)((p + slack) & ~(uintptr_t)(align - 1));
+}
+
 void *qv_arena_calloc(struct qv_arena *a, size_t count, size_t bytes)
 {
     size_t total;

@@ -25,6 +25,8 @@ void qv_arena_reset(struct qv_arena *a); /* keeps one block for reuse */
 /* 16-byte aligned, uninitialised; NULL past the limit or without memory (sets failed).
  * Borrowed until reset or close. */
 void *qv_arena_alloc(struct qv_arena *a, size_t bytes);
+/* The same at a multiple of align, a power of two <= 4096: what a kernel reads in whole lines. */
+void *qv_arena_alloc_aligned(struct qv_arena *a, size_t bytes, size_t align);
 void *qv_arena_calloc(struct qv_arena *a, size_t count, size_t bytes); /* checks the product */
 void *qv_arena_dup(struct qv_arena *a, const void *p, size_t bytes);
 char *qv_arena_strndup(struct qv_arena *a, const char *s, size_t n); /* adds the NUL */

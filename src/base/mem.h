@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#define QV_CACHE_LINE ((size_t)64)
+
 void *qv_mem_alloc(size_t bytes);                /* uninitialised; gives; free with qv_mem_free */
 void *qv_mem_calloc(size_t count, size_t bytes); /* zeroed; gives */
 void *qv_mem_realloc(void *p, size_t bytes);     /* takes p, gives the new block */

@@ -15,19 +15,19 @@
 #ifndef QV_SIMD_BATCH_H
 #define QV_SIMD_BATCH_H
 
+#include "base/mem.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-#define QV_LINE_BYTES ((size_t)64)
 
 #define QV_BATCH_AHEAD 8
 #define QV_PREFETCH_LINES_MAX 12
 
 static inline __attribute__((always_inline)) void qv_prefetch_row(const uint8_t *row, size_t bytes)
 {
-    if (bytes > QV_PREFETCH_LINES_MAX * QV_LINE_BYTES)
-        bytes = QV_PREFETCH_LINES_MAX * QV_LINE_BYTES;
-    for (size_t at = 0; at < bytes; at += QV_LINE_BYTES)
+    if (bytes > QV_PREFETCH_LINES_MAX * QV_CACHE_LINE)
+        bytes = QV_PREFETCH_LINES_MAX * QV_CACHE_LINE;
+    for (size_t at = 0; at < bytes; at += QV_CACHE_LINE)
         __builtin_prefetch(row + at, 0, 3);
 }
 
