@@ -36,7 +36,7 @@ struct search {
     uint32_t k;
     qv_slot *slots; /* candidates, distinct */
     uint32_t count;
-    uint32_t gone; /* candidates that were deleted meanwhile */
+    uint32_t gone; /* candidates that came to nothing: deleted meanwhile, or an id's second slot */
     struct qv_errmsg *msg;
 };
 
@@ -330,15 +330,19 @@ static bool seen_id(const struct ranked *r, uint32_t i, uint32_t *set, uint32_t 
     return seen;
 }
 
-static uint32_t pick(const struct search *x, const struct ranked *r, uint32_t n,
-                     struct qv_pick *picks, uint32_t *set, uint32_t mask)
+static uint32_t pick(struct search *x, const struct ranked *r, uint32_t n, struct qv_pick *picks,
+                     uint32_t *set, uint32_t mask)
 {
     const struct qv_ranking ranking = {.distance = x->v->config->distance,
                                        .unit_rows = x->v->normalise};
     uint32_t count = 0;
     uint64_t skip = x->q->offset;
     for (uint32_t i = 0; i < n && count < x->q->limit; i++) {
-        if (seen_id(r, i, set, mask) || (x->has_self && qv_id_equal(&r[i].id, &x->self)))
+        if (seen_id(r, i, set, mask)) {
+            x->gone++;
+            continue;
+        }
+        if (x->has_self && qv_id_equal(&r[i].id, &x->self))
             continue;
         float score = qv_rank_score(&ranking, r[i].dist);
         if (x->q->has_threshold && !qv_rank_passes(&ranking, score, x->q->threshold))
@@ -389,17 +393,21 @@ static int search(struct search *x, unsigned reader, struct qv_points_out *out)
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         x->gone = 0;
         err = nearest(x, reader, picks, &n);
-        if (err != 0 || x->gone == 0 || n == x->q->limit)
+        if (err != 0)
+            return err;
+        const struct qv_read_order order = {.picks = picks,
+                                            .n = n,
+                                            .with_payload = &x->q->with_payload,
+                                            .with_vector = &x->q->with_vector};
+        err = qv_read_points(x->s, x->arena, &order, out, x->msg);
+        if (err != 0)
+            return err;
+        x->gone += n - out->count;
+        if (x->gone == 0 || out->count == x->q->limit)
             break;
-        x->k += x->gone; /* the deleted ones have crowded out others */
+        x->k += x->gone; /* they have crowded out others */
     }
-    if (err != 0)
-        return err;
-    struct qv_read_order order = {.picks = picks,
-                                  .n = n,
-                                  .with_payload = &x->q->with_payload,
-                                  .with_vector = &x->q->with_vector};
-    return qv_read_points(x->s, x->arena, &order, out, x->msg);
+    return 0;
 }
 
 static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,

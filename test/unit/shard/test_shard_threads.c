@@ -281,7 +281,7 @@ static void read_once(struct reader *r, unsigned worker, struct qv_arena *arena)
         err = qv_shard_query(x->shard, worker, arena, &query, &out, &msg);
         if (err == 0 && what == 4)
             whole(x, &out, "an exact search misses a point that is there");
-        if (err == 0 && what == 3 && out.count < 9) /* one may be deleted while it is fetched */
+        if (err == 0 && what == 3 && out.count < 10)
             complain(x, "too few hits", out.count);
     }
     if (err != 0)
