@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "io/disk_posix.h"
 #include "io/uv_env.h"
-#include "server/node.h"
+#include "node/node.h"
 #include "storage/kv_rocks.h"
 
 #include <pthread.h>

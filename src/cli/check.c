@@ -5,7 +5,7 @@
 #include "cli/commands.h"
 #include "io/disk_posix.h"
 #include "io/uv_env.h"
-#include "server/node.h"
+#include "node/node.h"
 #include "storage/kv_rocks.h"
 #include "wire/json_write.h"
 

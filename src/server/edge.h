@@ -3,7 +3,7 @@
 #define QV_SERVER_EDGE_H
 
 #include "net/server.h"
-#include "server/node.h"
+#include "node/node.h"
 
 struct qv_edge;
 struct qv_metrics;

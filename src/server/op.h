@@ -12,7 +12,7 @@
 #include "core/api.h"
 #include "core/env.h"
 #include "net/server.h"
-#include "server/node.h"
+#include "node/node.h"
 
 struct qv_edge;
 

@@ -4,7 +4,7 @@
 
 #include "io/sim_disk.h"
 #include "io/sim_env.h"
-#include "server/node.h"
+#include "node/node.h"
 
 #include <string.h>
 

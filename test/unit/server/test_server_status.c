@@ -4,8 +4,8 @@
 
 #include "base/utf8.h"
 #include "net/grpc.h"
+#include "node/node.h"
 #include "server/api_status.h"
-#include "server/node.h"
 #include "server/rest.h"
 #include "server/rpc.h"
 #include "wire/not_served.h"

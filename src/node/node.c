@@ -3,7 +3,7 @@
  *   next_shard             u32: the next shard number
  *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers
  * u32, then the configuration as JSON (wire/json_answer.h) */
-#include "server/node.h"
+#include "node/node.h"
 
 #include "base/logger.h"
 #include "base/mem.h"
