@@ -55,12 +55,21 @@ enum qv_write_type {
     QV_WRITE_CLEAR_PAYLOAD
 };
 
+enum qv_update_mode {
+    QV_UPDATE_UPSERT,      /* new points are made, those that exist replaced */
+    QV_UPDATE_INSERT_ONLY, /* points that exist stay as they are */
+    QV_UPDATE_UPDATE_ONLY  /* points that do not exist are not made */
+};
+
 struct qv_write_op {
     enum qv_write_type type;
     const struct qv_point_in *points; /* UPSERT, UPDATE_VECTORS (payload unused) */
     uint32_t point_count;
-    struct qv_point_select select; /* all others */
-    const struct qv_str *names;    /* DELETE_VECTORS: vector names */
+    enum qv_update_mode update_mode;       /* UPSERT */
+    const struct qv_filter *update_filter; /* UPSERT, UPDATE_VECTORS: points that exist and do not
+                                              match are left as they are; NULL: all match */
+    struct qv_point_select select;         /* all others */
+    const struct qv_str *names;            /* DELETE_VECTORS: vector names */
     uint32_t name_count;
     struct qv_doc payload; /* SET_PAYLOAD, OVERWRITE_PAYLOAD: object */
     bool has_key;          /* SET_PAYLOAD with `key`: merge below this path */

@@ -342,6 +342,16 @@ int qv_prepare_groups(struct qv_write *w, uint32_t op, struct qv_change *changes
 
 /* ---- operations ---- */
 
+static size_t changes_bytes(const struct qv_change *changes, uint32_t n)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < changes[i].part_count; k++)
+            bytes += changes[i].parts[k].value.n + sizeof changes[i].parts[k];
+    }
+    return bytes;
+}
+
 static int prepare_points(struct qv_write *w, uint32_t op,
                           const struct qv_collection_config *config)
 {
@@ -360,11 +370,12 @@ static int prepare_points(struct qv_write *w, uint32_t op,
         if (err != 0)
             return err;
     }
-    if (upsert)
+    if (upsert && in->update_mode == QV_UPDATE_UPSERT && in->update_filter == NULL)
         return qv_prepare_groups(w, op, changes, in->point_count);
     p->conditional = true;
     p->changes = changes;
     p->change_count = in->point_count;
+    w->bytes += changes_bytes(changes, in->point_count); /* held until its turn */
     return 0;
 }
 
@@ -633,6 +644,8 @@ int qv_prepare_resolve(struct qv_shard *s, struct qv_write *w, uint32_t op)
     const struct qv_write_op *in = &w->req->ops[op];
     struct qv_prepared *p = &w->prepared[op];
     bool given = p->changes != NULL;
+    if (given)
+        qv_condition_keep(s, in, p);
     uint32_t n = given ? p->change_count : p->id_count;
     struct qv_change *changes = given ? p->changes : QV_ARENA_ARRAY(w->arena, struct qv_change, n);
     if (changes == NULL)
@@ -642,7 +655,8 @@ int qv_prepare_resolve(struct qv_shard *s, struct qv_write *w, uint32_t op)
             changes[i] = p->pattern;
             changes[i].id = p->ids[i];
         }
-        if (qv_slot_table_find(&s->slots, &changes[i].id) == QV_SLOT_NONE)
+        if (in->type != QV_WRITE_UPSERT &&
+            qv_slot_table_find(&s->slots, &changes[i].id) == QV_SLOT_NONE)
             return missing_point(&changes[i].id, &w->msg);
         if (in->type == QV_WRITE_DELETE_PAYLOAD || in->has_key) {
             int err = edit_payload(s, w, in, &changes[i]);

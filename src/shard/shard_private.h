@@ -39,8 +39,9 @@ struct qv_prepared {
     const struct qv_id *ids; /* conditional: the points named, or those the filter found */
     uint32_t id_count;
     bool has_ids;
-    struct qv_change *changes; /* UPDATE_VECTORS: the SET changes, by point */
+    struct qv_change *changes; /* UPDATE_VECTORS: the SET changes, by point; UPSERT: the PUTs */
     uint32_t change_count;
+    bool checked; /* the update_filter has been asked */
     struct qv_change pattern; /* the change that every id gets; its id is filled in */
 };
 

@@ -183,8 +183,13 @@ static void scan_run(struct qv_job *job, unsigned worker)
 {
     struct qv_scan *scan = job->arg;
     struct qv_write *w = scan->write;
-    scan->err = qv_shard_matching(scan->shard, worker, w->arena,
-                                  w->req->ops[w->next_op].select.filter, &scan->matching, &w->msg);
+    const struct qv_write_op *op = &w->req->ops[w->next_op];
+    struct qv_prepared *p = &w->prepared[w->next_op];
+    if (p->changes != NULL)
+        scan->err = qv_condition_check(scan->shard, worker, op->update_filter, p, &w->msg);
+    else
+        scan->err = qv_shard_matching(scan->shard, worker, w->arena, op->select.filter,
+                                      &scan->matching, &w->msg);
 }
 
 static void scan_done(struct qv_job *job)
@@ -195,9 +200,12 @@ static void scan_done(struct qv_job *job)
     struct qv_prepared *p = &w->prepared[w->next_op];
     QV_ASSERT(s->waiting == w && s->scan == scan);
     s->scan = NULL;
-    p->ids = scan->matching.ids;
-    p->id_count = scan->matching.count;
-    p->has_ids = true;
+    p->checked = true;
+    if (p->changes == NULL) {
+        p->ids = scan->matching.ids;
+        p->id_count = scan->matching.count;
+        p->has_ids = true;
+    }
     int err = scan->err;
     qv_mem_free(scan);
     if (err != 0)
@@ -228,7 +236,9 @@ static enum step resolve(struct qv_shard *s, struct qv_write *w, int *err)
     struct qv_prepared *p = &w->prepared[w->next_op];
     if (s->inflight > 0)
         return STEP_WAIT;
-    if (!p->has_ids && p->changes == NULL) {
+    const struct qv_write_op *op = &w->req->ops[w->next_op];
+    bool known = p->changes != NULL ? op->update_filter == NULL || p->checked : p->has_ids;
+    if (!known) {
         *err = start_scan(s, w);
         return *err == 0 ? STEP_WAIT : STEP_FAILED;
     }

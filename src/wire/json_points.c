@@ -242,18 +242,13 @@ static void read_batch_columns(struct qv_json *j, struct qv_write_op *out)
     transpose(j, &c, out);
 }
 
-static void read_update_mode(struct qv_json *j)
+static enum qv_update_mode read_update_mode(struct qv_json *j)
 {
-    static const char *const words[] = {"upsert", "insert_only", "update_only", NULL};
-    struct qv_json_mark m;
-    if (qv_json_null(j))
-        return;
-    (void)qv_json_peek(j);
-    m = qv_json_mark(j);
-    if (qv_json_variant(j, words) != 0 && j->err == 0) {
-        qv_json_restore(j, m);
-        qv_json_refuse(j, QV_NOT_SERVED_UPDATE_MODE);
-    }
+    static const char *const words[] = {[QV_UPDATE_UPSERT] = "upsert",
+                                        [QV_UPDATE_INSERT_ONLY] = "insert_only",
+                                        [QV_UPDATE_UPDATE_ONLY] = "update_only",
+                                        NULL};
+    return qv_json_null(j) ? QV_UPDATE_UPSERT : (enum qv_update_mode)qv_json_variant(j, words);
 }
 
 static void read_upsert(struct qv_json *j, struct qv_write_op *out)
@@ -271,9 +266,9 @@ static void read_upsert(struct qv_json *j, struct qv_write_op *out)
         } else if (qv_str_is(key, "shard_key")) {
             qv_json_refuse(j, QV_NOT_SERVED_SHARD_KEY);
         } else if (qv_str_is(key, "update_filter")) {
-            qv_json_refuse(j, QV_NOT_SERVED_UPDATE_FILTER);
+            out->update_filter = qv_json_filter(j);
         } else if (qv_str_is(key, "update_mode")) {
-            read_update_mode(j);
+            out->update_mode = read_update_mode(j);
         } else {
             qv_json_skip(j);
         }
@@ -294,7 +289,7 @@ static void read_update_vectors(struct qv_json *j, struct qv_write_op *out)
         } else if (qv_str_is(key, "shard_key")) {
             qv_json_refuse(j, QV_NOT_SERVED_SHARD_KEY);
         } else if (qv_str_is(key, "update_filter")) {
-            qv_json_refuse(j, QV_NOT_SERVED_UPDATE_FILTER);
+            out->update_filter = qv_json_filter(j);
         } else {
             qv_json_skip(j);
         }

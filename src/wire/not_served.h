@@ -32,8 +32,6 @@
     X(N_PROBE, "params.quiver.n_probe", "query, search")                                           \
     X(EXPLAIN, "params.quiver.explain", "query, search")                                           \
     X(RECALL_TARGET, "params.quiver.recall_target", "query, search")                               \
-    X(UPDATE_FILTER, "update_filter", "upsert, update vectors")                                    \
-    X(UPDATE_MODE, "update_mode", "upsert (insert_only, update_only)")                             \
     X(MATCH_TEXT, "match.text", "filter")                                                          \
     X(MATCH_TEXT_ANY, "match.text_any", "filter")                                                  \
     X(MATCH_PHRASE, "match.phrase", "filter")                                                      \

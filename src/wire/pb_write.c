@@ -12,16 +12,21 @@ int qv_pb_refuse_shard_key(struct qv_pb_ctx *c, const QvPb__ShardKeySelector *m)
     return 0;
 }
 
-static int refuse_filter(struct qv_pb_ctx *c, const QvPb__Filter *update_filter)
+static int put_mode(struct qv_pb_ctx *c, bool has, int mode, struct qv_write_op *op)
 {
-    return update_filter != NULL ? qv_not_served_fail(QV_NOT_SERVED_UPDATE_FILTER, c->msg) : 0;
-}
-
-static int refuse_mode(struct qv_pb_ctx *c, bool has, int mode)
-{
-    if (has && mode != QV_PB__UPDATE_MODE__Upsert)
-        return qv_not_served_fail(QV_NOT_SERVED_UPDATE_MODE, c->msg);
-    return 0;
+    switch (has ? mode : (int)QV_PB__UPDATE_MODE__Upsert) {
+    case QV_PB__UPDATE_MODE__Upsert:
+        op->update_mode = QV_UPDATE_UPSERT;
+        return 0;
+    case QV_PB__UPDATE_MODE__InsertOnly:
+        op->update_mode = QV_UPDATE_INSERT_ONLY;
+        return 0;
+    case QV_PB__UPDATE_MODE__UpdateOnly:
+        op->update_mode = QV_UPDATE_UPDATE_ONLY;
+        return 0;
+    default:
+        return qv_fail(c->msg, QV_EINVAL, "update_mode: unknown mode %d", mode);
+    }
 }
 
 /* ---- pieces: each fills one operation ---- */
@@ -99,9 +104,9 @@ static int batch_upsert(struct qv_pb_ctx *c, const QvPb__PointsUpdateOperation__
     op->type = QV_WRITE_UPSERT;
     int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
     if (err == 0)
-        err = refuse_filter(c, m->update_filter);
+        err = qv_pb_filter(c, m->update_filter, &op->update_filter);
     if (err == 0)
-        err = refuse_mode(c, m->has_update_mode, (int)m->update_mode);
+        err = put_mode(c, m->has_update_mode, (int)m->update_mode, op);
     return err != 0 ? err : qv_pb_points(c, m->points, m->n_points, &op->points, &op->point_count);
 }
 
@@ -134,7 +139,7 @@ static int batch_update_vectors(struct qv_pb_ctx *c,
 {
     int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
     if (err == 0)
-        err = refuse_filter(c, m->update_filter);
+        err = qv_pb_filter(c, m->update_filter, &op->update_filter);
     return err != 0 ? err : put_point_vectors(c, m->points, m->n_points, op);
 }
 
@@ -235,7 +240,7 @@ static int write_update_vectors(struct qv_pb_ctx *c, const QvPb__UpdatePointVect
 {
     int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
     if (err == 0)
-        err = refuse_filter(c, m->update_filter);
+        err = qv_pb_filter(c, m->update_filter, &op->update_filter);
     if (err == 0)
         err = put_point_vectors(c, m->points, m->n_points, op);
     return err != 0 ? err : FINISH(c, m, out);
@@ -336,8 +341,8 @@ int qv_pb_write_upsert(struct qv_pb_ctx *c, struct qv_bytes body, const char **c
     *collection = m->collection_name;
     err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
     if (err == 0)
-        err = refuse_filter(c, m->update_filter);
+        err = qv_pb_filter(c, m->update_filter, &op->update_filter);
     if (err == 0)
-        err = refuse_mode(c, m->has_update_mode, (int)m->update_mode);
+        err = put_mode(c, m->has_update_mode, (int)m->update_mode, op);
     return err != 0 ? err : FINISH(c, m, out);
 }

@@ -181,6 +181,33 @@ async function writes(op, p) {
         equal(rows.vector.value.vectors.map((r) => [...r.data]), [[1, 2, 3], [4, 5, 6]]);
         equal(rows.vectorsCount, 2);
     });
+    await op('points.upsert', async () => {
+        const put = (id, n, more) => p.upsert({ collectionName: N, wait: true, ...more,
+            points: [{ id: num(id), vectors: named({}), payload: payload({ n }) }] });
+        const n = async (id) => {
+            const { result } = await p.get({ collectionName: N, ids: [num(id)], withPayload: all });
+            return result.length ? plainMap(result[0].payload).n : undefined;
+        };
+        const is = (v) => ({ must: [match('n', 'integer', BigInt(v))] });
+        const INSERT_ONLY = 1, UPDATE_ONLY = 2;
+        await put(70, 1, { updateMode: UPDATE_ONLY });
+        equal(await n(70), undefined, 'update_only makes nothing');
+        await put(70, 1, { updateMode: INSERT_ONLY });
+        await put(70, 2, { updateMode: INSERT_ONLY });
+        equal(await n(70), 1, 'insert_only leaves what is there');
+        await put(70, 3, { updateFilter: is(2) });
+        equal(await n(70), 1, 'update_filter holds back');
+        const change = (x) => ({ operation: { case: 'upsert', value: { ...x,
+            points: [{ id: num(70), vectors: named({}), payload: payload({ n: 9 }) }] } } });
+        await p.updateBatch({ collectionName: N, wait: true,
+            operations: [change({ updateMode: INSERT_ONLY }), change({ updateFilter: is(5) })] });
+        equal(await n(70), 1);
+        await p.updateBatch({ collectionName: N, wait: true,
+            operations: [change({ updateFilter: is(1), updateMode: UPDATE_ONLY })] });
+        equal(await n(70), 9);
+        await p.delete({ collectionName: N, wait: true, points: byIds(70) });
+        equal(await code(() => put(70, 1, { updateMode: 7 })), INVALID);
+    });
     await op('points.get', async () => {
         const { result } = await p.get({ collectionName: C, ids: [num(5), num(999)], withPayload: all, withVectors: all });
         equal(ids(result), [5]);
@@ -202,6 +229,14 @@ async function writes(op, p) {
         nearAll(a.vectors.vectorsOptions.value.vectors.text.vector.value.data, [3, 4]);
         ok('image' in a.vectors.vectorsOptions.value.vectors, 'the other vector stays');
         equal(plainMap(a.payload), { a: 1 });
+        const text = async (n) => {
+            await p.updateVectors({ collectionName: N, wait: true, updateFilter: { must: [match('a', 'integer', n)] },
+                points: [{ id: num(1), vectors: named({ text: dense([5, 6]) }) }] });
+            const { result: [b] } = await p.get({ collectionName: N, ids: [num(1)], withVectors: all });
+            return b.vectors.vectorsOptions.value.vectors.text.vector.value.data;
+        };
+        nearAll(await text(2n), [3, 4], 1e-4, 'held back');
+        nearAll(await text(1n), [5, 6]);
     });
     await op('points.deleteVectors', async () => {
         await p.deleteVectors({ collectionName: N, wait: true, pointsSelector: byIds(1), vectors: { names: ['text'] } });
@@ -382,12 +417,6 @@ async function unserved(op, p) {
     for (const [name, body] of Object.entries(bodies))
         await op('points.query', async () =>
             equal(await refusal(() => p.query({ collectionName: C, ...body })), `Not implemented: ${name}`, name));
-    await op('points.upsert', async () => {
-        const one9000 = { collectionName: C, points: [{ id: num(9000), vectors: one(points[0].vector) }] };
-        equal(await refusal(() => p.upsert({ ...one9000, updateFilter: {} })), 'Not implemented: update_filter');
-        equal(await refusal(() => p.upsert({ ...one9000, updateMode: 1 })), 'Not implemented: update_mode');
-        equal((await p.get({ collectionName: C, ids: [num(9000)] })).result, [], 'nothing was written');
-    });
 }
 
 // With keys set: none, a wrong one, the read-only one, the full one.

@@ -148,6 +148,28 @@ async function writes(s, c) {
         equal(q.id, UUID);
         equal(q.vector, { rows: [[1, 2, 3], [4, 5, 6]] });
     });
+    await s.op('upsert', async () => {
+        const put = (id, n, more) => c.upsert(N, { points: [{ id, vector: {}, payload: { n } }], ...more });
+        const n = async (id) => (await c.retrieve(N, { ids: [id] }))[0]?.payload.n;
+        const is = (v) => ({ must: [{ key: 'n', match: { value: v } }] });
+        await put(70, 1, { update_mode: 'update_only' });
+        equal(await n(70), undefined, 'update_only makes nothing');
+        await put(70, 1, { update_mode: 'insert_only' });
+        equal((await put(70, 2, { update_mode: 'insert_only' })).status, 'completed');
+        equal(await n(70), 1, 'insert_only leaves what is there');
+        await put(70, 3, { update_filter: is(2) });
+        equal(await n(70), 1, 'update_filter holds back');
+        await put(70, 4, { update_filter: is(1), update_mode: 'update_only' });
+        equal(await n(70), 4);
+        await put(71, 5, { update_filter: is(1) });
+        equal(await n(71), 5, 'a new point asks no filter');
+        await c.batchUpdate(N, { operations: [
+            { upsert: { points: [{ id: 70, vector: {}, payload: { n: 6 } }], update_filter: is(4) } },
+            { upsert: { points: [{ id: 70, vector: {}, payload: { n: 7 } }], update_filter: is(4) } },
+            { upsert: { points: [{ id: 71, vector: {}, payload: { n: 8 } }], update_mode: 'insert_only' } }] });
+        equal([await n(70), await n(71)], [6, 5], 'each sees the one before');
+        await c.delete(N, { wait: true, points: [70, 71] });
+    });
     await s.op('retrieve', async () => {
         const got = await c.retrieve(C, { ids: [5, 2, 999], with_vector: true });
         equal(ids(got).sort(), [2, 5]);
@@ -165,6 +187,15 @@ async function writes(s, c) {
         nearAll(p.vector.text, [3, 4]);
         ok(p.vector.image.length === DIM, 'the other vector stays');
         equal(p.payload, { a: 1 });
+        const text = async (a) => {
+            // its own method leaves update_filter out
+            await c.batchUpdate(N, { operations: [{ update_vectors: {
+                points: [{ id: 1, vector: { text: [5, 6] } }],
+                update_filter: { must: [{ key: 'a', match: { value: a } }] } } }] });
+            return (await c.retrieve(N, { ids: [1], with_vector: ['text'] }))[0].vector.text;
+        };
+        nearAll(await text(2), [3, 4], 1e-4, 'held back');
+        nearAll(await text(1), [5, 6]);
         ok((await status(() => c.updateVectors(N, { points: [{ id: 77, vector: { text: [3, 4] } }] }))) >= 400,
             'a missing point');
     });
@@ -382,12 +413,6 @@ async function unserved(s, c) {
         await s.op('query', async () => equal(await refusal(() => c.query(C, body)), `Not implemented: ${name}`, name));
     await s.op('scroll', async () =>
         equal(await refusal(() => c.scroll(C, { order_by: 'count' })), 'Not implemented: order_by'));
-    await s.op('upsert', async () => {
-        const p = { points: [{ id: 9000, vector: query }] };
-        equal(await refusal(() => c.upsert(C, { ...p, update_filter: { must: [] } })), 'Not implemented: update_filter');
-        equal(await refusal(() => c.upsert(C, { ...p, update_mode: 'insert_only' })), 'Not implemented: update_mode');
-        equal((await c.retrieve(C, { ids: [9000] })).length, 0, 'nothing was written');
-    });
 }
 
 // After a restart: what was written before it.

@@ -40,6 +40,8 @@ struct world_op {
     uint32_t ids[IDS_MAX];
     uint32_t count;
     bool filtered; /* on what n in [lo, hi) matches */
+    bool if_match; /* UPSERT, UPDATE_VECTORS: update_filter of that range */
+    enum qv_update_mode mode;
     int32_t lo, hi;
     struct world_state patch[IDS_MAX]; /* UPSERT, UPDATE_VECTORS by id; [0] for the others */
     bool null_n;                       /* SET: n is null, which removes it */
@@ -127,13 +129,45 @@ static bool needs_life(enum op_kind kind)
     return kind != OP_UPSERT && kind != OP_DELETE;
 }
 
+static bool op_filter_hits(const struct world_op *op, const struct world_state *s)
+{
+    return s->alive && s->n != 0 && s->n >= op->lo && s->n < op->hi;
+}
+
+/* Do the conditions of an upsert or update leave a point in this state alone? */
+static bool passed_over(const struct world_op *op, const struct world_state *s)
+{
+    if (op->if_match && s->alive && !op_filter_hits(op, s))
+        return true;
+    return op->mode == QV_UPDATE_INSERT_ONLY   ? s->alive
+           : op->mode == QV_UPDATE_UPDATE_ONLY ? !s->alive
+                                               : false;
+}
+
+/* Conditions are asked of the state before the op: of an id that stands in it twice the later
+ * counts, as it always does. */
+static bool comes_again(const struct world_op *op, uint32_t at)
+{
+    for (uint32_t i = at + 1; op->kind == OP_UPSERT && i < op->count; i++) {
+        if (op->ids[i] == op->ids[at])
+            return true;
+    }
+    return false;
+}
+
 /* One op on one id: surely, or perhaps. */
 static void model_apply(struct world_model *m, const struct world_op *op, uint32_t at, bool surely)
 {
     struct world_model before = *m;
+    if (comes_again(op, at))
+        return;
     m->count = 0;
     for (uint32_t i = 0; i < before.count; i++) {
         struct world_state s = before.states[i];
+        if (passed_over(op, &s)) {
+            model_add(m, &s);
+            continue;
+        }
         if (!surely)
             model_add(m, &s);
         if (needs_life(op->kind) && !s.alive)
@@ -141,11 +175,6 @@ static void model_apply(struct world_model *m, const struct world_op *op, uint32
         effect(op, at, &s);
         model_add(m, &s);
     }
-}
-
-static bool op_filter_hits(const struct world_op *op, const struct world_state *s)
-{
-    return s->alive && s->n != 0 && s->n >= op->lo && s->n < op->hi;
 }
 
 static void op_apply(struct world *w, uint32_t shard, const struct world_op *op, bool surely)
@@ -412,6 +441,13 @@ static void random_op(struct world *w, uint32_t shard, struct world_op *op)
     if (op->kind == OP_SET_KEY && op->patch[0].ox == 0)
         op->patch[0].ox = 3;
     op->mask = 1 + (unsigned)qv_rng_below(r, 7);
+    if ((op->kind == OP_UPSERT || op->kind == OP_UPDATE_VECTORS) && qv_rng_below(r, 3) == 0) {
+        op->if_match = qv_rng_below(r, 2) == 0;
+        op->lo = 1 + (int32_t)qv_rng_below(r, 30);
+        op->hi = op->lo + 1 + (int32_t)qv_rng_below(r, 20);
+        if (op->kind == OP_UPSERT)
+            op->mode = (enum qv_update_mode)qv_rng_below(r, 3);
+    }
     bool filters = op->kind == OP_DELETE || op->kind == OP_SET || op->kind == OP_CLEAR;
     if (certain && filters && w->first == NULL && qv_rng_below(r, 3) == 0) {
         op->filtered = true;
@@ -487,6 +523,8 @@ static void build_op(struct world_write *x, const struct world_op *op, struct qv
     out->type = types[op->kind];
     if (op->kind == OP_UPSERT || op->kind == OP_UPDATE_VECTORS) {
         build_points(x, op, out);
+        out->update_mode = op->mode;
+        out->update_filter = op->if_match ? range_filter(&x->arena, op->lo, op->hi) : NULL;
         return;
     }
     select_points(x, op, out);

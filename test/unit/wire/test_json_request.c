@@ -93,6 +93,26 @@ static void test_upsert_list(void **state)
     assert_true(p->vecs[2].vec.values[3] == 4.0f);
 }
 
+static void test_conditions(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"upsert", "insert_only", "update_only"};
+    static const char filter[] = "{\"must\": [{\"has_id\": [1]}]}";
+    char body[300];
+    for (int i = 0; i < 3; i++) {
+        snprintf(body, sizeof body,
+                 "{\"update_mode\": \"%s\", \"points\": [], \"update_filter\": %s}", modes[i],
+                 filter);
+        struct qv_write_op op = write_ok(QV_WRITE_UPSERT, body);
+        assert_int_equal(op.update_mode, i);
+        assert_int_equal(op.update_filter->must_count, 1);
+    }
+    assert_null(write_ok(QV_WRITE_UPSERT, "{\"points\": []}").update_filter);
+    snprintf(body, sizeof body,
+             "{\"points\": [{\"id\": 1, \"vector\": [1]}], \"update_filter\": %s}", filter);
+    assert_int_equal(write_ok(QV_WRITE_UPDATE_VECTORS, body).update_filter->must_count, 1);
+}
+
 static void test_upsert_columns(void **state)
 {
     (void)state;
@@ -524,10 +544,6 @@ static const struct {
     /* not served */
     {QV_WRITE_UPSERT, "{\"points\": [], \"shard_key\": \"a\"}", QV_ENOTIMPL,
      "Not implemented: shard_key"},
-    {QV_WRITE_UPSERT, "{\"points\": [], \"update_mode\": \"insert_only\"}", QV_ENOTIMPL,
-     "Not implemented: update_mode"},
-    {QV_WRITE_UPSERT, "{\"points\": [], \"update_filter\": {}}", QV_ENOTIMPL,
-     "Not implemented: update_filter"},
     {QV_WRITE_UPSERT,
      "{\"points\": [{\"id\": 1, \"vector\": {\"text\": \"a\", \"model\": \"m\"}}]}", QV_ENOTIMPL,
      "Not implemented: document"},
@@ -539,8 +555,8 @@ static const struct {
      QV_ENOTIMPL, "Not implemented: object"},
     {QV_WRITE_DELETE, "{\"points\": [1], \"shard_key\": 5}", QV_ENOTIMPL,
      "Not implemented: shard_key"},
-    {QV_WRITE_UPDATE_VECTORS, "{\"points\": [], \"update_filter\": {}}", QV_ENOTIMPL,
-     "Not implemented: update_filter"},
+    {QV_WRITE_UPDATE_VECTORS, "{\"points\": [], \"update_filter\": {\"must\": 5}}", QV_EFORMAT,
+     "invalid type: integer `5`"},
     {OP_SCROLL, "{\"order_by\": \"a\"}", QV_ENOTIMPL, "Not implemented: order_by"},
     {OP_GET, "{\"ids\": [], \"shard_key\": [\"a\"]}", QV_ENOTIMPL, "Not implemented: shard_key"},
     {OP_COUNT, "{\"shard_key\": [\"a\"]}", QV_ENOTIMPL, "Not implemented: shard_key"},
@@ -775,6 +791,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_upsert_list),
         T(test_upsert_columns),
+        T(test_conditions),
         T(test_same_name_twice_keeps_the_last),
         T(test_selected_changes),
         T(test_batch),
