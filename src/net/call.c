@@ -5,6 +5,7 @@
 #include "net/conn.h"
 #include "net/grpc.h"
 #include "net/gunzip.h"
+#include "net/spool.h"
 #include "net/url.h"
 
 #include <string.h>
@@ -50,6 +51,7 @@ struct qv_call_priv *qv_call_acquire(struct qv_net_core *core)
     call->state = QV_CALL_RECEIVING;
     call->method_at = UINT32_MAX;
     call->path_at = UINT32_MAX;
+    call->pub.spool_fd = -1;
     atomic_store_explicit(&call->pub.cancelled, false, memory_order_relaxed);
     return call;
 }
@@ -72,7 +74,7 @@ static void call_reset(struct qv_call_priv *call)
     call->stream_id = 0;
     call->head_method = call->keep_alive = call->http10 = call->continue_due = false;
     call->has_origin = call->complete = call->head_done = call->head_too_big = false;
-    call->end_sent = call->over_budget = false;
+    call->end_sent = call->over_budget = call->reply_head_sent = false;
     call->started_ns = 0;
     call->n_slots = 0;
     call->head_bytes = 0;
@@ -81,6 +83,8 @@ static void call_reset(struct qv_call_priv *call)
     call->reply_type = NULL;
     call->n_extra = 0;
     call->reply_sent_bytes = 0;
+    call->spool_unconsumed = 0;
+    call->mark_bytes = 0;
     QV_ASSERT(call->reply_counted_bytes == 0);
     call_keep_small(&call->head);
     call_keep_small(&call->body);
@@ -97,6 +101,8 @@ void qv_call_release(struct qv_call_priv *call)
         atomic_fetch_sub_explicit(&core->shared->buffered_bytes, call->charged_bytes,
                                   memory_order_relaxed);
     call->charged_bytes = 0;
+    qv_spool_release(&call->spool);
+    qv_filebody_release(&call->reply_file, core);
     if (core->n_free_calls + 1 > CALL_POOL_MAX) {
         qv_call_free(call);
         return;
@@ -298,9 +304,28 @@ bool qv_call_charge(struct qv_call_priv *call, size_t n)
     return before <= max && n <= max - before;
 }
 
+void qv_call_discharge(struct qv_call_priv *call, size_t n)
+{
+    QV_ASSERT(n <= call->charged_bytes);
+    call->charged_bytes -= n;
+    atomic_fetch_sub_explicit(&call->core->shared->buffered_bytes, n, memory_order_relaxed);
+}
+
+uint64_t qv_call_body_bytes(const struct qv_call_priv *call)
+{
+    return call->spool != NULL ? call->spool->bytes : call->body.len;
+}
+
+uint64_t qv_call_reply_bytes(const struct qv_call_priv *call)
+{
+    return call->reply_file != NULL ? call->reply_file->unsent : call->reply_body.len;
+}
+
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n)
 {
     const struct qv_net_limits *limits = &call->core->limits;
+    if (call->spool != NULL)
+        return qv_call_charge(call, n) ? qv_spool_add(call->spool, p, n) : QV_EBUSY;
     size_t limit = call->pub.is_grpc ? limits->message_bytes_max + QV_GRPC_PREFIX_BYTES
                                      : limits->body_bytes_max;
     if (n > limit || call->body.len > limit - n)
@@ -351,7 +376,12 @@ int qv_call_finish_body(struct qv_call_priv *call)
     call->complete = true;
     pub->body = (struct qv_bytes){call->body.data, call->body.len};
     pub->received_ns = core->now_ns;
-    pub->deadline_ns = core->now_ns + (uint64_t)core->limits.request_timeout_ms * 1000000u;
+    uint32_t ms = pub->timeout_ms != 0 ? pub->timeout_ms : core->limits.request_timeout_ms;
+    pub->deadline_ns = core->now_ns + (uint64_t)ms * 1000000u;
+    if (call->spool != NULL) {
+        pub->spool_fd = call->spool->fd;
+        pub->spool_bytes = call->spool->bytes;
+    }
     if (!pub->is_grpc)
         return 0;
     const char *timeout = qv_call_header(pub, "grpc-timeout");
@@ -401,6 +431,15 @@ int qv_call_query_param(struct qv_call *call, const char *name, const char **out
         p = next;
     }
     return QV_ENOTFOUND;
+}
+
+int qv_call_spool(struct qv_call *pub, const char *dir, uint64_t bytes_max)
+{
+    struct qv_call_priv *call = (struct qv_call_priv *)pub;
+    QV_ASSERT(call->state == QV_CALL_RECEIVING && call->body.len == 0 && call->spool == NULL);
+    if (pub->is_grpc)
+        return QV_EINVAL;
+    return qv_spool_create(call, dir, bytes_max, &call->spool);
 }
 
 struct qv_buf *qv_call_out(struct qv_call *call)
@@ -478,6 +517,19 @@ void qv_call_reply(struct qv_call *pub, int status, const char *content_type,
         call->reply_type = NULL;
     }
     call_post(call);
+}
+
+void qv_call_reply_file(struct qv_call *pub, int status, const char *content_type,
+                        const struct qv_net_header *extra, size_t n_extra, int fd, uint64_t offset,
+                        uint64_t bytes)
+{
+    struct qv_call_priv *call = (struct qv_call_priv *)pub;
+    QV_ASSERT(!pub->is_grpc && content_type != NULL && fd >= 0);
+    call->reply_file = qv_filebody_create(fd, offset, bytes);
+    if (call->reply_file == NULL)
+        qv_call_reply(pub, 503, NULL, NULL, 0, NULL);
+    else
+        qv_call_reply(pub, status, content_type, extra, n_extra, NULL);
 }
 
 void qv_call_reply_grpc_extra(struct qv_call *pub, int grpc_status, const char *grpc_message,

@@ -16,6 +16,8 @@
 
 struct qv_net_core;
 struct qv_conn;
+struct qv_spool;
+struct qv_filebody;
 
 enum qv_call_state { QV_CALL_RECEIVING, QV_CALL_WAITING, QV_CALL_HANDED, QV_CALL_ANSWERED };
 
@@ -53,7 +55,10 @@ struct qv_call_priv {
     uint32_t method_at, path_at; /* offsets into head; UINT32_MAX = not seen */
     size_t head_bytes;
     struct qv_buf body;
-    size_t charged_bytes; /* of the server's budget for request bodies */
+    size_t charged_bytes;      /* of the server's budget for request bodies */
+    struct qv_spool *spool;    /* where the body goes instead */
+    uint32_t spool_unconsumed; /* HTTP/2: of the windows, not yet written */
+    uint64_t mark_bytes;       /* of the body, when its timeout began anew */
 
     /* answer */
     bool reply_is_grpc;
@@ -63,9 +68,11 @@ struct qv_call_priv {
     uint32_t n_extra;
     struct qv_buf reply_message; /* gRPC: percent-encoded */
     struct qv_buf reply_body;
-    size_t reply_sent_bytes;    /* HTTP/2: prefix included */
-    size_t reply_counted_bytes; /* of conn->reply_bytes */
-    struct qv_buf out;          /* see qv_call_out */
+    struct qv_filebody *reply_file; /* instead of reply_body */
+    bool reply_head_sent;           /* HTTP/1 */
+    size_t reply_sent_bytes;        /* HTTP/2: prefix included */
+    size_t reply_counted_bytes;     /* of conn->reply_bytes */
+    struct qv_buf out;              /* see qv_call_out */
 };
 
 /* From the pool or fresh; NULL without memory. Empty, RECEIVING, not in any list. */
@@ -92,7 +99,14 @@ int qv_call_finish_head(struct qv_call_priv *call) QV_MUST_USE;
 void qv_call_reserve(struct qv_call_priv *call, size_t bytes);
 /* Takes n bytes of the server's budget until the release; false when it is used up. */
 bool qv_call_charge(struct qv_call_priv *call, size_t n) QV_MUST_USE;
-/* Adds to the body under the limits. QV_ETOOBIG, QV_EBUSY (server's budget), QV_ENOMEM. */
+/* Gives some back before. */
+void qv_call_discharge(struct qv_call_priv *call, size_t n);
+/* The body's bytes so far. */
+uint64_t qv_call_body_bytes(const struct qv_call_priv *call);
+/* The answer's body: how many bytes. */
+uint64_t qv_call_reply_bytes(const struct qv_call_priv *call);
+/* Adds to the body under the limits. QV_ETOOBIG, QV_EBUSY (server's budget), QV_ENOMEM, what
+ * writing to the spool gave. */
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n) QV_MUST_USE;
 
 /* Makes body and, for gRPC, message; sets deadline_ns. The error of qv_grpc_unframe. */

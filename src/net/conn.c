@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "net/grpc.h"
+#include "net/spool.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,9 @@
  * calls are marked cancelled (they are still answered). */
 #define CONN_HALF_CLOSED_NS ((uint64_t)1000 * CONN_NS_PER_MS)
 #define CONN_LINGER_NS ((uint64_t)2000 * CONN_NS_PER_MS)
+/* A body's timeout begins anew with each of these: a large one takes its time, but who stops is
+ * cut, however much came before. */
+#define CONN_BODY_STEP_BYTES ((uint64_t)64 * 1024)
 
 static const char http2_preface[24] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -63,6 +67,7 @@ void qv_net_core_init(struct qv_net_core *core, const struct qv_net_server_confi
 void qv_net_core_close(struct qv_net_core *core)
 {
     QV_ASSERT(core->conns == NULL && core->n_handed == 0 && core->active == NULL);
+    QV_ASSERT(core->n_jobs == 0);
     while (core->free_calls != NULL) {
         struct qv_call_priv *call = core->free_calls;
         core->free_calls = call->next;
@@ -88,6 +93,21 @@ void qv_net_core_drain_posted(struct qv_net_core *core)
         qv_net_core_apply(in_order);
         in_order = next;
     }
+}
+
+void qv_net_core_offload(struct qv_net_core *core, struct qv_net_job *job)
+{
+    job->core = core;
+    job->next = NULL;
+    core->n_jobs++;
+    core->offload(core, job);
+}
+
+void qv_net_core_job_done(struct qv_net_job *job)
+{
+    QV_ASSERT(job->core->n_jobs > 0);
+    job->core->n_jobs--;
+    job->done(job);
 }
 
 static void active_add(struct qv_call_priv *call)
@@ -295,6 +315,12 @@ void qv_conn_refuse_err(struct qv_call_priv *call, int err)
     case QV_ENOMEM:
         qv_conn_refuse(call, 503, "Service unavailable: out of memory");
         break;
+    case QV_ENOSPC:
+        qv_conn_refuse(call, 507, "Storage full: no space left for the upload");
+        break;
+    case QV_EIO:
+        qv_conn_refuse(call, 500, "Service internal error: the upload can't be written");
+        break;
     default:
         qv_conn_refuse(call, 400, "Bad request: malformed request");
         break;
@@ -315,6 +341,7 @@ bool qv_conn_check_head(struct qv_call_priv *call, size_t announced_bytes)
 {
     struct qv_net_core *core = call->core;
     struct qv_call *pub = &call->pub;
+    uint64_t bytes_max = core->limits.body_bytes_max;
     if (call->has_origin && pub->method == QV_NET_OPTIONS &&
         qv_call_header(pub, "access-control-request-method") != NULL) {
         preflight_fill(call);
@@ -327,7 +354,9 @@ bool qv_conn_check_head(struct qv_call_priv *call, size_t announced_bytes)
             return true;
         }
     }
-    if (announced_bytes != SIZE_MAX && announced_bytes > core->limits.body_bytes_max) {
+    if (call->spool != NULL)
+        bytes_max = call->spool->bytes_max;
+    if (announced_bytes != SIZE_MAX && announced_bytes > bytes_max) {
         refusal_fill(call, 413, "Payload too large: the request is over the size limit");
         return true;
     }
@@ -358,6 +387,9 @@ static void call_hand(struct qv_call_priv *call)
 void qv_conn_hand_over(struct qv_call_priv *call)
 {
     struct qv_conn *conn = call->conn;
+    call->complete = true;
+    if (call->spool != NULL && qv_spool_is_behind(call->spool))
+        return; /* qv_conn_spooled comes back */
     int err = qv_call_finish_body(call);
     conn->active_ns = conn->core->now_ns;
     if (err != 0) {
@@ -371,6 +403,49 @@ void qv_conn_hand_over(struct qv_call_priv *call)
         return;
     }
     call_hand(call);
+}
+
+void qv_conn_spooled(struct qv_call_priv *call, size_t n)
+{
+    struct qv_conn *conn = call->conn;
+    struct qv_spool *spool = call->spool;
+    QV_ASSERT(spool != NULL);
+    qv_call_discharge(call, n);
+    if (conn == NULL || conn->broken)
+        return;
+    if (conn->kind == QV_CONN_HTTP2)
+        qv_http2_spooled(conn->http2, call, n);
+    qv_conn_mark_dirty(conn);
+    if (call->state != QV_CALL_RECEIVING)
+        return; /* refused meanwhile */
+    if (spool->err != 0 && conn->kind == QV_CONN_HTTP1)
+        qv_http1_spool_failed(conn->http1, call, spool->err);
+    else if (spool->err != 0)
+        qv_conn_refuse_err(call, spool->err);
+    else if (call->complete)
+        qv_conn_hand_over(call);
+}
+
+void qv_conn_file_ready(struct qv_call_priv *call)
+{
+    struct qv_conn *conn = call->conn;
+    if (conn == NULL || conn->broken)
+        return;
+    if (conn->kind == QV_CONN_HTTP2)
+        qv_http2_file_ready(conn->http2, call);
+    qv_conn_mark_dirty(conn);
+}
+
+bool qv_conn_body_is_late(struct qv_call_priv *call, uint64_t *from_ns, bool held)
+{
+    const struct qv_net_core *core = call->core;
+    uint64_t bytes = qv_call_body_bytes(call);
+    if (held || bytes - call->mark_bytes >= CONN_BODY_STEP_BYTES) {
+        call->mark_bytes = bytes;
+        *from_ns = core->now_ns;
+        return false;
+    }
+    return core->now_ns - *from_ns > core->limits.body_timeout_ms * CONN_NS_PER_MS;
 }
 
 void qv_conn_resume_waiting(struct qv_conn *conn)

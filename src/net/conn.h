@@ -33,6 +33,16 @@ struct qv_net_counters {
         refused_total, protocol_errors, bytes_in, bytes_out, wakes, writes;
 };
 
+/* Work that is none for the loop: disk and compression. run happens on another thread, then done on
+ * the loop's, never from inside the offload. */
+struct qv_net_job {
+    void (*run)(struct qv_net_job *job);
+    void (*done)(struct qv_net_job *job);
+    void *arg;
+    struct qv_net_core *core; /* offload's */
+    struct qv_net_job *next;  /* the owner's */
+};
+
 struct qv_net_core {
     struct qv_net_limits limits; /* no zeros left */
     qv_net_handler_f *handler;
@@ -44,6 +54,8 @@ struct qv_net_core {
     pthread_t thread;
     void (*wake)(void *arg); /* from any thread: call qv_net_core_drain_posted soon */
     void *wake_arg;
+    /* The owner's: job->run on a pool of threads, later qv_net_core_job_done here. */
+    void (*offload)(struct qv_net_core *core, struct qv_net_job *job);
     uint64_t now_ns; /* set by the owner before it calls in */
     char date[32];   /* IMF-fixdate, or "" for no date header; the owner keeps it */
     struct qv_net_counters counters;
@@ -55,6 +67,7 @@ struct qv_net_core {
     struct qv_call_priv *free_calls;
     unsigned n_free_calls, n_active;
     unsigned n_handed; /* given to the handler and not back yet */
+    unsigned n_jobs;   /* under way: the core must stay */
 
     _Atomic(struct qv_call_priv *) posted; /* answered elsewhere, newest first */
     atomic_bool woken;                     /* wake was called and the stack not looked at since */
@@ -93,12 +106,16 @@ struct qv_conn {
 /* limits' zeros become the defaults. */
 void qv_net_core_init(struct qv_net_core *core, const struct qv_net_server_config *config,
                       struct qv_net_shared *shared);
-/* No connection and no handed call is left (asserted). */
+/* No connection, no handed call and no job is left (asserted). */
 void qv_net_core_close(struct qv_net_core *core);
 /* Takes what other threads answered to the connections. */
 void qv_net_core_drain_posted(struct qv_net_core *core);
 /* Loop thread: gives an answered call to its connection, or drops it when that is gone. */
 void qv_net_core_apply(struct qv_call_priv *call);
+/* Loop thread. The job stays where it is until its done. */
+void qv_net_core_offload(struct qv_net_core *core, struct qv_net_job *job);
+/* The owner, on the loop thread: the job has run. It may be gone after. */
+void qv_net_core_job_done(struct qv_net_job *job);
 /* Deadlines of calls, then timeouts of connections. */
 void qv_net_core_tick_calls(struct qv_net_core *core);
 void qv_net_core_tick_conns(struct qv_net_core *core);
@@ -147,6 +164,13 @@ void qv_conn_resume_waiting(struct qv_conn *conn);
  * call gets the gRPC status that corresponds. */
 void qv_conn_refuse(struct qv_call_priv *call, int http_status, const char *text);
 void qv_conn_refuse_err(struct qv_call_priv *call, int err);
+/* n bytes of the call's spool were written, or its error is set. */
+void qv_conn_spooled(struct qv_call_priv *call, size_t n);
+/* The chunk of the answer's file is there, or its error is set. */
+void qv_conn_file_ready(struct qv_call_priv *call);
+/* A call whose body is being read is late: less than 64 KiB since its timeout began. *from_ns is
+ * when it began, and moves on. held: the sender is held back by us. */
+bool qv_conn_body_is_late(struct qv_call_priv *call, uint64_t *from_ns, bool held);
 
 /* http1.c */
 struct qv_http1 *qv_http1_create(struct qv_conn *conn);
@@ -155,6 +179,8 @@ void qv_http1_feed(struct qv_http1 *h, const uint8_t *p, size_t n);
 void qv_http1_eof(struct qv_http1 *h);
 bool qv_http1_wants_read(const struct qv_http1 *h);
 void qv_http1_answered(struct qv_http1 *h, struct qv_call_priv *call);
+/* The spool of a call can't be written: refused, whether its body is complete or not. */
+void qv_http1_spool_failed(struct qv_http1 *h, struct qv_call_priv *call, int err);
 void qv_http1_fill(struct qv_http1 *h);
 void qv_http1_tick(struct qv_http1 *h, uint64_t now_ns);
 
@@ -166,6 +192,8 @@ bool qv_http2_wants_io(const struct qv_http2 *h);
 void qv_http2_answered(struct qv_http2 *h, struct qv_call_priv *call);
 void qv_http2_replace(struct qv_http2 *h, struct qv_call_priv *old, struct qv_call_priv *now);
 void qv_http2_fill(struct qv_http2 *h);
+void qv_http2_spooled(struct qv_http2 *h, struct qv_call_priv *call, size_t n);
+void qv_http2_file_ready(struct qv_http2 *h, struct qv_call_priv *call);
 void qv_http2_goaway(struct qv_http2 *h);
 void qv_http2_tick(struct qv_http2 *h, uint64_t now_ns);
 

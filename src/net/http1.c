@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "net/conn.h"
+#include "net/spool.h"
 #include "net/status.h"
 
 #include <llhttp.h>
@@ -20,6 +21,7 @@
 #define HTTP1_NS_PER_MS ((uint64_t)1000000)
 /* An unwanted body up to here is read and dropped to keep the connection. */
 #define HTTP1_DRAIN_BYTES ((uint64_t)256 * 1024)
+#define HTTP1_FILE_AHEAD_BYTES ((size_t)256 * 1024) /* of a file, moved ahead of the socket */
 
 enum http1_part { PART_NONE, PART_NAME, PART_VALUE };
 enum http1_event { EVENT_NONE, EVENT_HEAD, EVENT_MESSAGE };
@@ -349,7 +351,7 @@ static void http1_handle_head(struct qv_http1 *h)
         http1_answer_early(h, call);
         return;
     }
-    if (!chunked && h->parser.content_length > 0)
+    if (!chunked && h->parser.content_length > 0 && call->spool == NULL)
         qv_call_reserve(call, (size_t)h->parser.content_length);
     http1_send_continue(h);
 }
@@ -369,6 +371,16 @@ static void http1_handle_message(struct qv_http1 *h)
     qv_conn_hand_over(call);
 }
 
+/* The rest of the body isn't wanted, so nothing after it can be read. */
+static void http1_refuse_body(struct qv_http1 *h, struct qv_call_priv *call, int err)
+{
+    h->cur = NULL;
+    h->last = true;
+    call->keep_alive = false;
+    call->continue_due = false;
+    qv_conn_refuse_err(call, err);
+}
+
 static void http1_handle_error(struct qv_http1 *h)
 {
     int err = h->body_err;
@@ -379,12 +391,15 @@ static void http1_handle_error(struct qv_http1 *h)
             http1_fail(h, 400, "Bad request: malformed HTTP request");
         return;
     }
-    struct qv_call_priv *call = h->cur;
-    h->cur = NULL;
-    h->last = true;
-    call->keep_alive = false;
-    call->continue_due = false;
-    qv_conn_refuse_err(call, err);
+    http1_refuse_body(h, h->cur, err);
+}
+
+void qv_http1_spool_failed(struct qv_http1 *h, struct qv_call_priv *call, int err)
+{
+    if (call == h->cur)
+        http1_refuse_body(h, call, err);
+    else
+        qv_conn_refuse_err(call, err); /* it was complete: what follows can still be read */
 }
 
 /* Nothing of what still comes is wanted. */
@@ -468,8 +483,15 @@ void qv_http1_eof(struct qv_http1 *h)
     h->last = true;
 }
 
+static bool http1_spool_is_full(const struct qv_http1 *h)
+{
+    return h->cur != NULL && h->cur->spool != NULL && qv_spool_is_full(h->cur->spool);
+}
+
 bool qv_http1_wants_read(const struct qv_http1 *h)
 {
+    if (http1_spool_is_full(h))
+        return false;
     return h->stash.len == h->stash_at && !http1_must_wait(h);
 }
 
@@ -510,7 +532,7 @@ static void http1_write(struct qv_http1 *h, struct qv_call_priv *call, bool keep
     }
     if (status != 204 && status != 304) {
         put_str(b, "\r\ncontent-length: ");
-        qv_buf_append(b, digits, qv_status_format_u64(call->reply_body.len, digits));
+        qv_buf_append(b, digits, qv_status_format_u64(qv_call_reply_bytes(call), digits));
     }
     if (conn->core->date[0] != '\0') {
         put_str(b, "\r\ndate: ");
@@ -530,8 +552,35 @@ static void http1_write(struct qv_http1 *h, struct qv_call_priv *call, bool keep
         return;
     }
     qv_outq_append(&conn->out, b->data, b->len);
-    if (!call->head_method && status != 204 && status != 304)
+    call->reply_head_sent = true;
+    if (call->head_method || status == 204 || status == 304)
+        qv_filebody_release(&call->reply_file, conn->core);
+    else
         qv_outq_take(&conn->out, &call->reply_body);
+}
+
+/* Moves what is there of an answer's file; true when no more is to come. */
+static bool http1_move_file(struct qv_http1 *h, struct qv_call_priv *call)
+{
+    struct qv_conn *conn = h->conn;
+    struct qv_filebody *file = call->reply_file;
+    if (file == NULL)
+        return true;
+    while (file->unsent > 0) {
+        if (file->err != 0) { /* the length was said: nothing but a cut tells the client */
+            conn->broken = true;
+            return false;
+        }
+        struct qv_bytes chunk = qv_filebody_ready(file);
+        if (chunk.n == 0)
+            qv_filebody_pull(file, call);
+        if (chunk.n == 0 || conn->out.bytes > HTTP1_FILE_AHEAD_BYTES ||
+            conn->out.bytes > conn->core->limits.unsent_bytes_max)
+            return false;
+        qv_outq_append(&conn->out, chunk.p, chunk.n);
+        qv_filebody_took(file, chunk.n);
+    }
+    return true;
 }
 
 /* Writes the answers that are at the head of the queue. */
@@ -542,8 +591,13 @@ static void http1_advance(struct qv_http1 *h)
     while ((call = conn->first_call) != NULL && call->state == QV_CALL_ANSWERED &&
            !conn->finishing) {
         bool only = call->conn_next == NULL && h->stash.len == h->stash_at;
-        bool keep = call->keep_alive && !(only && conn->goaway);
-        http1_write(h, call, keep);
+        if (!call->reply_head_sent) {
+            call->keep_alive = call->keep_alive && !(only && conn->goaway);
+            http1_write(h, call, call->keep_alive);
+        }
+        if (conn->broken || !http1_move_file(h, call))
+            break;
+        bool keep = call->keep_alive;
         qv_conn_end_call(call);
         if (!keep) {
             conn->finishing = true;
@@ -562,6 +616,9 @@ void qv_http1_answered(struct qv_http1 *h, struct qv_call_priv *call)
 
 void qv_http1_fill(struct qv_http1 *h)
 {
+    const struct qv_call_priv *first = h->conn->first_call;
+    if (first != NULL && first->state == QV_CALL_ANSWERED && first->reply_head_sent)
+        http1_advance(h);
     qv_conn_resume_waiting(h->conn);
     http1_resume(h);
 }
@@ -572,13 +629,11 @@ void qv_http1_tick(struct qv_http1 *h, uint64_t now_ns)
     struct qv_call_priv *call = h->cur;
     if (call == NULL)
         return;
-    if (!qv_http1_wants_read(h)) { /* held up by us */
-        call->started_ns = h->body_from_ns = now_ns;
-        return;
-    }
-    uint64_t from_ns = h->in_head ? call->started_ns : h->body_from_ns;
-    uint64_t ms = h->in_head ? limits->header_timeout_ms
-                             : limits->body_timeout_ms + (uint64_t)call->body.len / 8;
-    if (now_ns - from_ns > ms * HTTP1_NS_PER_MS)
+    bool held = !qv_http1_wants_read(h);
+    if (held)
+        call->started_ns = now_ns;
+    bool late = h->in_head ? now_ns - call->started_ns > limits->header_timeout_ms * HTTP1_NS_PER_MS
+                           : qv_conn_body_is_late(call, &h->body_from_ns, held);
+    if (late)
         http1_fail(h, 408, "Timeout: the request came too slowly");
 }

@@ -10,6 +10,7 @@
 #include "base/qv_assert.h"
 #include "net/conn.h"
 #include "net/grpc.h"
+#include "net/spool.h"
 #include "net/status.h"
 
 #include <nghttp2/nghttp2.h>
@@ -166,6 +167,10 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     /* The windows move on for what is taken: what holds a sender back is the server's budget. An
      * unwanted body gets no more of its stream's window. */
     bool wanted = call != NULL && call->state == QV_CALL_RECEIVING;
+    if (wanted && call->spool != NULL) { /* qv_http2_spooled opens them */
+        call->spool_unconsumed += (uint32_t)n;
+        return 0;
+    }
     int rv = wanted ? nghttp2_session_consume(session, stream_id, n)
                     : nghttp2_session_consume_connection(session, n);
     return nghttp2_is_fatal(rv) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -180,6 +185,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     if (call == NULL)
         return 0;
     nghttp2_session_set_stream_user_data(session, stream_id, NULL);
+    if (call->spool_unconsumed > 0)
+        nghttp2_session_consume_connection(session, call->spool_unconsumed);
     if (call->state == QV_CALL_ANSWERED)
         qv_conn_end_call(call);
     else
@@ -269,6 +276,26 @@ static size_t nv_add_trailers(nghttp2_nv *nv, size_t n, const struct qv_call_pri
     return nv_add_extra(nv, n, call);
 }
 
+/* From the chunk that is there; when there is none, the stream sleeps until the next one is. */
+static ssize_t read_file(struct qv_call_priv *call, uint8_t *to, size_t max, uint32_t *flags)
+{
+    struct qv_filebody *file = call->reply_file;
+    struct qv_bytes chunk = qv_filebody_ready(file);
+    if (file->err != 0)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (chunk.n == 0) {
+        file->deferred = true;
+        qv_filebody_pull(file, call);
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    size_t n = chunk.n < max ? chunk.n : max;
+    memcpy(to, chunk.p, n);
+    qv_filebody_took(file, n);
+    if (file->unsent == 0)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)n;
+}
+
 /* The answer's bytes: for gRPC the prefix, the message, then trailers instead of the end. */
 static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t max,
                           uint32_t *flags, nghttp2_data_source *source, void *arg)
@@ -278,6 +305,8 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *
     size_t prefix = call->reply_is_grpc ? QV_GRPC_PREFIX_BYTES : 0;
     size_t total = prefix + call->reply_body.len;
     size_t n = 0;
+    if (call->reply_file != NULL)
+        return read_file(call, to, max, flags);
     if (call->reply_sent_bytes < prefix) {
         QV_ASSERT(max >= QV_GRPC_PREFIX_BYTES || call->reply_sent_bytes > 0 || max > 0);
         uint8_t bytes[QV_GRPC_PREFIX_BYTES];
@@ -319,7 +348,8 @@ static size_t nv_fill_http(nghttp2_nv *nv, struct qv_call_priv *call, char *stat
         n++;
     }
     if (call->reply_status != 204 && call->reply_status != 304) {
-        NV(nv[n], "content-length", length, qv_status_format_u64(call->reply_body.len, length));
+        NV(nv[n], "content-length", length,
+           qv_status_format_u64(qv_call_reply_bytes(call), length));
         n++;
     }
     if (*date != '\0') {
@@ -355,8 +385,8 @@ void qv_http2_answered(struct qv_http2 *h, struct qv_call_priv *call)
             if (nv[i].value == (uint8_t *)length)
                 nv[i].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
         }
-        with_body = call->reply_body.len > 0 && !call->head_method && call->reply_status != 204 &&
-                    call->reply_status != 304;
+        with_body = qv_call_reply_bytes(call) > 0 && !call->head_method &&
+                    call->reply_status != 204 && call->reply_status != 304;
     }
     int rv = nghttp2_submit_response(h->session, call->stream_id, nv, n, with_body ? &data : NULL);
     if (rv != 0)
@@ -461,6 +491,28 @@ void qv_http2_fill(struct qv_http2 *h)
     }
 }
 
+void qv_http2_spooled(struct qv_http2 *h, struct qv_call_priv *call, size_t n)
+{
+    size_t due = n < call->spool_unconsumed ? n : call->spool_unconsumed;
+    call->spool_unconsumed -= (uint32_t)due;
+    /* Where the body isn't wanted any more, the other streams still are. */
+    int rv = call->state == QV_CALL_RECEIVING
+                 ? nghttp2_session_consume(h->session, call->stream_id, due)
+                 : nghttp2_session_consume_connection(h->session, due);
+    if (nghttp2_is_fatal(rv))
+        h->conn->broken = true;
+}
+
+void qv_http2_file_ready(struct qv_http2 *h, struct qv_call_priv *call)
+{
+    if (!call->reply_file->deferred)
+        return;
+    call->reply_file->deferred = false;
+    int rv = nghttp2_session_resume_data(h->session, call->stream_id);
+    if (nghttp2_is_fatal(rv))
+        h->conn->broken = true;
+}
+
 bool qv_http2_wants_io(const struct qv_http2 *h)
 {
     return nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session);
@@ -492,10 +544,11 @@ void qv_http2_tick(struct qv_http2 *h, uint64_t now_ns)
     struct qv_call_priv *call = h->conn->first_call;
     while (call != NULL) {
         struct qv_call_priv *next = call->conn_next;
-        if (call->state == QV_CALL_RECEIVING) {
-            uint64_t ms = call->head_done ? limits->body_timeout_ms + (uint64_t)call->body.len / 8
-                                          : limits->header_timeout_ms;
-            bool late = now_ns - call->started_ns > ms * HTTP2_NS_PER_MS;
+        if (call->state == QV_CALL_RECEIVING && !call->complete) {
+            bool held = call->spool != NULL && qv_spool_is_behind(call->spool);
+            bool late = call->head_done ? qv_conn_body_is_late(call, &call->started_ns, held)
+                                        : now_ns - call->started_ns >
+                                              limits->header_timeout_ms * HTTP2_NS_PER_MS;
             if (late && call->head_done)
                 qv_conn_refuse(call, 408, "Timeout: the request came too slowly");
             else if (late)

@@ -275,6 +275,41 @@ static void on_connection(uv_stream_t *listener, int status)
     loop_settle(loop);
 }
 
+/* ---- work for other threads ----------------------------------------------------------------- */
+
+struct net_work {
+    uv_work_t work;
+    struct qv_net_job *job;
+};
+
+static void on_work(uv_work_t *work)
+{
+    struct net_work *w = work->data;
+    w->job->run(w->job);
+}
+
+static void on_work_done(uv_work_t *work, int status)
+{
+    struct net_work *w = work->data;
+    struct qv_net_job *job = w->job;
+    struct net_loop *loop = work->loop->data;
+    (void)status; /* none is ever cancelled */
+    qv_mem_free(w);
+    loop->core.now_ns = uv_hrtime();
+    qv_net_core_job_done(job);
+    loop_settle(loop);
+}
+
+static void loop_offload(struct qv_net_core *core, struct qv_net_job *job)
+{
+    struct net_loop *loop = core->wake_arg;
+    struct net_work *w = qv_mem_alloc(sizeof *w);
+    w->work.data = w;
+    w->job = job;
+    int rv = uv_queue_work(&loop->uv, &w->work, on_work, on_work_done);
+    QV_ASSERT(rv == 0);
+}
+
 /* ---- one loop ------------------------------------------------------------------------------- */
 
 static void loop_set_date(struct net_loop *loop)
@@ -353,7 +388,7 @@ static void loop_settle(struct net_loop *loop)
         conn->is_dirty = false;
         peer_flush(conn->owner);
     }
-    if (core->draining && core->conns == NULL && core->n_handed == 0) {
+    if (core->draining && core->conns == NULL && core->n_handed == 0 && core->n_jobs == 0) {
         uv_stop(&loop->uv);
         return;
     }
@@ -505,6 +540,8 @@ static int loop_open(struct qv_net_server *server, struct net_loop *loop, uint32
     qv_net_core_init(&loop->core, config, &server->shared);
     loop->core.wake = loop_wake;
     loop->core.wake_arg = loop;
+    loop->core.offload = loop_offload;
+    loop->uv.data = loop;
     loop->read_buf = qv_mem_alloc(LOOP_READ_BYTES);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0)

@@ -19,9 +19,9 @@
  *
  * What net answers by itself (JSON envelope, or the gRPC status that corresponds): 400 malformed
  * request, 408 too slow or past its deadline, 413 body over the limit, 417 unknown Expect, 429 too
- * many requests or bytes (with Retry-After), 431 headers too large, 503 while shutting down,
- * gRPC 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 12 UNIMPLEMENTED (a message compressed by
- * anything but gzip), 13.
+ * many requests or bytes (with Retry-After), 431 headers too large, 500 and 507 a body that can't
+ * be spooled, 503 while shutting down, gRPC 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 12
+ * UNIMPLEMENTED (a message compressed by anything but gzip), 13.
  *
  * SIGPIPE must be ignored by the process: libuv writes without MSG_NOSIGNAL. */
 #ifndef QV_NET_SERVER_H
@@ -80,9 +80,9 @@ struct qv_net_limits {
     size_t arena_bytes_max;      /* [64 MiB] call->arena */
     uint32_t request_timeout_ms; /* [60000] complete request -> answer; 408 / DEADLINE_EXCEEDED */
     uint32_t header_timeout_ms;  /* [10000] first byte -> end of headers; 408 */
-    uint32_t body_timeout_ms;  /* [10000] headers -> end of body, plus 1 ms per 8 bytes got; 408 */
-    uint32_t idle_timeout_ms;  /* [75000] keep-alive with nothing in flight; closed */
-    uint32_t write_timeout_ms; /* [30000] output that doesn't move; closed */
+    uint32_t body_timeout_ms;    /* [10000] for each 64 KiB of a body, or its end; 408 */
+    uint32_t idle_timeout_ms;    /* [75000] keep-alive with nothing in flight; closed */
+    uint32_t write_timeout_ms;   /* [30000] output that doesn't move; closed */
 };
 
 struct qv_net_server_config {
@@ -154,6 +154,9 @@ struct qv_call {
     struct qv_bytes message; /* is_grpc: the one message of the request, inside body */
     uint64_t received_ns;    /* monotonic (CLOCK_MONOTONIC): when the request was complete */
     uint64_t deadline_ns;    /* same clock: the sooner of grpc-timeout and request_timeout_ms */
+    uint32_t timeout_ms;     /* on_headers may set it, instead of request_timeout_ms; 0 = that */
+    int spool_fd;            /* the body is in this file (qv_call_spool), else -1; the call's */
+    uint64_t spool_bytes;    /* its length */
     char peer[56];           /* "127.0.0.1:4711", "[::1]:4711" */
     uint16_t local_port;     /* the port it came to */
     struct qv_arena arena;   /* the handler's, for the life of the call */
@@ -181,6 +184,15 @@ static inline bool qv_call_cancelled(const struct qv_call *call)
  * it and hand it to a reply, and no allocation happens. Empty at first. */
 struct qv_buf *qv_call_out(struct qv_call *call);
 
+/* Only inside on_headers: the body of this request is to go to a file without a name in dir instead
+ * of memory, with a bound of its own instead of body_bytes_max (413 beyond it). The handler then
+ * gets an empty body, spool_fd (read and write; closed with the call: dup it to keep it) and
+ * spool_bytes. Writing happens on libuv's thread pool; a sender that is faster than the disk is
+ * held back (HTTP/1 is not read, HTTP/2 windows stay closed). A write that fails is answered by
+ * net: 507 when the disk is full, else 500. QV_EINVAL for a gRPC call; QV_ENOMEM; QV_ENOTFOUND,
+ * QV_ENOSPC or QV_EIO when the file can't be made: then nothing has changed. */
+int qv_call_spool(struct qv_call *call, const char *dir, uint64_t bytes_max) QV_MUST_USE;
+
 /* Answers and gives the call back; any thread, once. status 200 .. 599. content_type: borrows for
  * ever (a literal), NULL only when there is no body. extra: copied, at most 16, may be NULL; names
  * in lower case, values without CR, LF or NUL (asserted); not content-length, connection,
@@ -190,6 +202,14 @@ struct qv_buf *qv_call_out(struct qv_call *call);
  * themselves): only for what happens before gRPC. */
 void qv_call_reply(struct qv_call *call, int status, const char *content_type,
                    const struct qv_net_header *extra, size_t n_extra, struct qv_buf *body);
+
+/* The same with bytes [offset, offset + bytes) of a file as the body. Takes fd (it is closed, also
+ * where nothing is sent). It is read by offset on libuv's thread pool, a chunk at a time, only as
+ * fast as the client takes it. A file that turns out to be shorter, or can't be read, cuts the
+ * connection (HTTP/2: the stream), and the log says so. Not for gRPC calls (asserted). */
+void qv_call_reply_file(struct qv_call *call, int status, const char *content_type,
+                        const struct qv_net_header *extra, size_t n_extra, int fd, uint64_t offset,
+                        uint64_t bytes);
 
 /* The same for a gRPC call (asserted). grpc_status 0 sends the message (body; NULL or empty = a
  * message of zero bytes) and trailers; any other is trailers-only and body is dropped.

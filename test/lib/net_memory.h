@@ -9,7 +9,8 @@ struct memory_conn {
     struct qv_net_shared shared;
     struct qv_net_core core;
     struct qv_conn *conn;
-    struct qv_buf out; /* everything the connection sent so far */
+    struct qv_net_job *jobs, **jobs_end; /* offloaded: they run in the next pump */
+    struct qv_buf out;                   /* everything the connection sent so far */
 };
 
 /* config: the handler is needed. */
