@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define COLLECTION_ARENA_BYTES ((size_t)64 << 20)
@@ -15,9 +16,16 @@ struct collection_box {
     const struct qv_collection *before;
 };
 
+/* The aliases of a tree, shared by the trees that have the same. */
+struct alias_box {
+    atomic_uint refs;
+    struct qv_alias list[]; /* then the text of the names */
+};
+
 struct topology_box {
     struct qv_topology value; /* first */
     atomic_uint refs;
+    struct alias_box *aliases; /* NULL: none */
     const struct qv_collection *collections[];
 };
 
@@ -74,6 +82,63 @@ void qv_collection_unref(const struct qv_collection *c)
     }
 }
 
+/* ---- aliases ---- */
+
+static int alias_compare(const void *a, const void *b)
+{
+    return qv_str_compare(((const struct qv_alias *)a)->name, ((const struct qv_alias *)b)->name);
+}
+
+static struct qv_str put_text(char **at, struct qv_str s)
+{
+    struct qv_str copy = {*at, s.n};
+    memcpy(*at, s.p, s.n);
+    *at += s.n;
+    return copy;
+}
+
+static struct alias_box *alias_box_create(const struct qv_alias *list, uint32_t count)
+{
+    size_t bytes = sizeof(struct alias_box) + count * sizeof *list;
+    size_t text = 0;
+    for (uint32_t i = 0; i < count; i++)
+        text += list[i].name.n + list[i].collection.n;
+    struct alias_box *box = qv_mem_alloc(bytes + text);
+    char *at = (char *)box + bytes;
+    atomic_init(&box->refs, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        box->list[i].name = put_text(&at, list[i].name);
+        box->list[i].collection = put_text(&at, list[i].collection);
+    }
+    qsort(box->list, count, sizeof *list, alias_compare);
+    return box;
+}
+
+static void alias_box_unref(struct alias_box *box)
+{
+    if (box != NULL && atomic_fetch_sub(&box->refs, 1) == 1)
+        qv_mem_free(box);
+}
+
+/* The tree gets the aliases of t. */
+static void share_aliases(struct topology_box *box, const struct qv_topology *t)
+{
+    box->aliases = topology_box(t)->aliases;
+    box->value.aliases = t->aliases;
+    if (box->aliases != NULL)
+        atomic_fetch_add(&box->aliases->refs, 1);
+}
+
+static void set_aliases(struct topology_box *box, const struct qv_alias *list, uint32_t count)
+{
+    if (count == 0)
+        return;
+    box->aliases = alias_box_create(list, count);
+    box->value.aliases = (struct qv_aliases_out){box->aliases->list, count};
+}
+
+/* ---- trees ---- */
+
 static struct topology_box *tree_alloc(uint64_t epoch, uint32_t room)
 {
     struct topology_box *box =
@@ -112,6 +177,7 @@ const struct qv_topology *qv_topology_with(const struct qv_topology *t, uint64_t
     }
     if (!placed)
         tree_add(box, c);
+    share_aliases(box, t);
     return &box->value;
 }
 
@@ -125,6 +191,30 @@ const struct qv_topology *qv_topology_without(const struct qv_topology *t, uint6
         qv_collection_ref(t->collections[i]);
         tree_add(box, t->collections[i]);
     }
+    const struct qv_aliases_out *before = &t->aliases;
+    struct qv_alias *left = qv_mem_alloc(before->count * sizeof *left);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < before->count; i++) {
+        if (!qv_str_equal(before->list[i].collection, name))
+            left[n++] = before->list[i];
+    }
+    if (n == before->count)
+        share_aliases(box, t);
+    else
+        set_aliases(box, left, n);
+    qv_mem_free(left);
+    return &box->value;
+}
+
+const struct qv_topology *qv_topology_with_aliases(const struct qv_topology *t, uint64_t epoch,
+                                                   const struct qv_alias *list, uint32_t count)
+{
+    struct topology_box *box = tree_alloc(epoch, t->count);
+    for (uint32_t i = 0; i < t->count; i++) {
+        qv_collection_ref(t->collections[i]);
+        tree_add(box, t->collections[i]);
+    }
+    set_aliases(box, list, count);
     return &box->value;
 }
 
@@ -139,10 +229,11 @@ void qv_topology_unref(const struct qv_topology *t)
         return;
     for (uint32_t i = 0; i < t->count; i++)
         qv_collection_unref(t->collections[i]);
+    alias_box_unref(topology_box(t)->aliases);
     qv_mem_free(topology_box(t));
 }
 
-const struct qv_collection *qv_topology_find(const struct qv_topology *t, struct qv_str name)
+const struct qv_collection *qv_topology_find_own(const struct qv_topology *t, struct qv_str name)
 {
     uint32_t lo = 0;
     uint32_t hi = t->count;
@@ -157,4 +248,19 @@ const struct qv_collection *qv_topology_find(const struct qv_topology *t, struct
             hi = mid;
     }
     return NULL;
+}
+
+const struct qv_alias *qv_topology_alias(const struct qv_topology *t, struct qv_str name)
+{
+    struct qv_alias key = {.name = name};
+    if (t->aliases.count == 0)
+        return NULL;
+    return bsearch(&key, t->aliases.list, t->aliases.count, sizeof key, alias_compare);
+}
+
+const struct qv_collection *qv_topology_find(const struct qv_topology *t, struct qv_str name)
+{
+    const struct qv_collection *c = qv_topology_find_own(t, name);
+    const struct qv_alias *alias = c == NULL ? qv_topology_alias(t, name) : NULL;
+    return alias != NULL ? qv_topology_find_own(t, alias->collection) : c;
 }

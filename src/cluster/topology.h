@@ -8,7 +8,7 @@
 #ifndef QV_CLUSTER_TOPOLOGY_H
 #define QV_CLUSTER_TOPOLOGY_H
 
-#include "core/config.h"
+#include "core/api.h"
 
 #define QV_UUID_BYTES 16
 
@@ -25,6 +25,7 @@ struct qv_topology {
     uint64_t epoch;
     uint32_t count;
     const struct qv_collection *const *collections; /* ascending by name */
+    struct qv_aliases_out aliases;
 };
 
 /* What a new collection value is made of; copied. before: the same collection's previous value
@@ -52,13 +53,20 @@ const struct qv_topology *qv_topology_create(uint64_t epoch);
  * collection of that name. Gives; t is only read. */
 const struct qv_topology *qv_topology_with(const struct qv_topology *t, uint64_t epoch,
                                            const struct qv_collection *c);
-/* The tree without that name. */
+/* The tree without that name and its aliases. */
 const struct qv_topology *qv_topology_without(const struct qv_topology *t, uint64_t epoch,
                                               struct qv_str name);
+/* The tree with these aliases instead of its own: distinct names in any order, copied. */
+const struct qv_topology *qv_topology_with_aliases(const struct qv_topology *t, uint64_t epoch,
+                                                   const struct qv_alias *list, uint32_t count);
 void qv_topology_ref(const struct qv_topology *t);
 void qv_topology_unref(const struct qv_topology *t); /* NULL is fine */
 
-/* NULL when there is none. Borrowed from t. */
+/* By its name or an alias. NULL when there is none. Borrowed from t. */
 const struct qv_collection *qv_topology_find(const struct qv_topology *t, struct qv_str name);
+/* By its own name only: what makes, removes and names collections. */
+const struct qv_collection *qv_topology_find_own(const struct qv_topology *t, struct qv_str name);
+/* NULL when no alias has that name. Borrowed from t. */
+const struct qv_alias *qv_topology_alias(const struct qv_topology *t, struct qv_str name);
 
 #endif

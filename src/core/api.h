@@ -192,6 +192,30 @@ enum qv_collection_status {
     QV_COLLECTION_RED
 };
 
+/* Another name of a collection, at the edge as names are. */
+struct qv_alias {
+    struct qv_str name;
+    struct qv_str collection;
+};
+
+struct qv_aliases_out {
+    const struct qv_alias *list; /* ascending by name */
+    uint32_t count;
+};
+
+enum qv_alias_action_type { QV_ALIAS_CREATE, QV_ALIAS_DELETE, QV_ALIAS_RENAME };
+
+struct qv_alias_action {
+    enum qv_alias_action_type type;
+    struct qv_str name;   /* the alias */
+    struct qv_str target; /* CREATE: its collection; RENAME: its new name */
+};
+
+struct qv_alias_req { /* all of them or none */
+    const struct qv_alias_action *actions;
+    uint32_t count;
+};
+
 struct qv_payload_schema_entry {
     const struct qv_payload_index *index;
     uint64_t points; /* points that hold a value there */

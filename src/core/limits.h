@@ -16,6 +16,7 @@
 #define QV_NAME_BYTES_MAX 255u               /* collection, vector, field names */
 #define QV_PAYLOAD_BYTES_MAX (16u << 20)     /* one point's payload */
 #define QV_COLLECTIONS_MAX 1000u             /* on one node */
+#define QV_ALIASES_MAX 2000u                 /* of all collections: one metadata record */
 #define QV_REQUEST_BYTES_DEFAULT (32u << 20) /* service.max_request_size_mb */
 #define QV_REQUEST_ARENA_BYTES (256u << 20)  /* decoded form of one request */
 /* The same for each byte of the largest body that is taken: numbers of one digit grow most, to 9.

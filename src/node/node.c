@@ -2,8 +2,9 @@
  *   writer                 u32: this data directory's writer id
  *   next_shard             u32: the next shard number
  *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers
- * u32, then the configuration as JSON (wire/json_answer.h) */
-#include "node/node.h"
+ * u32, then the configuration as JSON (wire/json_answer.h)
+ *   aliases                see node_alias.c */
+#include "node/node_private.h"
 
 #include "base/logger.h"
 #include "base/mem.h"
@@ -12,33 +13,11 @@
 #include "meta/meta_file.h"
 #include "wire/json_answer.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #define COLLECTION_FORMAT 1
 #define KEY_BYTES 80
-#define RECORD_ARENA_BYTES ((size_t)64 << 20)
-
-struct qv_node {
-    struct qv_env *env;
-    struct qv_meta *meta;
-    struct qv_store *store;
-    char *dir;
-    pthread_mutex_t lock; /* guards topology, shards, stats */
-    const struct qv_topology *topology;
-    struct {
-        uint32_t number;
-        struct qv_shard *shard;
-    } * shards; /* those that requests may reach; owner writes under the lock */
-    uint32_t shard_count, shard_cap;
-    struct qv_store_stats stats;
-    struct qv_timer timer;
-    uint32_t next_shard;
-    uint32_t writer;
-    void (*closed)(void *arg, int err);
-    void *closed_arg;
-};
 
 struct qv_env *qv_node_env(struct qv_node *n)
 {
@@ -131,7 +110,7 @@ static int decode_collection(const char *key, struct qv_bytes value,
     uint32_t shard = qv_rd_u32(&rd);
     spec.shards = &shard;
     spec.config = &config;
-    qv_arena_init(&arena, RECORD_ARENA_BYTES);
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
     int err = qv_json_config_read((struct qv_bytes){rd.p, qv_rd_left(&rd)}, &arena, &config,
                                   &spec.generation, msg);
     if (err == QV_EFORMAT || err == QV_EVALIDATION)
@@ -158,12 +137,17 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
         memcpy(&n->writer, value.p, 4);
     if (strcmp(key, "next_shard") == 0 && value.n == 4)
         memcpy(&n->next_shard, value.p, 4);
-    if (strncmp(key, "collections/", strlen("collections/")) != 0)
-        return 0;
-    int err = decode_collection(key, value, &c, l->msg);
-    if (err != 0)
+    const struct qv_topology *next = NULL;
+    int err = 0;
+    if (strcmp(key, QV_NODE_ALIAS_KEY) == 0) {
+        err = qv_node_decode_aliases(n->topology, value, &next, l->msg);
+    } else if (strncmp(key, "collections/", strlen("collections/")) == 0) {
+        err = decode_collection(key, value, &c, l->msg);
+        if (err == 0)
+            next = qv_topology_with(n->topology, n->meta->epoch, c);
+    }
+    if (err != 0 || next == NULL)
         return err;
-    const struct qv_topology *next = qv_topology_with(n->topology, n->meta->epoch, c);
     qv_topology_unref(n->topology);
     n->topology = next;
     return 0;
@@ -351,7 +335,7 @@ int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
 }
 
 /* Swaps the tree that requests see. */
-static void set_topology(struct qv_node *n, const struct qv_topology *next)
+void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next)
 {
     pthread_mutex_lock(&n->lock);
     const struct qv_topology *before = n->topology;
@@ -360,7 +344,7 @@ static void set_topology(struct qv_node *n, const struct qv_topology *next)
     qv_topology_unref(before);
 }
 
-static int save_collection(struct qv_node *n, const struct qv_collection *c, struct qv_errmsg *msg)
+int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c, struct qv_errmsg *msg)
 {
     struct qv_buf b;
     char key[KEY_BYTES];
@@ -393,7 +377,12 @@ static int check_new(struct qv_node *n, struct qv_str name,
         err = qv_config_check(config, msg);
     if (err != 0)
         return err;
-    if (qv_topology_find(n->topology, name) != NULL)
+    if (qv_topology_alias(n->topology, name) != NULL)
+        return qv_fail(msg, QV_EINVAL,
+                       "Can't create collection with name %.*s. Alias with the same name already "
+                       "exists",
+                       (int)name.n, name.p);
+    if (qv_topology_find_own(n->topology, name) != NULL)
         return qv_fail(msg, QV_EEXISTS, "Collection `%.*s` already exists!", (int)name.n, name.p);
     if (n->topology->count >= QV_COLLECTIONS_MAX)
         return qv_fail(msg, QV_ELIMIT, "%u collections exist: more are not allowed",
@@ -432,7 +421,7 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
         qv_collection_unref(c);
         return err;
     }
-    err = save_collection(n, c, msg);
+    err = qv_node_save_collection(n, c, msg);
     if (err != 0) { /* the shard goes, and the collection's value with it */
         qv_store_drop_shard(n->store, number, collection_gone, (void *)(uintptr_t)c);
         return err;
@@ -441,24 +430,37 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
     pthread_mutex_lock(&n->lock);
     reach_shard(n, number, shard);
     pthread_mutex_unlock(&n->lock);
-    set_topology(n, next);
+    qv_node_set_topology(n, next);
     return 0;
 }
 
 int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *existed,
                               struct qv_errmsg *msg)
 {
-    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    const struct qv_collection *c = qv_topology_find_own(n->topology, name);
     char key[KEY_BYTES];
     *existed = c != NULL;
     if (c == NULL)
         return 0;
     uint32_t number = c->shards[0];
+    const struct qv_topology *next = qv_topology_without(n->topology, n->meta->epoch + 1, name);
+    const struct qv_aliases_out *left = &next->aliases;
+    struct qv_buf aliases;
+    qv_buf_init(&aliases, QV_META_VALUE_BYTES_MAX);
+    qv_node_encode_aliases(left->list, left->count, &aliases);
     collection_key(c, key);
-    const struct qv_meta_change change = {key, {NULL, 0}};
-    int err = qv_meta_txn(n->meta, n->meta->epoch, &change, 1, msg);
-    if (err != 0)
+    const struct qv_meta_change changes[] = {
+        {key, {NULL, 0}},
+        {QV_NODE_ALIAS_KEY, {aliases.data, aliases.len}},
+    };
+    bool fewer = left->count != n->topology->aliases.count;
+    int err = aliases.failed ? QV_ENOMEM
+                             : qv_meta_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
+    qv_buf_close(&aliases);
+    if (err != 0) {
+        qv_topology_unref(next);
         return err;
+    }
     pthread_mutex_lock(&n->lock);
     for (uint32_t i = 0; i < n->shard_count; i++) {
         if (n->shards[i].number == number)
@@ -468,7 +470,7 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
     /* The shard may still be read by requests under way, and reads the configuration: the
      * collection's value stays until the shard is gone. */
     qv_collection_ref(c);
-    set_topology(n, qv_topology_without(n->topology, n->meta->epoch, name));
+    qv_node_set_topology(n, next);
     qv_store_drop_shard(n->store, number, collection_gone, (void *)(uintptr_t)c);
     return 0;
 }
@@ -511,7 +513,7 @@ int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_s
     bool changed = false;
     if (c == NULL)
         return qv_node_missing(name, msg);
-    qv_arena_init(&arena, RECORD_ARENA_BYTES);
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
     int err = changed_indexes(c->config, field, index, &arena, &config, &changed);
     if (err == 0 && changed) {
         struct qv_collection_spec spec = {.name = c->name,
@@ -526,13 +528,13 @@ int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_s
     qv_arena_close(&arena);
     if (err != 0 || !changed)
         return err;
-    err = save_collection(n, next, msg);
+    err = qv_node_save_collection(n, next, msg);
     if (err != 0) {
         qv_collection_unref(next);
         return err;
     }
     qv_store_set_config(n->store, next->shards[0], next->config, (uint32_t)next->generation);
-    set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
+    qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
     return 0;
 }
 

@@ -48,9 +48,13 @@ QV_MUST_USE int qv_node_shard(struct qv_node *n, struct qv_str collection, struc
 QV_MUST_USE int qv_node_create_collection(struct qv_node *n, struct qv_str name,
                                           const struct qv_collection_config *config,
                                           struct qv_errmsg *msg);
-/* *existed false: there was none. */
+/* By its own name; its aliases go with it. *existed false: there was none. */
 QV_MUST_USE int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *existed,
                                           struct qv_errmsg *msg);
+/* Runs the actions in order, all of them or none. QV_ENOTFOUND (a collection to name, an alias to
+ * rename), QV_EEXISTS (a collection has that name), QV_EVALIDATION (name), QV_ELIMIT. */
+QV_MUST_USE int qv_node_update_aliases(struct qv_node *n, const struct qv_alias_req *req,
+                                       struct qv_errmsg *msg);
 /* Adds or replaces the declaration of a payload index; without index: removes that of field. */
 QV_MUST_USE int qv_node_set_payload_index(struct qv_node *n, struct qv_str name,
                                           struct qv_str field, const struct qv_payload_index *index,

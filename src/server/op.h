@@ -23,6 +23,9 @@ enum qv_op_kind {
     QV_OP_COLLECTION_EXISTS,
     QV_OP_COLLECTION_CREATE,
     QV_OP_COLLECTION_DELETE,
+    QV_OP_ALIASES_UPDATE,
+    QV_OP_ALIASES_OF, /* of one collection */
+    QV_OP_ALIASES_LIST,
     QV_OP_INDEX_CREATE,
     QV_OP_INDEX_DELETE,
     QV_OP_WRITE,       /* one change */
@@ -54,6 +57,7 @@ struct qv_op {
 
     union {
         struct qv_collection_config *config; /* COLLECTION_CREATE */
+        struct qv_alias_req aliases;         /* ALIASES_UPDATE */
         struct qv_payload_index index;       /* INDEX_CREATE, INDEX_DELETE (field) */
         struct qv_write_req write;
         struct qv_get_req get;
@@ -68,6 +72,7 @@ struct qv_op {
             struct qv_str *names;
             uint32_t count;
         } names;
+        struct qv_aliases_out aliases;
         struct qv_collection_info info;
         struct qv_points_out points;
         struct qv_points_out *lists; /* one per query */

@@ -77,6 +77,25 @@ static int run_list(struct qv_op *op)
     return 0;
 }
 
+static int run_aliases(struct qv_op *op)
+{
+    const struct qv_topology *t = op->topology;
+    op->out.aliases = t->aliases;
+    if (op->kind == QV_OP_ALIASES_LIST)
+        return 0;
+    const struct qv_collection *c = qv_topology_find(t, op->collection);
+    struct qv_alias *list = QV_ARENA_ARRAY(&op->call->arena, struct qv_alias, t->aliases.count);
+    if (list == NULL)
+        return QV_ETOOBIG;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->aliases.count && c != NULL; i++) {
+        if (qv_str_equal(t->aliases.list[i].collection, c->name))
+            list[n++] = t->aliases.list[i];
+    }
+    op->out.aliases = (struct qv_aliases_out){list, n};
+    return 0;
+}
+
 static int run_collection_info(struct qv_op *op, unsigned worker)
 {
     const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
@@ -94,6 +113,9 @@ static int run_read(struct qv_op *op, unsigned worker)
         return run_list(op);
     case QV_OP_COLLECTION_GET:
         return run_collection_info(op, worker);
+    case QV_OP_ALIASES_OF:
+    case QV_OP_ALIASES_LIST:
+        return run_aliases(op);
     case QV_OP_COLLECTION_EXISTS:
         op->out.done = qv_topology_find(op->topology, op->collection) != NULL;
         return 0;
@@ -132,6 +154,10 @@ static void collection_task(struct qv_task *task)
         break;
     case QV_OP_COLLECTION_DELETE:
         err = qv_node_delete_collection(n, op->collection, &op->out.done, &op->msg);
+        break;
+    case QV_OP_ALIASES_UPDATE:
+        err = qv_node_update_aliases(n, &op->req.aliases, &op->msg);
+        op->out.done = true;
         break;
     case QV_OP_INDEX_CREATE:
         err = qv_node_set_payload_index(n, op->collection, field, &op->req.index, &op->msg);
@@ -232,6 +258,7 @@ static void op_job(struct qv_job *job, unsigned worker)
     switch (op->kind) {
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
+    case QV_OP_ALIASES_UPDATE:
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         op->task = (struct qv_task){.run = collection_task, .arg = op};

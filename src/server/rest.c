@@ -33,6 +33,9 @@ static const struct route routes[] = {
     {"GET", "/collections/{}/exists", QV_OP_COLLECTION_EXISTS, 0, true},
     {"PUT", "/collections/{}", QV_OP_COLLECTION_CREATE, 0, false},
     {"DELETE", "/collections/{}", QV_OP_COLLECTION_DELETE, 0, false},
+    {"POST", "/collections/aliases", QV_OP_ALIASES_UPDATE, 0, false},
+    {"GET", "/collections/{}/aliases", QV_OP_ALIASES_OF, 0, true},
+    {"GET", "/aliases", QV_OP_ALIASES_LIST, 0, true},
     {"PUT", "/collections/{}/index", QV_OP_INDEX_CREATE, 0, false},
     {"DELETE", "/collections/{}/index/{}", QV_OP_INDEX_DELETE, 0, false},
     {"PUT", "/collections/{}/points", QV_OP_WRITE, QV_WRITE_UPSERT, false},
@@ -193,7 +196,12 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
         break;
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
+    case QV_OP_ALIASES_UPDATE:
         qv_json_write_true(b, op->out.done);
+        break;
+    case QV_OP_ALIASES_OF:
+    case QV_OP_ALIASES_LIST:
+        qv_json_write_aliases(b, &op->out.aliases);
         break;
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
@@ -328,6 +336,8 @@ int qv_op_decode_rest(struct qv_op *op)
         if (op->req.config == NULL)
             return QV_ETOOBIG;
         return qv_json_read_create_collection(body, arena, op->req.config, &op->msg);
+    case QV_OP_ALIASES_UPDATE:
+        return qv_json_read_aliases(body, arena, &op->req.aliases, &op->msg);
     case QV_OP_INDEX_CREATE:
         return qv_json_read_field_index(body, arena, &op->req.index, &op->msg);
     case QV_OP_INDEX_DELETE:

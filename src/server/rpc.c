@@ -21,6 +21,9 @@ static const struct {
     [QV_PB_COLLECTION_CREATE] = {QV_OP_COLLECTION_CREATE, false},
     [QV_PB_COLLECTION_DELETE] = {QV_OP_COLLECTION_DELETE, false},
     [QV_PB_COLLECTION_EXISTS] = {QV_OP_COLLECTION_EXISTS, true},
+    [QV_PB_ALIASES_UPDATE] = {QV_OP_ALIASES_UPDATE, false},
+    [QV_PB_ALIASES_OF] = {QV_OP_ALIASES_OF, true},
+    [QV_PB_ALIASES_LIST] = {QV_OP_ALIASES_LIST, true},
     [QV_PB_UPSERT] = {QV_OP_WRITE, false},
     [QV_PB_DELETE] = {QV_OP_WRITE, false},
     [QV_PB_UPDATE_VECTORS] = {QV_OP_WRITE, false},
@@ -88,7 +91,12 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
         return 0;
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
+    case QV_OP_ALIASES_UPDATE:
         qv_pb_answer_done(b, op->out.done, seconds);
+        return 0;
+    case QV_OP_ALIASES_OF:
+    case QV_OP_ALIASES_LIST:
+        qv_pb_answer_aliases(b, &op->out.aliases, seconds);
         return 0;
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
@@ -153,6 +161,9 @@ int qv_op_decode_grpc(struct qv_op *op)
         break;
     case QV_OP_COLLECTION_CREATE:
         op->req.config = r->u.config;
+        break;
+    case QV_OP_ALIASES_UPDATE:
+        op->req.aliases = r->u.aliases;
         break;
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:

@@ -38,6 +38,7 @@ void qv_json_write_update(struct qv_buf *b, const struct qv_write_result *r);
 void qv_json_write_updates(struct qv_buf *b, const struct qv_write_result *r, uint32_t count);
 
 void qv_json_write_collections(struct qv_buf *b, const struct qv_str *names, uint32_t count);
+void qv_json_write_aliases(struct qv_buf *b, const struct qv_aliases_out *aliases);
 void qv_json_write_exists(struct qv_buf *b, bool exists);
 /* The full echo, defaults filled in as the API's servers fill them. */
 void qv_json_write_collection(struct qv_buf *b, const struct qv_collection_info *info);

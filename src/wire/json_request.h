@@ -27,6 +27,10 @@ QV_MUST_USE int qv_json_read_create_collection(struct qv_bytes body, struct qv_a
                                                struct qv_collection_config *out,
                                                struct qv_errmsg *msg);
 
+/* POST /collections/aliases. Names are as given. */
+QV_MUST_USE int qv_json_read_aliases(struct qv_bytes body, struct qv_arena *a,
+                                     struct qv_alias_req *out, struct qv_errmsg *msg);
+
 /* PUT /collections/{c}/index. out->number is 0: the caller assigns it. */
 QV_MUST_USE int qv_json_read_field_index(struct qv_bytes body, struct qv_arena *a,
                                          struct qv_payload_index *out, struct qv_errmsg *msg);

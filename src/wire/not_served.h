@@ -57,10 +57,6 @@
  * "Service/Method" in package qdrant; "" where there is none. */
 #define QV_NOT_SERVED_OPERATIONS(X)                                                                \
     X("update_collection", "PATCH", "/collections/{}", "Collections/Update")                       \
-    X("update_aliases", "POST", "/collections/aliases", "Collections/UpdateAliases")               \
-    X("get_collection_aliases", "GET", "/collections/{}/aliases",                                  \
-      "Collections/ListCollectionAliases")                                                         \
-    X("get_collections_aliases", "GET", "/aliases", "Collections/ListAliases")                     \
     X("create_vector_name", "PUT", "/collections/{}/vectors/{}", "Points/CreateVectorName")        \
     X("delete_vector_name", "DELETE", "/collections/{}/vectors/{}", "Points/DeleteVectorName")     \
     X("get_optimizations", "GET", "/collections/{}/optimizations", "")                             \

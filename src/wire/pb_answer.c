@@ -213,6 +213,17 @@ void qv_pb_answer_done(struct qv_buf *b, bool result, double seconds)
     qv_pb_put_f64(b, 2, seconds);
 }
 
+void qv_pb_answer_aliases(struct qv_buf *b, const struct qv_aliases_out *aliases, double seconds)
+{
+    for (uint32_t i = 0; i < aliases->count; i++) {
+        size_t mark = qv_pb_begin(b, 1);
+        qv_pb_put_str(b, 1, aliases->list[i].name);
+        qv_pb_put_str(b, 2, aliases->list[i].collection);
+        qv_pb_end(b, mark);
+    }
+    qv_pb_put_f64(b, 2, seconds);
+}
+
 void qv_pb_answer_exists(struct qv_buf *b, bool exists, double seconds)
 {
     size_t mark = qv_pb_begin(b, 1);

@@ -1,6 +1,7 @@
 #include "wire/pb_method.h"
 
 #include "base/qv_assert.h"
+#include "proto/quiver_change.pb-c.h"
 #include "proto/quiver_health.pb-c.h"
 #include "proto/quiver_points.pb-c.h"
 #include "wire/not_served.h"

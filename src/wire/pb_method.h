@@ -16,6 +16,10 @@
     X(COLLECTION_DELETE, "qdrant.Collections", "Delete", qv_pb__delete_collection)                 \
     X(COLLECTION_EXISTS, "qdrant.Collections", "CollectionExists",                                 \
       qv_pb__collection_exists_request)                                                            \
+    X(ALIASES_UPDATE, "qdrant.Collections", "UpdateAliases", qv_pb__change_aliases)                \
+    X(ALIASES_OF, "qdrant.Collections", "ListCollectionAliases",                                   \
+      qv_pb__list_collection_aliases_request)                                                      \
+    X(ALIASES_LIST, "qdrant.Collections", "ListAliases", qv_pb__list_aliases_request)              \
     X(UPSERT, "qdrant.Points", "Upsert", qv_pb__upsert_points)                                     \
     X(DELETE, "qdrant.Points", "Delete", qv_pb__delete_points)                                     \
     X(UPDATE_VECTORS, "qdrant.Points", "UpdateVectors", qv_pb__update_point_vectors)               \

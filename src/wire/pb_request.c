@@ -2,6 +2,7 @@
 
 #include "base/qv_assert.h"
 #include "core/limits.h"
+#include "proto/quiver_change.pb-c.h"
 #include "proto/quiver_health.pb-c.h"
 #include "wire/not_served.h"
 #include "wire/pb_config.h"
@@ -72,6 +73,52 @@ static int decode_collection_create(struct qv_pb_ctx *c, const ProtobufCMessage 
     if (err == 0)
         err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
     return err != 0 ? err : qv_pb_config(c, m, &out->u.config);
+}
+
+static int read_alias_action(struct qv_pb_ctx *c, const QvPb__AliasOperations *m,
+                             struct qv_alias_action *out)
+{
+    switch (m->action_case) {
+    case QV_PB__ALIAS_OPERATIONS__ACTION_CREATE_ALIAS:
+        *out = (struct qv_alias_action){QV_ALIAS_CREATE, qv_pb_str(m->create_alias->alias_name),
+                                        qv_pb_str(m->create_alias->collection_name)};
+        return 0;
+    case QV_PB__ALIAS_OPERATIONS__ACTION_RENAME_ALIAS:
+        *out = (struct qv_alias_action){QV_ALIAS_RENAME, qv_pb_str(m->rename_alias->old_alias_name),
+                                        qv_pb_str(m->rename_alias->new_alias_name)};
+        return 0;
+    case QV_PB__ALIAS_OPERATIONS__ACTION_DELETE_ALIAS:
+        *out = (struct qv_alias_action){.type = QV_ALIAS_DELETE,
+                                        .name = qv_pb_str(m->delete_alias->alias_name)};
+        return 0;
+    default:
+        return qv_fail(c->msg, QV_EINVAL, "actions: an action is empty");
+    }
+}
+
+static int decode_aliases(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                          struct qv_pb_request *out)
+{
+    const QvPb__ChangeAliases *m = (const QvPb__ChangeAliases *)base;
+    int err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+    if (err == 0)
+        err = qv_pb_check_count(c, "actions", m->n_actions, QV_BATCH_OPS_MAX);
+    if (err != 0)
+        return err;
+    struct qv_alias_action *list = QV_PB_ARRAY(c, struct qv_alias_action, m->n_actions);
+    if (list == NULL)
+        return QV_ETOOBIG;
+    for (size_t i = 0; i < m->n_actions && err == 0; i++)
+        err = read_alias_action(c, m->actions[i], &list[i]);
+    out->u.aliases = (struct qv_alias_req){list, (uint32_t)m->n_actions};
+    return err;
+}
+
+static int decode_aliases_of(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                             struct qv_pb_request *out)
+{
+    return set_collection(c, ((const QvPb__ListCollectionAliasesRequest *)base)->collection_name,
+                          out);
 }
 
 static int decode_create_index(struct qv_pb_ctx *c, const ProtobufCMessage *base,
@@ -431,6 +478,9 @@ static decode_f *const decoders[QV_PB_CALL_COUNT] = {
     [QV_PB_COLLECTION_CREATE] = decode_collection_create,
     [QV_PB_COLLECTION_DELETE] = decode_collection_delete,
     [QV_PB_COLLECTION_EXISTS] = decode_collection_exists,
+    [QV_PB_ALIASES_UPDATE] = decode_aliases,
+    [QV_PB_ALIASES_OF] = decode_aliases_of,
+    [QV_PB_ALIASES_LIST] = decode_none,
     [QV_PB_UPSERT] = NULL, /* its points are read from the bytes */
     [QV_PB_DELETE] = decode_write,
     [QV_PB_UPDATE_VECTORS] = decode_write,

@@ -26,6 +26,7 @@ struct qv_pb_request {
     uint64_t timeout_ms;      /* of a call on a collection as a whole; 0: none given */
     union {
         struct qv_collection_config *config; /* COLLECTION_CREATE */
+        struct qv_alias_req aliases;         /* ALIASES_UPDATE */
         struct qv_write_req write;           /* UPSERT .. CLEAR_PAYLOAD, UPDATE_BATCH */
         struct qv_pb_index_req index;
         struct qv_get_req get;

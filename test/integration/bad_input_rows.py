@@ -1034,3 +1034,45 @@ rows(
     ("1,000 clients that hang up", Do("HTTP/1.1", hang_up), 200, "healthz check passed"),
     ("a client that never reads", Do("HTTP/1.1", never_reads), 200, "healthz check passed"),
 )
+
+
+# ---- collections as they are changed -------------------------------------------------------------
+
+ALIASES = "/collections/aliases"
+
+
+def alias(kind, **names):
+    return post(ALIASES, {"actions": [{kind: names}]})
+
+
+rows(
+    "collections",
+    ("aliases without actions", post(ALIASES, "{}"), 400, FORMAT + "missing field `actions`"),
+    ("an action that is none", post(ALIASES, {"actions": [{"make_alias": {}}]}), 400,
+     FORMAT + "data did not match any variant of untagged enum AliasOperations"),
+    ("an alias without its collection", alias("create_alias", alias_name="a"), 400,
+     FORMAT + "missing field `collection_name`"),
+    ("an alias of nothing", alias("create_alias", alias_name="a", collection_name="nothing"), 404,
+     "Not found: Collection `nothing` doesn't exist!"),
+    ("an alias with a collection's name",
+     alias("create_alias", alias_name="known", collection_name="known"), 409, "already exists!"),
+    ("an alias with a slash", alias("create_alias", alias_name="a/b", collection_name="known"), 422,
+     VALIDATION),
+    ("an alias without a name", alias("create_alias", alias_name="", collection_name="known"), 422,
+     VALIDATION),
+    ("an alias of 300 bytes", alias("create_alias", alias_name="a" * 300, collection_name="known"),
+     422, VALIDATION),
+    ("an alias to rename that is not there",
+     alias("rename_alias", old_alias_name="a", new_alias_name="b"), 404,
+     "Not found: Alias a does not exists!"),
+    ("actions, the last of them wrong", post(ALIASES, {"actions": [
+        {"create_alias": {"alias_name": "a", "collection_name": "known"}},
+        {"rename_alias": {"old_alias_name": "b", "new_alias_name": "c"}}]}), 404, "Alias b"),
+    ("nothing is left of them", Rest("GET", "/aliases"), 200, '"aliases":[]'),
+    ("more actions than are taken", post(ALIASES, {"actions": [
+        {"delete_alias": {"alias_name": "a"}}] * 1001}), 413, "more than 1000 actions"),
+    ("the reader makes an alias", keyed("POST", ALIASES, "{}", READ), 403, "Forbidden: "),
+    ("an empty action, gRPC", Grpc("Collections/UpdateAliases", pb_len(1, b"")), INVALID, ""),
+    ("an alias of nothing, gRPC", Grpc("Collections/UpdateAliases", pb_len(1, pb_len(
+        1, pb_len(1, "nothing") + pb_len(2, "a")))), "NOT_FOUND", "`nothing` doesn't exist!"),
+)

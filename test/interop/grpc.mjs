@@ -146,6 +146,31 @@ async function collections(op, collectionsApi) {
     });
 }
 
+async function aliases(op, api) {
+    const action = (kind, value) => ({ action: { case: kind, value } });
+    const change = (...actions) => api.updateAliases({ actions });
+    const create = (aliasName, collectionName = C) => action('createAlias', { collectionName, aliasName });
+    const rename = (oldAliasName, newAliasName) => action('renameAlias', { oldAliasName, newAliasName });
+    const drop = (aliasName) => action('deleteAlias', { aliasName });
+    const names = (list) => list.aliases.map((a) => [a.aliasName, a.collectionName]);
+    await op('collections.updateAliases', async () => {
+        equal((await change(create('interop_gb'), create('interop_ga'))).result, true);
+        equal((await change(rename('interop_gb', 'interop_gc'))).result, true);
+        equal(await code(() => change(drop('interop_ga'), create('interop_gd', 'nothing'))), NOT_FOUND);
+        equal(await code(() => change(rename('interop_gb', 'interop_gd'))), NOT_FOUND);
+        equal(await code(() => change(create(N))), EXISTS);
+        equal((await api.get({ collectionName: 'interop_gc' })).result.config.hnswConfig.m, 24n);
+    });
+    await op('collections.listAliases', async () =>
+        equal(names(await api.listAliases({})).filter(([a]) => a.startsWith('interop_g')),
+            [['interop_ga', C], ['interop_gc', C]]));
+    await op('collections.listCollectionAliases', async () => {
+        equal(names(await api.listCollectionAliases({ collectionName: C })), [['interop_ga', C], ['interop_gc', C]]);
+        equal(names(await api.listCollectionAliases({ collectionName: N })), []);
+        equal((await change(drop('interop_ga'), drop('interop_gc'))).result, true);
+    });
+}
+
 async function writes(op, p) {
     const COMPLETED = 2, ACKNOWLEDGED = 1;
     const struct = (x) => ({ id: num(x.id), vectors: one(x.vector), payload: payload(x.payload) });
@@ -476,6 +501,7 @@ export async function run(clients, url, notYet) {
         ok(/^1\.\d+\.\d+/.test(h.version), h.version);
     });
     await collections(op, c.api('collections'));
+    await aliases(op, c.api('collections'));
     await writes(op, c.api('points'));
     await payloads(op, c.api('points'), c.api('collections'));
     await reads(op, c.api('points'), c.api('collections'));

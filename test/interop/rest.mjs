@@ -119,6 +119,40 @@ async function collections(s, c) {
     });
 }
 
+async function aliases(s, c) {
+    const change = (...actions) => c.updateCollectionAliases({ actions });
+    const create = (alias_name, collection_name = C) => ({ create_alias: { collection_name, alias_name } });
+    const rename = (old_alias_name, new_alias_name) => ({ rename_alias: { old_alias_name, new_alias_name } });
+    const drop = (alias_name) => ({ delete_alias: { alias_name } });
+    const list = (...names) => ({ aliases: names.map((alias_name) => ({ alias_name, collection_name: C })) });
+    await s.op('updateCollectionAliases', async () => {
+        equal(await change(create('interop_b'), create('interop_a')), true);
+        equal(await change(rename('interop_b', 'interop_c'), drop('interop_nothing')), true);
+        equal(await status(() => change(drop('interop_a'), create('interop_d', 'nothing'))), 404);
+        equal(await status(() => change(rename('interop_b', 'interop_d'))), 404);
+        equal(await status(() => change(create(N))), 409);
+        equal(await status(() => c.createCollection('interop_a', { vectors: { size: 2, distance: 'Dot' } })), 400);
+        const throughAlias = await c.getCollection('interop_a');
+        equal(throughAlias.config.params.vectors.size, DIM);
+        equal(await c.collectionExists('interop_c'), { exists: true });
+        equal(await c.deleteCollection('interop_c'), false);
+    });
+    await s.op('getAliases', async () => equal(await c.getAliases(), list('interop_a', 'interop_c')));
+    await s.op('getCollectionAliases', async () => {
+        equal(await c.getCollectionAliases(C), list('interop_a', 'interop_c'));
+        equal(await c.getCollectionAliases(N), list());
+    });
+    await s.op('updateCollectionAliases', async () => {
+        await c.createCollection('interop_gone', { vectors: { size: 2, distance: 'Dot' } });
+        equal(await change(create('interop_g', 'interop_gone'), drop('interop_c')), true);
+        equal((await c.upsert('interop_g', { points: [{ id: 1, vector: [1, 2] }] })).status, 'completed');
+        equal((await c.query('interop_g', { query: [1, 2] })).points.length, 1);
+        equal(await c.deleteCollection('interop_gone'), true);
+        equal(await status(() => c.getCollection('interop_g')), 404);
+        equal(await c.getAliases(), list('interop_a'));
+    });
+}
+
 async function writes(s, c) {
     await s.op('upsert', async () => {
         const half = COUNT / 2;
@@ -357,9 +391,6 @@ const later = {
     updateCollectionCluster: (c) => c.updateCollectionCluster(C, { drop_replica: { shard_id: 0, peer_id: 1 } }),
     createVectorName: (c) => c.createVectorName(C, 'v', { dense: { size: 4, distance: 'Dot' } }),
     deleteVectorName: (c) => c.deleteVectorName(C, 'v'),
-    updateCollectionAliases: (c) => c.updateCollectionAliases({ actions: [{ create_alias: { collection_name: C, alias_name: 'a' } }] }),
-    getCollectionAliases: (c) => c.getCollectionAliases(C),
-    getAliases: (c) => c.getAliases(),
     updateCollection: (c) => c.updateCollection(C, { optimizers_config: {} }),
     listSnapshots: (c) => c.listSnapshots(C),
     createSnapshot: (c) => c.createSnapshot(C),
@@ -493,6 +524,7 @@ export async function run(clients, url, notYet) {
         api[name] = Object.assign((...args) => (called.add(name), f(...args)), { Error: f.Error });
     }
     await collections(s, c);
+    await aliases(s, c);
     await writes(s, c);
     await payloads(s, c);
     const older = new Suite('rest older', ['search', 'searchBatch'], {});

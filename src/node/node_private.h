@@ -1,0 +1,44 @@
+/* Private to src/node: the node's fields, and what its files share. */
+#ifndef QV_NODE_NODE_PRIVATE_H
+#define QV_NODE_NODE_PRIVATE_H
+
+#include "node/node.h"
+
+#include <pthread.h>
+
+#define QV_NODE_RECORD_ARENA_BYTES ((size_t)64 << 20)
+
+struct qv_node {
+    struct qv_env *env;
+    struct qv_meta *meta;
+    struct qv_store *store;
+    char *dir;
+    pthread_mutex_t lock; /* guards topology, shards, stats */
+    const struct qv_topology *topology;
+    struct {
+        uint32_t number;
+        struct qv_shard *shard;
+    } * shards; /* those that requests may reach; owner writes under the lock */
+    uint32_t shard_count, shard_cap;
+    struct qv_store_stats stats;
+    struct qv_timer timer;
+    uint32_t next_shard;
+    uint32_t writer;
+    void (*closed)(void *arg, int err);
+    void *closed_arg;
+};
+
+/* node.c; on the owner. Takes the reference to next: swaps the tree that requests see. */
+void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next);
+/* Writes the collection's record. */
+QV_MUST_USE int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c,
+                                        struct qv_errmsg *msg);
+
+/* node_alias.c: the record of all aliases. */
+#define QV_NODE_ALIAS_KEY "aliases"
+void qv_node_encode_aliases(const struct qv_alias *list, uint32_t count, struct qv_buf *b);
+/* The tree with the aliases that the record holds. Gives. */
+QV_MUST_USE int qv_node_decode_aliases(const struct qv_topology *t, struct qv_bytes value,
+                                       const struct qv_topology **out, struct qv_errmsg *msg);
+
+#endif
