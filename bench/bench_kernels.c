@@ -217,16 +217,16 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_kernels: no memory for the table\n");
         return 1;
     }
-    for (int isa = 0; isa <= (int)qv_simd_isa_best(); ++isa)
-        for (int metric = 0; metric < QV_METRIC_COUNT; ++metric)
-            for (int dtype = 0; dtype < QV_DTYPE_COUNT; ++dtype)
-                for (size_t d = 0; d < o.dim_count; ++d) {
-                    const struct subject s = {(enum qv_isa)isa, (enum qv_metric)metric,
-                                              (enum qv_dtype)dtype, o.dims[d]};
-                    if ((o.isa == NULL || strcmp(o.isa, qv_simd_isa_name(s.isa)) == 0) &&
-                        (o.metric == NULL || strcmp(o.metric, metric_names[metric]) == 0) &&
-                        (o.dtype == NULL || strcmp(o.dtype, dtype_names[dtype]) == 0))
-                        run_subject(&s, &o, &t);
-                }
+    QV_FOR_EACH_ISA(isa)
+    for (int metric = 0; metric < QV_METRIC_COUNT; ++metric)
+        for (int dtype = 0; dtype < QV_DTYPE_COUNT; ++dtype)
+            for (size_t d = 0; d < o.dim_count; ++d) {
+                const struct subject s = {(enum qv_isa)isa, (enum qv_metric)metric,
+                                          (enum qv_dtype)dtype, o.dims[d]};
+                if ((o.isa == NULL || strcmp(o.isa, qv_simd_isa_name(s.isa)) == 0) &&
+                    (o.metric == NULL || strcmp(o.metric, metric_names[metric]) == 0) &&
+                    (o.dtype == NULL || strcmp(o.dtype, dtype_names[dtype]) == 0))
+                    run_subject(&s, &o, &t);
+            }
     return 0;
 }

@@ -22,6 +22,7 @@
 #define LEAF7_EBX_AVX512BW (1u << 30)
 #define LEAF7_EBX_AVX512VL (1u << 31)
 #define LEAF7_ECX_AVX512VNNI (1u << 11)
+#define LEAF7_ECX_AVX512VPOPCNTDQ (1u << 14)
 #define XCR0_AVX 0x06u    /* SSE and AVX state */
 #define XCR0_AVX512 0xE6u /* opmasks and both halves of the zmm registers besides */
 
@@ -41,7 +42,7 @@ static uint32_t read_xcr0(void)
 
 static struct qv_isa_features ask_processor(void)
 {
-    struct qv_isa_features f = {false, false, false};
+    struct qv_isa_features f = {false};
     uint32_t eax = 0;
     uint32_t ebx = 0;
     uint32_t ecx = 0;
@@ -60,6 +61,7 @@ static struct qv_isa_features ask_processor(void)
                has_all(ebx, LEAF7_EBX_AVX512F | LEAF7_EBX_AVX512DQ | LEAF7_EBX_AVX512BW |
                                 LEAF7_EBX_AVX512VL);
     f.vnni = f.avx512 && has_all(ecx, LEAF7_ECX_AVX512VNNI);
+    f.vpopcntdq = f.avx512 && has_all(ecx, LEAF7_ECX_AVX512VPOPCNTDQ);
     return f;
 }
 
@@ -67,7 +69,11 @@ static struct qv_isa_features ask_processor(void)
 
 static struct qv_isa_features ask_processor(void)
 {
-    return (struct qv_isa_features){false, false, false};
+#ifdef __aarch64__
+    return (struct qv_isa_features){.neon = true};
+#else
+    return (struct qv_isa_features){false};
+#endif
 }
 
 #endif
@@ -76,6 +82,8 @@ static struct qv_isa_features ask_processor(void)
 #define HAS_AVX2 1u
 #define HAS_AVX512 2u
 #define HAS_VNNI 4u
+#define HAS_VPOPCNTDQ 16u
+#define HAS_NEON 32u
 
 /* Under a hypervisor CPUID costs microseconds, so the answer is kept. Threads that ask at the same
  * time store the same value. */
@@ -87,18 +95,29 @@ struct qv_isa_features qv_isa_probe(void)
 
     if (bits == 0) {
         const struct qv_isa_features f = ask_processor();
-        bits =
-            KNOWN | (f.avx2 ? HAS_AVX2 : 0) | (f.avx512 ? HAS_AVX512 : 0) | (f.vnni ? HAS_VNNI : 0);
+        bits = KNOWN | (f.avx2 ? HAS_AVX2 : 0) | (f.avx512 ? HAS_AVX512 : 0) |
+               (f.vnni ? HAS_VNNI : 0) | (f.vpopcntdq ? HAS_VPOPCNTDQ : 0) |
+               (f.neon ? HAS_NEON : 0);
         atomic_store_explicit(&kept_features, bits, memory_order_relaxed);
     }
-    return (struct qv_isa_features){(bits & HAS_AVX2) != 0, (bits & HAS_AVX512) != 0,
-                                    (bits & HAS_VNNI) != 0};
+    return (struct qv_isa_features){.avx2 = (bits & HAS_AVX2) != 0,
+                                    .avx512 = (bits & HAS_AVX512) != 0,
+                                    .vnni = (bits & HAS_VNNI) != 0,
+                                    .vpopcntdq = (bits & HAS_VPOPCNTDQ) != 0,
+                                    .neon = (bits & HAS_NEON) != 0};
 }
 
 enum qv_isa qv_isa_best(void)
 {
     const struct qv_isa_features f = qv_isa_probe();
-    return f.avx512 ? QV_ISA_AVX512 : f.avx2 ? QV_ISA_AVX2 : QV_ISA_SERIAL;
+    return f.avx512 ? QV_ISA_AVX512 : f.avx2 ? QV_ISA_AVX2 : f.neon ? QV_ISA_NEON : QV_ISA_SERIAL;
+}
+
+bool qv_isa_have(enum qv_isa isa)
+{
+    const struct qv_isa_features f = qv_isa_probe();
+    return isa == QV_ISA_SERIAL || (isa == QV_ISA_AVX2 && f.avx2) ||
+           (isa == QV_ISA_AVX512 && f.avx512) || (isa == QV_ISA_NEON && f.neon);
 }
 
 /* -1: nobody chose. */
@@ -112,6 +131,6 @@ enum qv_isa qv_isa_in_force(void)
 
 void qv_isa_force(enum qv_isa isa)
 {
-    QV_ASSERT(isa <= qv_isa_best());
+    QV_ASSERT(qv_isa_have(isa));
     atomic_store_explicit(&forced, (int)isa, memory_order_relaxed);
 }

@@ -1,4 +1,5 @@
-/* Conversions and normalisation: see convert.h. The wide forms live in convert_avx2.c. */
+/* Conversions and normalisation: see convert.h. The wide forms live in convert_avx2.c and
+ * convert_neon.c. */
 #include "simd/convert.h"
 
 #include "base/half.h"
@@ -12,14 +13,14 @@
 
 _Static_assert(FLT_EVAL_METHOD == 0, "each operation must round to its own type");
 
-static bool have_avx2(void)
+static bool have_wide(void)
 {
-    return qv_simd_isa() >= QV_ISA_AVX2;
+    return qv_simd_isa() != QV_ISA_SERIAL;
 }
 
 void qv_simd_f32_to_f16(const float *src, uint16_t *dst, size_t dim)
 {
-    size_t i = have_avx2() ? qv_convert_f32_to_f16_avx2(src, dst, dim) : 0;
+    size_t i = have_wide() ? qv_convert_f32_to_f16_wide(src, dst, dim) : 0;
     for (; i < dim; ++i) {
         float x;
         memcpy(&x, (const uint8_t *)src + i * sizeof x, sizeof x);
@@ -30,7 +31,7 @@ void qv_simd_f32_to_f16(const float *src, uint16_t *dst, size_t dim)
 
 void qv_simd_f16_to_f32(const uint16_t *src, float *dst, size_t dim)
 {
-    size_t i = have_avx2() ? qv_convert_f16_to_f32_avx2(src, dst, dim) : 0;
+    size_t i = have_wide() ? qv_convert_f16_to_f32_wide(src, dst, dim) : 0;
     for (; i < dim; ++i) {
         uint16_t h;
         memcpy(&h, (const uint8_t *)src + i * sizeof h, sizeof h);

@@ -3,7 +3,7 @@
 
 #include "simd/avx2.h"
 
-QV_AVX2 size_t qv_convert_f32_to_f16_avx2(const void *src, void *dst, size_t dim)
+QV_AVX2 size_t qv_convert_f32_to_f16_wide(const void *src, void *dst, size_t dim)
 {
     size_t i = 0;
     for (; i + 8 <= dim; i += 8) {
@@ -14,7 +14,7 @@ QV_AVX2 size_t qv_convert_f32_to_f16_avx2(const void *src, void *dst, size_t dim
     return i;
 }
 
-QV_AVX2 size_t qv_convert_f16_to_f32_avx2(const void *src, void *dst, size_t dim)
+QV_AVX2 size_t qv_convert_f16_to_f32_wide(const void *src, void *dst, size_t dim)
 {
     size_t i = 0;
     for (; i + 8 <= dim; i += 8) {

@@ -6,16 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __x86_64__
-size_t qv_convert_f32_to_f16_avx2(const void *src, void *dst, size_t dim);
-size_t qv_convert_f16_to_f32_avx2(const void *src, void *dst, size_t dim);
+#if defined(__x86_64__) || defined(__aarch64__)
+size_t qv_convert_f32_to_f16_wide(const void *src, void *dst, size_t dim);
+size_t qv_convert_f16_to_f32_wide(const void *src, void *dst, size_t dim);
 #else
-static inline size_t qv_convert_f32_to_f16_avx2(const void *src, void *dst, size_t dim)
+static inline size_t qv_convert_f32_to_f16_wide(const void *src, void *dst, size_t dim)
 {
     (void)src, (void)dst, (void)dim;
     return 0;
 }
-static inline size_t qv_convert_f16_to_f32_avx2(const void *src, void *dst, size_t dim)
+static inline size_t qv_convert_f16_to_f32_wide(const void *src, void *dst, size_t dim)
 {
     (void)src, (void)dst, (void)dim;
     return 0;

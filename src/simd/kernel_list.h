@@ -34,4 +34,10 @@ QV_KERNEL_DECLARE(dot, u8, avx512vnni)
 QV_KERNEL_DECLARE(cosine, u8, avx512vnni)
 #endif
 
+#ifdef __aarch64__
+QV_KERNEL_DECLARE_OPS(f32, neon)
+QV_KERNEL_DECLARE_OPS(f16, neon)
+QV_KERNEL_DECLARE_OPS(u8, neon)
+#endif
+
 #endif

@@ -34,6 +34,9 @@ static const struct kernel kernels[QV_ISA_COUNT][QV_METRIC_COUNT][QV_DTYPE_COUNT
     [QV_ISA_AVX2] = KERNELS_OF_ISA(avx2),
     [QV_ISA_AVX512] = KERNELS_OF_ISA(avx512),
 #endif
+#ifdef __aarch64__
+    [QV_ISA_NEON] = KERNELS_OF_ISA(neon),
+#endif
 };
 
 #ifdef __x86_64__
@@ -46,7 +49,7 @@ static const struct kernel kernels_u8_vnni[QV_METRIC_COUNT] = {
 };
 #endif
 
-static const char *const isa_names[QV_ISA_COUNT] = {"serial", "avx2", "avx512"};
+static const char *const isa_names[QV_ISA_COUNT] = {"serial", "avx2", "avx512", "neon"};
 
 enum qv_isa qv_simd_isa_best(void)
 {
@@ -67,7 +70,7 @@ const char *qv_simd_isa_name(enum qv_isa isa)
 int qv_simd_select(const char *isa_or_null, struct qv_errmsg *msg)
 {
     static const char *const allowed[QV_ISA_COUNT] = {"serial", "serial or avx2",
-                                                      "serial, avx2 or avx512"};
+                                                      "serial, avx2 or avx512", "serial or neon"};
     const enum qv_isa best = qv_isa_best();
 
     if (isa_or_null == NULL || isa_or_null[0] == '\0') {
@@ -77,7 +80,7 @@ int qv_simd_select(const char *isa_or_null, struct qv_errmsg *msg)
     for (int isa = 0; isa < QV_ISA_COUNT; ++isa) {
         if (strcmp(isa_or_null, isa_names[isa]) != 0)
             continue;
-        if (isa > (int)best)
+        if (!qv_isa_have((enum qv_isa)isa))
             return qv_fail(msg, QV_EINVAL, "this machine has no %s: QUIVER_ISA may be %s",
                            isa_or_null, allowed[best]);
         qv_isa_force((enum qv_isa)isa);
@@ -93,7 +96,7 @@ static const struct kernel *find_kernel(enum qv_isa isa, enum qv_metric metric, 
     QV_ASSERT((unsigned)isa < QV_ISA_COUNT);
     QV_ASSERT((unsigned)metric < QV_METRIC_COUNT);
     QV_ASSERT((unsigned)dtype < QV_DTYPE_COUNT);
-    if (isa > qv_isa_best())
+    if (!qv_isa_have(isa))
         return NULL;
 #ifdef __x86_64__
     if (isa == QV_ISA_AVX512 && dtype == QV_DTYPE_U8 && qv_isa_probe().vnni)

@@ -45,14 +45,14 @@ qv_dist_batch_f qv_simd_dist_batch(enum qv_metric metric, enum qv_dtype dtype);
 qv_dist_f qv_simd_dist_isa(enum qv_isa isa, enum qv_metric metric, enum qv_dtype dtype);
 qv_dist_batch_f qv_simd_dist_batch_isa(enum qv_isa isa, enum qv_metric metric, enum qv_dtype dtype);
 
-/* Chooses the ISA: NULL or "" = the best this machine has, else "serial", "avx2" or "avx512" (the
- * value of QUIVER_ISA). QV_EINVAL for an unknown name and for one this machine can't run, with the
- * names that are allowed in msg (may be NULL); the choice in force then stays. app calls it once
- * at start; without a call the best is in force. */
+/* Chooses the ISA: NULL or "" = the best this machine has, else "serial", "avx2", "avx512" or
+ * "neon" (the value of QUIVER_ISA). QV_EINVAL for an unknown name and for one this machine can't
+ * run, with the names that are allowed in msg (may be NULL); the choice in force then stays. app
+ * calls it once at start; without a call the best is in force. */
 int qv_simd_select(const char *isa_or_null, struct qv_errmsg *msg) QV_MUST_USE;
 
 enum qv_isa qv_simd_isa(void);                 /* in force */
 enum qv_isa qv_simd_isa_best(void);            /* the best this machine has */
-const char *qv_simd_isa_name(enum qv_isa isa); /* static; "serial", "avx2", "avx512" */
+const char *qv_simd_isa_name(enum qv_isa isa); /* static; "serial", "avx2", ... */
 
 #endif

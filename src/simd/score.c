@@ -33,6 +33,9 @@ static const struct qv_score_kernel kernels[QV_ISA_COUNT][QV_METRIC_COUNT][QV_DT
     [QV_ISA_AVX2] = KERNELS_OF_ISA(avx2),
     [QV_ISA_AVX512] = KERNELS_OF_ISA(avx512),
 #endif
+#ifdef __aarch64__
+    [QV_ISA_NEON] = KERNELS_OF_ISA(neon),
+#endif
 };
 
 static const struct qv_score_kernel *find_kernel(enum qv_isa isa, enum qv_metric metric,

@@ -36,6 +36,9 @@ QV_SCORE_DECLARE_ISA(serial)
 QV_SCORE_DECLARE_ISA(avx2)
 QV_SCORE_DECLARE_ISA(avx512)
 #endif
+#ifdef __aarch64__
+QV_SCORE_DECLARE_ISA(neon)
+#endif
 
 /* Defines the two forms of fn(query, rows, count, dim, out), a static function that is inlined
  * with a constant count. */

@@ -197,7 +197,8 @@ static void scans_equal_a_full_sort(void **state)
     struct qv_rng rng;
     (void)state;
     qv_rng_init(&rng, SEED);
-    for (int isa = 0; isa <= (int)qv_simd_isa_best(); ++isa) {
+    QV_FOR_EACH_ISA(isa)
+    {
         assert_int_equal(qv_simd_select(qv_simd_isa_name((enum qv_isa)isa), NULL), QV_OK);
         for (int round = 0; round < 60; ++round)
             check_store(&rng, (enum qv_metric)qv_rng_below(&rng, QV_METRIC_COUNT),

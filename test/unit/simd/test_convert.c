@@ -26,7 +26,8 @@ static void wide_conversions_are_the_plain_ones(void **state)
     static uint16_t wide_h[ROW + 1];
     (void)state;
     qv_rng_init(&rng, SEED);
-    for (int isa = 0; isa <= (int)qv_simd_isa_best(); ++isa) {
+    QV_FOR_EACH_ISA(isa)
+    {
         assert_int_equal(qv_simd_select(qv_simd_isa_name((enum qv_isa)isa), NULL), QV_OK);
         for (int round = 0; round < 400; ++round) {
             const size_t dim = (size_t)qv_rng_below(&rng, ROW + 1);

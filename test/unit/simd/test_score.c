@@ -89,7 +89,8 @@ static void every_isa_gives_the_defined_bits(void **state)
     (void)state;
     qv_rng_init(&rng, SEED);
     guarded_init(&g);
-    for (int isa = 0; isa <= (int)qv_simd_isa_best(); ++isa) {
+    QV_FOR_EACH_ISA(isa)
+    {
         for (int metric = 0; metric < QV_METRIC_COUNT; ++metric) {
             for (int dtype = 0; dtype < QV_DTYPE_COUNT; ++dtype) {
                 const size_t width = qv_dtype_bytes((enum qv_dtype)dtype);
@@ -129,31 +130,31 @@ static void pairs_of_large_rows_agree(void **state)
     qv_rng_init(&rng, SEED + 1);
     guarded_init(&ga);
     guarded_init(&gb);
-    for (int isa = 0; isa <= (int)qv_simd_isa_best(); ++isa)
-        for (int metric = 0; metric < QV_METRIC_COUNT; ++metric)
-            for (int dtype = 0; dtype < QV_DTYPE_COUNT; ++dtype)
-                FOR_EACH_DIM(dim)
-                {
-                    struct qv_scorer scorer;
-                    const size_t bytes = dim * qv_dtype_bytes((enum qv_dtype)dtype);
-                    uint8_t *a = guarded_at_end(&ga, bytes);
-                    uint8_t *b = guarded_at_end(&gb, bytes);
-                    const struct qv_gather gather = {b, bytes, &slot, 1};
-                    float out;
-                    fill_row(&rng, (enum qv_dtype)dtype, CONTENT_WIDE, a, dim);
-                    fill_row(&rng, (enum qv_dtype)dtype, CONTENT_GAUSS, b, dim);
-                    assert_int_equal(qv_score_init_isa(&scorer, (enum qv_isa)isa,
-                                                       (enum qv_metric)metric, (enum qv_dtype)dtype,
-                                                       dim),
-                                     QV_OK);
-                    qv_score_batch(&scorer, a, &gather, &out);
-                    const float want =
-                        define_score((enum qv_metric)metric, (enum qv_dtype)dtype, a, b, dim);
-                    compare(isa, metric, dtype, dim, out, want);
-                    compare(isa, metric, dtype, dim,
-                            qv_score_dist((enum qv_metric)metric, (enum qv_dtype)dtype, a, b, dim),
-                            want);
-                }
+    QV_FOR_EACH_ISA(isa)
+    for (int metric = 0; metric < QV_METRIC_COUNT; ++metric)
+        for (int dtype = 0; dtype < QV_DTYPE_COUNT; ++dtype)
+            FOR_EACH_DIM(dim)
+            {
+                struct qv_scorer scorer;
+                const size_t bytes = dim * qv_dtype_bytes((enum qv_dtype)dtype);
+                uint8_t *a = guarded_at_end(&ga, bytes);
+                uint8_t *b = guarded_at_end(&gb, bytes);
+                const struct qv_gather gather = {b, bytes, &slot, 1};
+                float out;
+                fill_row(&rng, (enum qv_dtype)dtype, CONTENT_WIDE, a, dim);
+                fill_row(&rng, (enum qv_dtype)dtype, CONTENT_GAUSS, b, dim);
+                assert_int_equal(qv_score_init_isa(&scorer, (enum qv_isa)isa,
+                                                   (enum qv_metric)metric, (enum qv_dtype)dtype,
+                                                   dim),
+                                 QV_OK);
+                qv_score_batch(&scorer, a, &gather, &out);
+                const float want =
+                    define_score((enum qv_metric)metric, (enum qv_dtype)dtype, a, b, dim);
+                compare(isa, metric, dtype, dim, out, want);
+                compare(isa, metric, dtype, dim,
+                        qv_score_dist((enum qv_metric)metric, (enum qv_dtype)dtype, a, b, dim),
+                        want);
+            }
     guarded_close(&ga);
     guarded_close(&gb);
 }
@@ -235,7 +236,8 @@ static void bits_are_those_of_the_golden_file(void **state)
                 assert_string_equal(d, dtype_names[dtype]);
                 ++lines;
             }
-            for (int isa = 0; isa <= (int)qv_simd_isa_best(); ++isa) {
+            QV_FOR_EACH_ISA(isa)
+            {
                 const struct golden_line got = compute_golden(isa, metric, dtype);
                 if (print && isa == QV_ISA_SERIAL)
                     fprintf(stderr, "%s %s %016llx %08x\n", metric_names[metric],
