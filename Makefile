@@ -11,7 +11,7 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input fuzz recall bench bench-data cover tidy format accept test-bare clean help
+	bad-input fuzz neon recall bench bench-data cover tidy format accept test-bare clean help
 
 all: setup ## build everything; the binary is build/quiver
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(if $(CI),-Dwerror=true)
@@ -59,6 +59,9 @@ fuzz: setup ## fuzz the decoders [SECONDS=60 each] [TARGET=name] [OUT=]
 	@tools/setup dev
 	@tools/fuzz --seconds $(or $(SECONDS),60) $(if $(TARGET),--target $(TARGET)) $(out_flag)
 
+neon: setup ## build for 64-bit ARM, run the kernels there or under qemu-aarch64 [OUT=]
+	@tools/neon $(out_flag)
+
 recall: all ## recall floors of the index
 	@tools/test_all --build $(BUILD) --suite recall $(out_flag)
 
@@ -88,7 +91,7 @@ test-bare: ## `make run ONCE=1` and `make test` in a bare Debian 12 (as root) [O
 	@tools/test_bare $(out_flag)
 
 clean: ## remove build folders (not .deps/)
-	rm -rf build build-asan build-ubsan build-tsan build-cover build-fuzz
+	rm -rf build build-asan build-ubsan build-tsan build-cover build-fuzz build-arm64
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
