@@ -4,8 +4,9 @@
 #include "base/qv_assert.h"
 #include "net/conn.h"
 #include "net/grpc.h"
-#include "net/gunzip.h"
+#include "net/gzip.h"
 #include "net/spool.h"
+#include "net/unpack.h"
 #include "net/url.h"
 
 #include <string.h>
@@ -75,6 +76,7 @@ static void call_reset(struct qv_call_priv *call)
     call->head_method = call->keep_alive = call->http10 = call->continue_due = false;
     call->has_origin = call->complete = call->head_done = call->head_too_big = false;
     call->end_sent = call->over_budget = call->reply_head_sent = false;
+    call->packed = call->reply_packed = call->reply_varies = false;
     call->started_ns = 0;
     call->n_slots = 0;
     call->head_bytes = 0;
@@ -102,6 +104,7 @@ void qv_call_release(struct qv_call_priv *call)
                                   memory_order_relaxed);
     call->charged_bytes = 0;
     qv_spool_release(&call->spool);
+    qv_unpack_release(&call->unpack);
     qv_filebody_release(&call->reply_file, core);
     if (core->n_free_calls + 1 > CALL_POOL_MAX) {
         qv_call_free(call);
@@ -338,52 +341,35 @@ int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n)
     return call->body.failed ? QV_ENOMEM : 0;
 }
 
-/* A compressed gRPC message: its plain form takes the place of the body. gzip is the one encoding;
- * QV_ENOTIMPL for another. */
-static int call_gunzip(struct qv_call_priv *call)
+/* A compressed gRPC message. gzip is the one encoding; QV_ENOTIMPL for another. */
+static int call_find_packed(struct qv_call_priv *call, struct qv_bytes *packed)
 {
-    const size_t limit = call->core->limits.message_bytes_max;
     const char *encoding = qv_call_header(&call->pub, "grpc-encoding");
-    struct qv_bytes packed;
-    struct qv_buf plain;
-    uint8_t prefix[QV_GRPC_PREFIX_BYTES] = {0};
     if (encoding == NULL || strcmp(encoding, "gzip") != 0)
         return QV_ENOTIMPL;
     call->body.data[0] = 0; /* framed like any other */
-    int err = qv_grpc_unframe(call->pub.body, limit, &packed);
-    if (err != 0)
-        return err;
-    qv_buf_init(&plain, 0);
-    qv_buf_append(&plain, prefix, sizeof prefix);
-    err = qv_gunzip(packed, limit, &plain);
-    if (err == 0 && !qv_call_charge(call, plain.len))
-        err = QV_EBUSY;
-    if (err != 0) {
-        qv_buf_close(&plain);
-        return err;
-    }
-    qv_grpc_put_prefix(plain.data, plain.len - sizeof prefix);
-    qv_buf_close(&call->body);
-    call->body = plain;
-    call->pub.body = (struct qv_bytes){plain.data, plain.len};
-    return qv_grpc_unframe(call->pub.body, limit, &call->pub.message);
+    int err = qv_grpc_unframe(call->pub.body, call->core->limits.message_bytes_max, packed);
+    return err == 0 && packed->n == 0 ? QV_EPROTO : err;
 }
 
-int qv_call_finish_body(struct qv_call_priv *call)
+int qv_call_finish_body(struct qv_call_priv *call, struct qv_bytes *packed)
 {
     struct qv_call *pub = &call->pub;
     struct qv_net_core *core = call->core;
-    call->complete = true;
+    uint32_t ms = pub->timeout_ms != 0 ? pub->timeout_ms : core->limits.request_timeout_ms;
+    *packed = (struct qv_bytes){0};
     pub->body = (struct qv_bytes){call->body.data, call->body.len};
     pub->received_ns = core->now_ns;
-    uint32_t ms = pub->timeout_ms != 0 ? pub->timeout_ms : core->limits.request_timeout_ms;
     pub->deadline_ns = core->now_ns + (uint64_t)ms * 1000000u;
     if (call->spool != NULL) {
         pub->spool_fd = call->spool->fd;
         pub->spool_bytes = call->spool->bytes;
     }
-    if (!pub->is_grpc)
+    if (!pub->is_grpc) {
+        if (call->packed)
+            *packed = pub->body;
         return 0;
+    }
     const char *timeout = qv_call_header(pub, "grpc-timeout");
     if (timeout != NULL) {
         uint64_t ns;
@@ -393,7 +379,18 @@ int qv_call_finish_body(struct qv_call_priv *call)
             pub->deadline_ns = core->now_ns + ns;
     }
     int err = qv_grpc_unframe(pub->body, core->limits.message_bytes_max, &pub->message);
-    return err == QV_ENOTIMPL ? call_gunzip(call) : err;
+    return err == QV_ENOTIMPL ? call_find_packed(call, packed) : err;
+}
+
+int qv_call_finish_plain(struct qv_call_priv *call)
+{
+    struct qv_call *pub = &call->pub;
+    pub->body = (struct qv_bytes){call->body.data, call->body.len};
+    if (!pub->is_grpc)
+        return 0;
+    QV_ASSERT(call->body.len >= QV_GRPC_PREFIX_BYTES);
+    qv_grpc_put_prefix(call->body.data, call->body.len - QV_GRPC_PREFIX_BYTES, false);
+    return qv_grpc_unframe(pub->body, call->core->limits.message_bytes_max, &pub->message);
 }
 
 /* ---- what the handler calls ----------------------------------------------------------------- */
@@ -481,6 +478,30 @@ static bool call_take_body(struct qv_call_priv *call, struct qv_buf *body)
     return good;
 }
 
+/* Packs the answer where the client asks for it and it is worth it. Not on the loop, and not where
+ * the handler has said that this thread has better things to do. */
+static void call_pack(struct qv_call_priv *call)
+{
+    struct qv_call *pub = &call->pub;
+    size_t min = call->core->limits.pack_bytes_min;
+    struct qv_buf packed;
+    call->reply_varies = !pub->is_grpc && call->reply_body.len >= min;
+    if (call->reply_body.len < min || pub->keep_plain ||
+        pthread_equal(call->core->thread, pthread_self()) ||
+        !qv_gzip_is_accepted(
+            qv_call_header(pub, pub->is_grpc ? "grpc-accept-encoding" : "accept-encoding")))
+        return;
+    qv_buf_init(&packed, 0);
+    struct qv_bytes plain = {call->reply_body.data, call->reply_body.len};
+    if (qv_gzip_pack(plain, &packed) == 0) {
+        struct qv_buf was = call->reply_body;
+        call->reply_body = packed;
+        packed = was;
+        call->reply_packed = true;
+    }
+    qv_buf_close(&packed);
+}
+
 /* Gives an answered call back to its loop. */
 static void call_post(struct qv_call_priv *call)
 {
@@ -516,6 +537,7 @@ void qv_call_reply(struct qv_call *pub, int status, const char *content_type,
         call->reply_status = 500;
         call->reply_type = NULL;
     }
+    call_pack(call);
     call_post(call);
 }
 
@@ -552,6 +574,7 @@ void qv_call_reply_grpc_extra(struct qv_call *pub, int grpc_status, const char *
     if (grpc_message != NULL)
         qv_grpc_encode_message(&call->reply_message, grpc_message,
                                strnlen(grpc_message, CALL_MESSAGE_BYTES_MAX));
+    call_pack(call);
     call_post(call);
 }
 

@@ -18,6 +18,7 @@ struct qv_net_core;
 struct qv_conn;
 struct qv_spool;
 struct qv_filebody;
+struct qv_unpack;
 
 enum qv_call_state { QV_CALL_RECEIVING, QV_CALL_WAITING, QV_CALL_HANDED, QV_CALL_ANSWERED };
 
@@ -45,6 +46,7 @@ struct qv_call_priv {
     bool head_done;      /* HTTP/2: the head is there, the body is being read */
     bool end_sent;       /* HTTP/2: answered and sent, before the request's end */
     bool complete;       /* the whole request was read */
+    bool packed;         /* HTTP: the body comes as gzip */
     bool over_budget;    /* the head doesn't fit into the server's budget: 429 */
     bool head_too_big;   /* answered with 431 once the headers end */
     uint64_t started_ns; /* first byte */
@@ -58,6 +60,7 @@ struct qv_call_priv {
     size_t charged_bytes;      /* of the server's budget for request bodies */
     struct qv_spool *spool;    /* where the body goes instead */
     uint32_t spool_unconsumed; /* HTTP/2: of the windows, not yet written */
+    struct qv_unpack *unpack;  /* the body is being unpacked there */
     uint64_t mark_bytes;       /* of the body, when its timeout began anew */
 
     /* answer */
@@ -69,6 +72,8 @@ struct qv_call_priv {
     struct qv_buf reply_message; /* gRPC: percent-encoded */
     struct qv_buf reply_body;
     struct qv_filebody *reply_file; /* instead of reply_body */
+    bool reply_packed;              /* reply_body is gzip */
+    bool reply_varies;              /* it might have been, for another client */
     bool reply_head_sent;           /* HTTP/1 */
     size_t reply_sent_bytes;        /* HTTP/2: prefix included */
     size_t reply_counted_bytes;     /* of conn->reply_bytes */
@@ -109,7 +114,10 @@ uint64_t qv_call_reply_bytes(const struct qv_call_priv *call);
  * writing to the spool gave. */
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n) QV_MUST_USE;
 
-/* Makes body and, for gRPC, message; sets deadline_ns. The error of qv_grpc_unframe. */
-int qv_call_finish_body(struct qv_call_priv *call) QV_MUST_USE;
+/* Sets deadline_ns, makes body and, for gRPC, message; or gives what is to be unpacked first
+ * (packed->n > 0: qv_call_finish_plain when that is done). The error of qv_grpc_unframe. */
+int qv_call_finish_body(struct qv_call_priv *call, struct qv_bytes *packed) QV_MUST_USE;
+/* Makes body and message from what was unpacked. */
+int qv_call_finish_plain(struct qv_call_priv *call) QV_MUST_USE;
 
 #endif

@@ -165,7 +165,7 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *t
     size_t n = 0;
     if (call->body_sent_bytes < prefix) {
         uint8_t bytes[QV_GRPC_PREFIX_BYTES];
-        qv_grpc_put_prefix(bytes, call->body.n);
+        qv_grpc_put_prefix(bytes, call->body.n, false);
         n = prefix - call->body_sent_bytes < max ? prefix - call->body_sent_bytes : max;
         memcpy(to, bytes + call->body_sent_bytes, n);
         call->body_sent_bytes += n;

@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "net/grpc.h"
+#include "net/gzip.h"
 #include "net/spool.h"
+#include "net/unpack.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +44,7 @@ static void limits_fill(struct qv_net_limits *l)
     DEFAULT(buffered_bytes_max, (size_t)512 << 20);
     DEFAULT(unsent_bytes_max, (size_t)1 << 20);
     DEFAULT(arena_bytes_max, (size_t)64 << 20);
+    DEFAULT(pack_bytes_min, 1024);
     DEFAULT(request_timeout_ms, 60000);
     DEFAULT(header_timeout_ms, 10000);
     DEFAULT(body_timeout_ms, 10000);
@@ -337,6 +340,25 @@ static void preflight_fill(struct qv_call_priv *call)
     add_extra(call, "access-control-max-age", "3600");
 }
 
+/* Notes a compressed body; false for one that can't be read. What gRPC does is inside the body. */
+static bool head_encoding(struct qv_call_priv *call)
+{
+    unsigned codings = 0;
+    if (call->pub.is_grpc)
+        return true;
+    for (size_t i = 0; i < call->pub.n_headers; i++) {
+        const struct qv_net_header *header = &call->pub.headers[i];
+        if (strcmp(header->name, "content-encoding") != 0)
+            continue;
+        int gzip = qv_gzip_content_encoding(header->value);
+        codings += gzip != 0;
+        if (gzip < 0 || codings > 1)
+            return false;
+    }
+    call->packed = codings == 1;
+    return !call->packed || call->spool == NULL;
+}
+
 bool qv_conn_check_head(struct qv_call_priv *call, size_t announced_bytes)
 {
     struct qv_net_core *core = call->core;
@@ -353,6 +375,11 @@ bool qv_conn_check_head(struct qv_call_priv *call, size_t announced_bytes)
             count(&core->counters.refused_total, 1);
             return true;
         }
+    }
+    if (!head_encoding(call)) {
+        refusal_fill(call, 415, "Unsupported media type: this content encoding is not supported");
+        add_extra(call, "accept-encoding", call->spool != NULL ? "identity" : "gzip");
+        return true;
     }
     if (call->spool != NULL)
         bytes_max = call->spool->bytes_max;
@@ -384,18 +411,10 @@ static void call_hand(struct qv_call_priv *call)
     core->handler(core->ctx, &call->pub);
 }
 
-void qv_conn_hand_over(struct qv_call_priv *call)
+/* To the handler, or into the waiting room. */
+static void call_admit(struct qv_call_priv *call)
 {
     struct qv_conn *conn = call->conn;
-    call->complete = true;
-    if (call->spool != NULL && qv_spool_is_behind(call->spool))
-        return; /* qv_conn_spooled comes back */
-    int err = qv_call_finish_body(call);
-    conn->active_ns = conn->core->now_ns;
-    if (err != 0) {
-        qv_conn_refuse_err(call, err);
-        return;
-    }
     if (conn->reply_bytes > conn->core->limits.unsent_bytes_max) {
         call->state = QV_CALL_WAITING;
         conn->n_waiting++;
@@ -403,6 +422,44 @@ void qv_conn_hand_over(struct qv_call_priv *call)
         return;
     }
     call_hand(call);
+}
+
+static size_t limit_of(const struct qv_call_priv *call)
+{
+    const struct qv_net_limits *limits = &call->core->limits;
+    return call->pub.is_grpc ? limits->message_bytes_max : limits->body_bytes_max;
+}
+
+void qv_conn_hand_over(struct qv_call_priv *call)
+{
+    struct qv_conn *conn = call->conn;
+    call->complete = true;
+    if (call->spool != NULL && qv_spool_is_behind(call->spool))
+        return; /* qv_conn_spooled comes back */
+    struct qv_bytes packed;
+    int err = qv_call_finish_body(call, &packed);
+    conn->active_ns = conn->core->now_ns;
+    if (err == 0 && packed.n > 0)
+        err = qv_unpack_begin(call, packed, limit_of(call));
+    if (err != 0)
+        qv_conn_refuse_err(call, err);
+    else if (packed.n == 0)
+        call_admit(call);
+}
+
+void qv_conn_unpacked(struct qv_call_priv *call, int err)
+{
+    struct qv_conn *conn = call->conn;
+    QV_ASSERT(conn != NULL && call->state == QV_CALL_RECEIVING && call->complete);
+    if (conn->broken)
+        return;
+    qv_conn_mark_dirty(conn);
+    if (err == 0)
+        err = qv_call_finish_plain(call);
+    if (err != 0)
+        qv_conn_refuse_err(call, err);
+    else
+        call_admit(call);
 }
 
 void qv_conn_spooled(struct qv_call_priv *call, size_t n)

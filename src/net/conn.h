@@ -166,6 +166,8 @@ void qv_conn_refuse(struct qv_call_priv *call, int http_status, const char *text
 void qv_conn_refuse_err(struct qv_call_priv *call, int err);
 /* n bytes of the call's spool were written, or its error is set. */
 void qv_conn_spooled(struct qv_call_priv *call, size_t n);
+/* What the call's unpacking gave: 0 and the plain body, or an error. */
+void qv_conn_unpacked(struct qv_call_priv *call, int err);
 /* The chunk of the answer's file is there, or its error is set. */
 void qv_conn_file_ready(struct qv_call_priv *call);
 /* A call whose body is being read is late: less than 64 KiB since its timeout began. *from_ns is

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
-void qv_grpc_put_prefix(uint8_t out[QV_GRPC_PREFIX_BYTES], size_t message_bytes)
+void qv_grpc_put_prefix(uint8_t out[QV_GRPC_PREFIX_BYTES], size_t message_bytes, bool packed)
 {
     QV_ASSERT(message_bytes <= UINT32_MAX);
-    out[0] = 0;
+    out[0] = packed;
     out[1] = (uint8_t)(message_bytes >> 24);
     out[2] = (uint8_t)(message_bytes >> 16);
     out[3] = (uint8_t)(message_bytes >> 8);

@@ -32,8 +32,8 @@ enum qv_grpc_status {
 
 #define QV_GRPC_PREFIX_BYTES 5u
 
-/* Writes the prefix of an uncompressed message. message_bytes must fit in 32 bits (asserted). */
-void qv_grpc_put_prefix(uint8_t out[QV_GRPC_PREFIX_BYTES], size_t message_bytes);
+/* Writes the prefix of a message. message_bytes must fit in 32 bits (asserted). */
+void qv_grpc_put_prefix(uint8_t out[QV_GRPC_PREFIX_BYTES], size_t message_bytes, bool packed);
 
 /* Cuts the one message out of a complete unary body: *out borrows from it.
  * QV_ENOTIMPL the compressed flag is set; QV_ETOOBIG the prefix announces more than limit;

@@ -539,6 +539,10 @@ static void http1_write(struct qv_http1 *h, struct qv_call_priv *call, bool keep
         put_str(b, conn->core->date);
     }
     put_str(b, "\r\n");
+    if (call->reply_packed)
+        put_str(b, "content-encoding: gzip\r\n");
+    if (call->reply_varies)
+        put_str(b, "vary: accept-encoding\r\n");
     if (call->has_origin)
         put_str(b, "access-control-allow-origin: *\r\n");
     if (!keep)

@@ -310,7 +310,7 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *
     if (call->reply_sent_bytes < prefix) {
         QV_ASSERT(max >= QV_GRPC_PREFIX_BYTES || call->reply_sent_bytes > 0 || max > 0);
         uint8_t bytes[QV_GRPC_PREFIX_BYTES];
-        qv_grpc_put_prefix(bytes, call->reply_body.len);
+        qv_grpc_put_prefix(bytes, call->reply_body.len, call->reply_packed);
         n = prefix - call->reply_sent_bytes < max ? prefix - call->reply_sent_bytes : max;
         memcpy(to, bytes + call->reply_sent_bytes, n);
         call->reply_sent_bytes += n;
@@ -356,6 +356,14 @@ static size_t nv_fill_http(nghttp2_nv *nv, struct qv_call_priv *call, char *stat
         NV(nv[n], "date", date, strlen(date));
         nv[n++].flags = NGHTTP2_NV_FLAG_NONE; /* it changes every second: copied */
     }
+    if (call->reply_packed) {
+        NV(nv[n], "content-encoding", "gzip", 4);
+        n++;
+    }
+    if (call->reply_varies) {
+        NV(nv[n], "vary", "accept-encoding", 15);
+        n++;
+    }
     if (call->has_origin) {
         NV(nv[n], "access-control-allow-origin", "*", 1);
         n++;
@@ -375,6 +383,10 @@ void qv_http2_answered(struct qv_http2 *h, struct qv_call_priv *call)
         NV(nv[0], ":status", "200", 3);
         NV(nv[1], "content-type", "application/grpc", 16);
         n = 2;
+        if (call->reply_packed) {
+            NV(nv[n], "grpc-encoding", "gzip", 4);
+            n++;
+        }
         with_body = call->reply_status == QV_GRPC_OK;
         if (!with_body)
             n = nv_add_trailers(nv, n, call);

@@ -18,10 +18,16 @@
  *     `cancelled`.
  *
  * What net answers by itself (JSON envelope, or the gRPC status that corresponds): 400 malformed
- * request, 408 too slow or past its deadline, 413 body over the limit, 417 unknown Expect, 429 too
+ * request, 408 too slow or past its deadline, 413 body over the limit, 415 a body compressed by
+ * anything but gzip, 417 unknown Expect, 429 too
  * many requests or bytes (with Retry-After), 431 headers too large, 500 and 507 a body that can't
  * be spooled, 503 while shutting down, gRPC 4 DEADLINE_EXCEEDED, 8 RESOURCE_EXHAUSTED, 12
  * UNIMPLEMENTED (a message compressed by anything but gzip), 13.
+ *
+ * gzip: a request may come with Content-Encoding: gzip (HTTP) or as a compressed gRPC message; it
+ * is unpacked before the handler sees it, under the same limits. An answer of pack_bytes_min or
+ * more is packed where Accept-Encoding or grpc-accept-encoding asks for it, by the thread that
+ * answers. Not so what is spooled or comes from a file.
  *
  * SIGPIPE must be ignored by the process: libuv writes without MSG_NOSIGNAL. */
 #ifndef QV_NET_SERVER_H
@@ -78,6 +84,7 @@ struct qv_net_limits {
     size_t buffered_bytes_max;   /* [512 MiB] request bodies held, all connections; 429 */
     size_t unsent_bytes_max;     /* [1 MiB] of a connection's output; beyond it it isn't read */
     size_t arena_bytes_max;      /* [64 MiB] call->arena */
+    size_t pack_bytes_min;       /* [1024] answers from here on are packed where asked for */
     uint32_t request_timeout_ms; /* [60000] complete request -> answer; 408 / DEADLINE_EXCEEDED */
     uint32_t header_timeout_ms;  /* [10000] first byte -> end of headers; 408 */
     uint32_t body_timeout_ms;    /* [10000] for each 64 KiB of a body, or its end; 408 */
@@ -161,6 +168,7 @@ struct qv_call {
     uint16_t local_port;     /* the port it came to */
     struct qv_arena arena;   /* the handler's, for the life of the call */
     void *user;              /* the handler's; NULL at first */
+    bool keep_plain;         /* the handler's: the answering thread is not to compress */
     bool lazy;               /* the handler's: the answer may wait for the next one, see below */
     atomic_bool cancelled;   /* see qv_call_cancelled */
 };

@@ -178,6 +178,7 @@ static void collection_task(struct qv_task *task)
 static void write_done(struct qv_write *w, int err)
 {
     struct qv_op *op = w->arg;
+    op->call->keep_plain = true; /* on the owner */
     if (err != 0) {
         op->msg = w->msg;
         if (op->kind == QV_OP_WRITE_BATCH && err != QV_ENOMEM)

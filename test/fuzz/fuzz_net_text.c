@@ -57,7 +57,7 @@ static void grpc(const char *text, size_t n, char *out)
     struct qv_bytes body = {(const uint8_t *)text, n};
     if (qv_grpc_unframe(body, 100, &message) == 0) {
         uint8_t prefix[QV_GRPC_PREFIX_BYTES];
-        qv_grpc_put_prefix(prefix, message.n);
+        qv_grpc_put_prefix(prefix, message.n, false);
         QV_ASSERT(message.n + 5 == n && memcmp(prefix, text, 5) == 0);
     }
     (void)qv_grpc_is_content_type(text);

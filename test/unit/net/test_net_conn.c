@@ -1,12 +1,11 @@
 /* The connection machine fed from memory: what it takes, what it refuses, what it says; the same
  * for every way of cutting the bytes. */
 #include "net_fixture.h"
+#include "net_peer.h"
 #include "suite.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
-
-#include <nghttp2/nghttp2.h>
 
 #include <string.h>
 
@@ -256,169 +255,6 @@ static void test_cors(void **state)
 
 /* ---- HTTP/2 --------------------------------------------------------------------------------- */
 
-struct peer {
-    nghttp2_session *session;
-    struct memory_conn m;
-    struct qv_buf to_server;
-    unsigned answers, resets, goaways;
-    uint32_t last_reset;
-    char status[8], grpc_status[8];
-    size_t body_bytes;
-    size_t fed; /* of m.out */
-};
-
-static ssize_t peer_out(nghttp2_session *session, const uint8_t *p, size_t n, int flags, void *arg)
-{
-    struct peer *peer = arg;
-    (void)session;
-    (void)flags;
-    qv_buf_append(&peer->to_server, p, n);
-    return (ssize_t)n;
-}
-
-static int peer_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                       size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                       void *arg)
-{
-    struct peer *peer = arg;
-    (void)session;
-    (void)frame;
-    (void)flags;
-    char *to = name_len == 7 && memcmp(name, ":status", 7) == 0         ? peer->status
-               : name_len == 11 && memcmp(name, "grpc-status", 11) == 0 ? peer->grpc_status
-                                                                        : NULL;
-    if (to != NULL && value_len < 8) {
-        memcpy(to, value, value_len);
-        to[value_len] = '\0';
-    }
-    return 0;
-}
-
-static int peer_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
-{
-    struct peer *peer = arg;
-    (void)session;
-    if (frame->hd.type == NGHTTP2_GOAWAY)
-        peer->goaways++;
-    if (frame->hd.type == NGHTTP2_RST_STREAM) {
-        peer->resets++;
-        peer->last_reset = frame->rst_stream.error_code;
-    }
-    if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
-        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
-        peer->answers++;
-    return 0;
-}
-
-static int peer_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p,
-                     size_t n, void *arg)
-{
-    struct peer *peer = arg;
-    (void)session;
-    (void)flags;
-    (void)id;
-    (void)p;
-    peer->body_bytes += n;
-    return 0;
-}
-
-static void peer_open(struct peer *peer, const struct qv_net_server_config *config)
-{
-    nghttp2_session_callbacks *cb;
-    memset(peer, 0, sizeof *peer);
-    echo_conn_open(&peer->m, config);
-    qv_buf_init(&peer->to_server, 0);
-    assert_int_equal(nghttp2_session_callbacks_new(&cb), 0);
-    nghttp2_session_callbacks_set_send_callback(cb, peer_out);
-    nghttp2_session_callbacks_set_on_header_callback(cb, peer_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, peer_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, peer_data);
-    assert_int_equal(nghttp2_session_client_new(&peer->session, cb, peer), 0);
-    nghttp2_session_callbacks_del(cb);
-    assert_int_equal(nghttp2_submit_settings(peer->session, 0, NULL, 0), 0);
-}
-
-static void peer_close(struct peer *peer)
-{
-    nghttp2_session_del(peer->session);
-    qv_buf_close(&peer->to_server);
-    memory_conn_close(&peer->m);
-}
-
-/* Both ways until nothing moves. */
-static void peer_pump(struct peer *peer)
-{
-    for (;;) {
-        assert_int_equal(nghttp2_session_send(peer->session), 0);
-        size_t n = peer->to_server.len;
-        if (n > 0) {
-            memory_conn_feed(&peer->m, peer->to_server.data, n);
-            qv_buf_clear(&peer->to_server);
-        }
-        memory_conn_pump(&peer->m);
-        size_t back = peer->m.out.len - peer->fed;
-        if (back > 0)
-            assert_int_equal(
-                nghttp2_session_mem_recv(peer->session, peer->m.out.data + peer->fed, back), back);
-        qv_buf_clear(&peer->m.out);
-        peer->fed = 0;
-        if (n == 0 && back == 0)
-            return;
-    }
-}
-
-#define NV(name, value)                                                                            \
-    {                                                                                              \
-        (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, strlen(value), 0                  \
-    }
-
-struct source {
-    const uint8_t *p;
-    size_t n, at;
-    bool hold; /* never ends */
-};
-
-static ssize_t source_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t max,
-                           uint32_t *flags, nghttp2_data_source *source, void *arg)
-{
-    struct source *s = source->ptr;
-    (void)session;
-    (void)id;
-    (void)arg;
-    size_t n = s->n - s->at < max ? s->n - s->at : max;
-    if (n == 0 && s->hold)
-        return NGHTTP2_ERR_DEFERRED;
-    memcpy(to, s->p + s->at, n);
-    s->at += n;
-    if (s->at == s->n && !s->hold)
-        *flags = NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)n;
-}
-
-static int32_t peer_post(struct peer *peer, const char *path, const char *type,
-                         const char *extra_name, const char *extra_value, struct source *source)
-{
-    nghttp2_nv nv[] = {NV(":method", "POST"),
-                       NV(":scheme", "http"),
-                       NV(":authority", "a"),
-                       NV(":path", path),
-                       NV("content-type", type),
-                       NV("te", "trailers"),
-                       NV("x", "")};
-    size_t n = 6;
-    if (extra_name != NULL) {
-        nv[6].name = (uint8_t *)(uintptr_t)extra_name;
-        nv[6].namelen = strlen(extra_name);
-        nv[6].value = (uint8_t *)(uintptr_t)extra_value;
-        nv[6].valuelen = strlen(extra_value);
-        n = 7;
-    }
-    nghttp2_data_provider data = {.source.ptr = source, .read_callback = source_read};
-    int32_t id = nghttp2_submit_request(peer->session, NULL, nv, n, &data, NULL);
-    assert_true(id > 0);
-    return id;
-}
-
 static void grpc_row(const char *name, const uint8_t *body, size_t n, const char *extra_name,
                      const char *extra_value, const char *want)
 {
@@ -440,7 +276,7 @@ static void test_grpc_rows(void **state)
 {
     static uint8_t body[3000];
     (void)state;
-    qv_grpc_put_prefix(body, 3);
+    qv_grpc_put_prefix(body, 3, false);
     grpc_row("good", body, 8, NULL, NULL, "0");
     grpc_row("good, with time", body, 8, "grpc-timeout", "10S", "0");
     grpc_row("wrong timeout", body, 8, "grpc-timeout", "soon", "13");
@@ -448,7 +284,7 @@ static void test_grpc_rows(void **state)
     grpc_row("half a prefix", body, 3, NULL, NULL, "13");
     grpc_row("half a message", body, 7, NULL, NULL, "13");
     grpc_row("two messages", body, 16, NULL, NULL, "13");
-    qv_grpc_put_prefix(body, 1001);
+    qv_grpc_put_prefix(body, 1001, false);
     grpc_row("too large", body, 1006, NULL, NULL, "8");
     grpc_row("announced too large", body, 1005, NULL, NULL, "8");
     body[0] = 1;
@@ -460,7 +296,7 @@ static void test_grpc_rows(void **state)
     char big[70001];
     memset(big, 'x', sizeof big - 1);
     big[60000] = '\0';
-    qv_grpc_put_prefix(body, 3);
+    qv_grpc_put_prefix(body, 3, false);
     grpc_row("long header", body, 8, "x-long", big, "0");
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "net/gunzip.h"
+#include "net/gzip.h"
 #include "net/outq.h"
 #include "net/status.h"
 #include "net/url.h"
@@ -19,7 +19,7 @@ static void test_grpc_frame(void **state)
     uint8_t b[16] = {0};
     struct qv_bytes out;
     (void)state;
-    qv_grpc_put_prefix(b, 3);
+    qv_grpc_put_prefix(b, 3, false);
     memcpy(b + 5, "abc", 3);
     assert_int_equal(qv_grpc_unframe((struct qv_bytes){b, 8}, 100, &out), 0);
     assert_int_equal(out.n, 3);
@@ -51,20 +51,20 @@ static void test_gunzip(void **state)
     qv_buf_init(&out, 0);
     memcpy(b, hello_gz, sizeof hello_gz);
     b[sizeof hello_gz] = 0;
-    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof hello_gz}, 17, &out), 0);
+    assert_int_equal(qv_gzip_unpack((struct qv_bytes){b, sizeof hello_gz}, 17, &out), 0);
     assert_int_equal(out.len, 17);
     assert_memory_equal(out.data, "hello hello hello", 17);
     qv_buf_clear(&out);
-    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof hello_gz}, 16, &out), QV_ETOOBIG);
+    assert_int_equal(qv_gzip_unpack((struct qv_bytes){b, sizeof hello_gz}, 16, &out), QV_ETOOBIG);
     for (size_t n = 0; n < sizeof hello_gz; n++) {
         qv_buf_clear(&out);
-        assert_int_equal(qv_gunzip((struct qv_bytes){b, n}, 100, &out), QV_EPROTO);
+        assert_int_equal(qv_gzip_unpack((struct qv_bytes){b, n}, 100, &out), QV_EPROTO);
     }
     qv_buf_clear(&out);
-    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof b}, 100, &out), QV_EPROTO);
+    assert_int_equal(qv_gzip_unpack((struct qv_bytes){b, sizeof b}, 100, &out), QV_EPROTO);
     b[sizeof hello_gz - 6] ^= 1; /* in the checksum */
     qv_buf_clear(&out);
-    assert_int_equal(qv_gunzip((struct qv_bytes){b, sizeof hello_gz}, 100, &out), QV_EPROTO);
+    assert_int_equal(qv_gzip_unpack((struct qv_bytes){b, sizeof hello_gz}, 100, &out), QV_EPROTO);
     qv_buf_close(&out);
 }
 
