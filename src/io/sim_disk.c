@@ -473,13 +473,20 @@ static int sim_list(struct qv_disk *disk, const char *path, qv_disk_list_f fn, v
         return err;
     if (strcmp(path, ".") != 0 && names_find(&d->vol_names, path) == d->vol_names.n)
         return sim_fail(msg, QV_ENOTFOUND, "list", path);
-    for (size_t i = 0; i < d->vol_names.n; i++) {
-        const struct name *e = &d->vol_names.v[i];
-        const char *slash = strrchr(e->path, '/');
-        if (in_dir(e->path, path) &&
-            !fn(arg, slash != NULL ? slash + 1 : e->path, e->inode == NULL))
-            break;
+    size_t n = d->vol_names.n; /* the listener may remove what it is told of */
+    struct name *names = qv_mem_alloc((n + 1) * sizeof *names);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = d->vol_names.v[i];
+        names[i].path = qv_mem_strdup(names[i].path);
     }
+    bool on = true;
+    for (size_t i = 0; i < n; i++) {
+        const char *slash = strrchr(names[i].path, '/');
+        if (on && in_dir(names[i].path, path))
+            on = fn(arg, slash != NULL ? slash + 1 : names[i].path, names[i].inode == NULL);
+        qv_mem_free(names[i].path);
+    }
+    qv_mem_free(names);
     return 0;
 }
 

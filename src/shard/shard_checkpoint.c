@@ -39,6 +39,7 @@ struct qv_checkpoint {
     uint64_t seq;
     uint64_t graph_changes; /* that it saves */
     struct qv_checkpoint_record rec;
+    const struct qv_collection_config *config; /* that it is made under */
     struct qv_buf slots;
     struct pending_record *records;
     size_t record_count;
@@ -321,7 +322,7 @@ static void checkpoint_run(struct qv_job *job, unsigned worker)
 
 /* ---- end ---- */
 
-static void remove_files(struct qv_shard *s, uint64_t number)
+void qv_shard_remove_files(struct qv_shard *s, uint64_t number)
 {
     char path[QV_SHARD_PATH_MAX];
     for (int v = -1; v < (int)s->vector_count; v++) {
@@ -390,6 +391,8 @@ static void failed(struct qv_checkpoint *c)
 {
     struct qv_shard *s = c->shard;
     s->store->checkpoint_failures++;
+    s->checkpoint_failures++;
+    s->checkpoint_err = c->err;
     s->checkpoint_failed_ns = qv_env_mono_ns(s->env);
     QV_ERROR("shard", "shard %u: checkpoint failed: %s (%s)", s->number, c->msg.text,
              qv_err_name(c->err));
@@ -398,7 +401,7 @@ static void failed(struct qv_checkpoint *c)
         return;
     s->graph_changes += c->graph_changes;
     thaw(s);
-    remove_files(s, c->rec.file_number);
+    qv_shard_remove_files(s, c->rec.file_number);
     checkpoint_free(c);
 }
 
@@ -414,9 +417,14 @@ static void succeeded(struct qv_checkpoint *c)
     atomic_fetch_add(&s->checkpoints_shared, 1); /* before records leave the memory: shard_read.c */
     drop_ghosts(s, c);
     forget_frozen(s);
-    if (before != 0)
-        remove_files(s, before);
+    if (before != 0 && !qv_shard_pins_file(s, before))
+        qv_shard_remove_files(s, before);
+    if (s->durable == NULL)
+        s->durable = qv_mem_alloc(sizeof *s->durable);
+    *s->durable = c->rec;
+    s->durable_config = c->config;
     checkpoint_free(c);
+    qv_shard_pin_step(s); /* before another one begins */
 }
 
 static void checkpoint_done(struct qv_job *job)
@@ -466,6 +474,7 @@ static struct qv_checkpoint *capture(struct qv_shard *s)
     c->rec.shard = s->number;
     memcpy(c->rec.uuid, s->uuid, sizeof c->rec.uuid);
     c->rec.generation = s->generation;
+    c->config = atomic_load(&s->config);
     c->rec.lsn = s->applied_lsn;
     c->rec.file_number = ++s->file_number;
     c->rec.last_version = s->last_version;

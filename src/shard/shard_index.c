@@ -343,7 +343,8 @@ void qv_shard_reclaim(struct qv_shard *s)
     size_t n = 0; /* in the order of their deaths: the first that must wait ends it */
     for (; n < s->limbo_count; n++) {
         const struct qv_limbo *l = &s->limbo[n];
-        if (l->checkpoint > s->durable_seq || l->epoch >= oldest)
+        if (l->checkpoint > s->durable_seq || l->epoch >= oldest ||
+            qv_shard_pins_slot(s, l->checkpoint))
             break;
         release_slot(s, l->slot);
     }

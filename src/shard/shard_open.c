@@ -25,6 +25,7 @@ static void shard_free(struct qv_shard *s)
         qv_mem_free(s->vectors[v].stage);
     }
     qv_mem_free(s->vectors);
+    qv_shard_discard_pins(s);
     qv_kv_close(s->kv);
     qv_slot_table_close(&s->slots);
     qv_dirty_close(&s->dirty);
@@ -35,6 +36,7 @@ static void shard_free(struct qv_shard *s)
     qv_mem_free(s->repair_queue);
     qv_mem_free(s->limbo);
     qv_mem_free(s->backlog_slots);
+    qv_mem_free(s->durable);
     pthread_rwlock_destroy(&s->lock);
     pthread_mutex_destroy(&s->reason_lock);
     qv_mem_free(s->dir);
@@ -83,6 +85,7 @@ static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shar
     qv_ghosts_init(&s->ghosts);
     s->waiting_tail = &s->waiting;
     s->wait_index_tail = &s->wait_index;
+    s->pin_reqs_tail = &s->pin_reqs;
     s->pending.ring = qv_mem_calloc(QV_PENDING_RING, sizeof *s->pending.ring);
     s->pending.done = qv_mem_calloc(QV_PENDING_RING, 1);
     return s;
@@ -516,8 +519,24 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
         err = open_checkpoint(s, rec, msg);
     if (err == 0 && !s->store->checking)
         err = remove_strays(s, rec->file_number, msg);
-    qv_mem_free(rec);
+    s->durable = rec;
+    s->durable_config = atomic_load(&s->config);
     return err;
+}
+
+int qv_shard_open_built(struct qv_store *store, const struct qv_shard_spec *spec,
+                        struct qv_shard **out, struct qv_errmsg *msg)
+{
+    struct qv_shard *s = shard_alloc(store, spec);
+    vectors_from_config(s);
+    s->replaying = true;
+    int err = open_parts(s, msg);
+    if (err != 0) {
+        shard_free(s);
+        return err;
+    }
+    *out = s;
+    return 0;
 }
 
 int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec, struct qv_shard **out,

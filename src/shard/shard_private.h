@@ -84,7 +84,10 @@ struct qv_shard_vector {
 enum qv_shard_state { QV_SHARD_OPEN, QV_SHARD_QUARANTINED, QV_SHARD_DROPPING };
 
 struct qv_checkpoint; /* one on its way */
-struct index_job;     /* one on its way */
+struct qv_checkpoint_record;
+struct qv_shard_pin;
+struct qv_shard_pin_req;
+struct index_job; /* one on its way */
 
 struct qv_shard {
     struct qv_store *store;
@@ -145,6 +148,12 @@ struct qv_shard {
     uint64_t file_number;          /* of the newest state files */
     uint64_t durable_file;         /* of the durable checkpoint; 0 = none */
     uint64_t checkpoint_failed_ns; /* when the last one failed; 0 = it did not */
+    uint64_t checkpoint_failures;
+    int checkpoint_err;                   /* of the last failure */
+    struct qv_checkpoint_record *durable; /* of the durable checkpoint; NULL: none yet */
+    const struct qv_collection_config *durable_config; /* it was made under */
+    struct qv_shard_pin *pins;                         /* checkpoints that snapshots read */
+    struct qv_shard_pin_req *pin_reqs, **pin_reqs_tail;
     atomic_uint_fast64_t dirty_bytes_shared, checkpoints_shared;
 };
 
@@ -232,7 +241,21 @@ bool qv_shard_checkpoint_step(struct qv_shard *s);
 void qv_shard_checkpoint_give_up(struct qv_shard *s);
 void qv_shard_discard_checkpoint(struct qv_shard *s); /* no job can run any more */
 
+/* shard_snapshot.c; owner */
+/* Grants or refuses pins that wait; starts the checkpoint that they need. After each checkpoint,
+ * before the next one begins. */
+void qv_shard_pin_step(struct qv_shard *s);
+/* Is a file number, or a slot that died before capture `seq`, held by a pin? */
+bool qv_shard_pins_file(const struct qv_shard *s, uint64_t file_number);
+bool qv_shard_pins_slot(const struct qv_shard *s, uint64_t seq);
+void qv_shard_discard_pins(struct qv_shard *s); /* their holders are gone, as after a crash */
+/* Files of a checkpoint that nobody needs any more. */
+void qv_shard_remove_files(struct qv_shard *s, uint64_t number);
+
 /* shard_open.c */
+/* Opens what an import has built; damage is an error here, not a quarantine. Any thread. */
+QV_MUST_USE int qv_shard_open_built(struct qv_store *store, const struct qv_shard_spec *spec,
+                                    struct qv_shard **out, struct qv_errmsg *msg);
 QV_MUST_USE int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec,
                                 struct qv_shard **out, struct qv_errmsg *msg);
 QV_MUST_USE int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec,

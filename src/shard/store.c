@@ -81,7 +81,7 @@ struct qv_shard *qv_store_shard(struct qv_store *st, uint32_t number)
     return NULL;
 }
 
-static void keep_shard(struct qv_store *st, struct qv_shard *s)
+void qv_store_keep_shard(struct qv_store *st, struct qv_shard *s)
 {
     if (st->shard_count == st->shard_cap) {
         st->shard_cap = st->shard_cap ? st->shard_cap * 2 : 16;
@@ -98,7 +98,7 @@ int qv_store_add_shard(struct qv_store *st, const struct qv_shard_spec *spec, st
         return qv_fail(msg, QV_EUNAVAILABLE, "the node is shutting down");
     int err = qv_shard_create(st, spec, out, msg);
     if (err == 0)
-        keep_shard(st, *out);
+        qv_store_keep_shard(st, *out);
     return err;
 }
 
@@ -158,7 +158,7 @@ void qv_store_drop_shard(struct qv_store *st, uint32_t number, void (*gone)(void
 static bool shard_at_rest(const struct qv_shard *s)
 {
     return s->waiting == NULL && s->inflight == 0 && s->scan == NULL && s->checkpoint == NULL &&
-           qv_shard_index_idle(s);
+           s->pins == NULL && s->pin_reqs == NULL && qv_shard_index_idle(s);
 }
 
 static void step_drops(struct qv_store *st)
@@ -170,6 +170,7 @@ static void step_drops(struct qv_store *st)
         qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
         qv_shard_end_index_waits(s);
         qv_shard_checkpoint_give_up(s);
+        qv_shard_pin_step(s);
         if (!shard_at_rest(s) || atomic_load(&s->refs) != 1)
             continue;
         char *dir = qv_mem_strdup(s->dir);
@@ -257,6 +258,7 @@ static void step_checkpoints(struct qv_store *st)
     for (uint32_t i = 0; i < st->shard_count; i++) {
         struct qv_shard *s = st->shards[i];
         bool ready = !st->closing || (s->inflight == 0 && qv_shard_index_idle(s));
+        qv_shard_pin_step(s);
         if (ready && qv_shard_needs_checkpoint(s, force))
             qv_shard_checkpoint_start(s);
         running = qv_shard_checkpoint_step(s) || running;

@@ -204,8 +204,13 @@ int qv_store_open(const struct qv_store_config *config, const struct qv_shard_sp
     if (st->clock.last > high_water)
         high_water = st->clock.last;
     qv_clock_init(&st->clock, config->writer, high_water);
-    for (uint32_t i = 0; i < st->shard_count; i++)
-        st->shards[i]->applied_lsn = qv_log_end(st->log);
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        struct qv_shard *s = st->shards[i];
+        s->applied_lsn = qv_log_end(st->log);
+        /* A restored shard may hold changes of another node's clock. */
+        if (s->last_version.clock > st->clock.last)
+            st->clock.last = s->last_version.clock;
+    }
     qv_store_start(st);
     *out = st;
     return 0;
