@@ -3,6 +3,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <stdbool.h>
 #include <string.h>
 
 uint64_t qv_hash_64(const void *p, size_t n)
@@ -14,6 +15,53 @@ uint64_t qv_hash_64_seed(const void *p, size_t n, uint64_t seed)
 {
     return XXH3_64bits_withSeed(p, n, seed);
 }
+
+/* ---- SipHash ---- */
+
+static uint64_t rotate(uint64_t x, unsigned bits)
+{
+    return x << bits | x >> (64 - bits);
+}
+
+static void sip_rounds(uint64_t v[4], unsigned rounds)
+{
+    while (rounds-- > 0) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = rotate(v[1], 13) ^ v[0];
+        v[3] = rotate(v[3], 16) ^ v[2];
+        v[0] = rotate(v[0], 32);
+        v[2] += v[1];
+        v[0] += v[3];
+        v[1] = rotate(v[1], 17) ^ v[2];
+        v[3] = rotate(v[3], 21) ^ v[0];
+        v[2] = rotate(v[2], 32);
+    }
+}
+
+uint64_t qv_hash_sip24(const void *p, size_t n)
+{
+    uint64_t v[4] = {0x736f6d6570736575u, 0x646f72616e646f6du, 0x6c7967656e657261u,
+                     0x7465646279746573u};
+    const uint8_t *at = p;
+    size_t left = n;
+    for (;; at += 8, left -= 8) {
+        const bool last = left < 8; /* what is left, and the length in the highest byte */
+        uint64_t word = last ? (uint64_t)(n & 0xff) << 56 : 0;
+        for (size_t i = 0; i < (last ? left : 8); i++)
+            word |= (uint64_t)at[i] << (8 * i);
+        v[3] ^= word;
+        sip_rounds(v, 2);
+        v[0] ^= word;
+        if (last)
+            break;
+    }
+    v[2] ^= 0xff;
+    sip_rounds(v, 4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* ---- CRC32C ---- */
 
 static uint32_t crc_table_step(uint32_t crc, uint8_t byte)
 {

@@ -3,9 +3,10 @@
  * test/lib/naive_filter.c says the same a second time, independently. */
 #include "core/filter.h"
 
+#include "base/hash.h"
 #include "base/qv_assert.h"
+#include "core/datetime.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* What conditions are looked at on: the point, or an element of an array inside NESTED. */
@@ -77,7 +78,78 @@ static bool number_in_range(double x, const struct qv_range *r)
            (!r->has_gte || x >= r->gte);
 }
 
-/* MATCH, MATCH_ANY, MATCH_EXCEPT, RANGE on a value that is not an array, or is one in an array. */
+static bool time_in_range(struct qv_doc v, const struct qv_datetime_range *r)
+{
+    int64_t t;
+    return qv_doc_type(v) == QV_DOC_STRING && qv_datetime_parse(qv_doc_str(v), &t) &&
+           (!r->has_lt || t < r->lt) && (!r->has_gt || t > r->gt) && (!r->has_lte || t <= r->lte) &&
+           (!r->has_gte || t >= r->gte);
+}
+
+static bool is_number(struct qv_doc v)
+{
+    return qv_doc_type(v) == QV_DOC_INT || qv_doc_type(v) == QV_DOC_DOUBLE;
+}
+
+/* {"lon": number, "lat": number}, of valid degrees; what else is in the object does not matter. */
+static bool as_place(struct qv_doc v, struct qv_geo_point *out)
+{
+    struct qv_doc lon;
+    struct qv_doc lat;
+    if (qv_doc_type(v) != QV_DOC_OBJECT || !qv_doc_find(v, qv_str_of("lon"), &lon) ||
+        !qv_doc_find(v, qv_str_of("lat"), &lat) || !is_number(lon) || !is_number(lat))
+        return false;
+    *out = (struct qv_geo_point){.lon = qv_doc_double(lon), .lat = qv_doc_double(lat)};
+    return qv_geo_point_valid(*out);
+}
+
+static bool place_in_area(struct qv_doc v, const struct qv_cond *c)
+{
+    struct qv_geo_point p;
+    if (!as_place(v, &p))
+        return false;
+    if (c->type == QV_COND_GEO_BOX)
+        return qv_geo_box_contains(&c->u.geo_box, p);
+    if (c->type == QV_COND_GEO_RADIUS)
+        return qv_geo_circle_contains(&c->u.geo_circle, p);
+    return qv_geo_polygon_contains(c->u.geo_polygon, p);
+}
+
+static bool holds_text(struct qv_str s, struct qv_str part)
+{
+    return part.n == 0 || (s.n >= part.n && memmem(s.p, s.n, part.p, part.n) != NULL);
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* One of the words of `words`, between white space, is somewhere in s. */
+static bool holds_a_word(struct qv_str s, struct qv_str words)
+{
+    size_t from = 0;
+    for (size_t i = 0; i <= words.n; i++) {
+        if (i < words.n && !is_space(words.p[i]))
+            continue;
+        if (i > from && holds_text(s, (struct qv_str){words.p + from, i - from}))
+            return true;
+        from = i + 1;
+    }
+    return false;
+}
+
+static bool check_string(const struct qv_cond *c, struct qv_str s)
+{
+    const struct qv_str text = c->u.text;
+    if (c->type == QV_COND_MATCH_TEXT_ANY)
+        return holds_a_word(s, text);
+    if (c->type == QV_COND_MATCH_PREFIX)
+        return s.n >= text.n && (text.n == 0 || memcmp(s.p, text.p, text.n) == 0);
+    return holds_text(s, text);
+}
+
+/* Conditions that look at one value, on one that is not an array, or is one in an array. */
 static bool check_scalar(const struct qv_cond *c, struct qv_doc v)
 {
     struct qv_match m;
@@ -89,9 +161,19 @@ static bool check_scalar(const struct qv_cond *c, struct qv_doc v)
         return value_in_list(v, c);
     case QV_COND_MATCH_EXCEPT:
         return t != QV_DOC_NULL && !value_in_list(v, c);
+    case QV_COND_MATCH_TEXT:
+    case QV_COND_MATCH_TEXT_ANY:
+    case QV_COND_MATCH_PHRASE:
+    case QV_COND_MATCH_PREFIX:
+        return t == QV_DOC_STRING && check_string(c, qv_doc_str(v));
+    case QV_COND_DATETIME_RANGE:
+        return time_in_range(v, &c->u.times);
+    case QV_COND_GEO_BOX:
+    case QV_COND_GEO_RADIUS:
+    case QV_COND_GEO_POLYGON:
+        return place_in_area(v, c);
     case QV_COND_RANGE:
-        return (t == QV_DOC_INT || t == QV_DOC_DOUBLE) &&
-               number_in_range(qv_doc_double(v), &c->u.range);
+        return is_number(v) && number_in_range(qv_doc_double(v), &c->u.range);
     default:
         QV_UNREACHABLE();
     }
@@ -175,7 +257,15 @@ static bool check_value(const struct qv_cond *c, const struct scope *s, struct q
     case QV_COND_MATCH:
     case QV_COND_MATCH_ANY:
     case QV_COND_MATCH_EXCEPT:
+    case QV_COND_MATCH_TEXT:
+    case QV_COND_MATCH_TEXT_ANY:
+    case QV_COND_MATCH_PHRASE:
+    case QV_COND_MATCH_PREFIX:
     case QV_COND_RANGE:
+    case QV_COND_DATETIME_RANGE:
+    case QV_COND_GEO_BOX:
+    case QV_COND_GEO_RADIUS:
+    case QV_COND_GEO_POLYGON:
         return check_scalars(c, v);
     case QV_COND_VALUES_COUNT:
         return check_count(c, v);
@@ -191,6 +281,7 @@ static bool check_value(const struct qv_cond *c, const struct scope *s, struct q
         return check_nested(c, s, v);
     case QV_COND_HAS_ID:
     case QV_COND_HAS_VECTOR:
+    case QV_COND_SLICE:
     case QV_COND_FILTER:
         break;
     }
@@ -217,6 +308,18 @@ static bool match_key(const struct qv_cond *c, const struct scope *s)
     return k.hit;
 }
 
+/* A number is 8 little-endian bytes, a UUID its 16 in the order they are written. */
+uint64_t qv_filter_slice_hash(const struct qv_id *id)
+{
+    uint8_t bytes[16];
+    const bool uuid = id->type == QV_ID_UUID;
+    for (unsigned i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)(uuid ? id->hi >> (56 - 8 * i) : id->lo >> (8 * i));
+        bytes[8 + i] = (uint8_t)(id->lo >> (56 - 8 * i));
+    }
+    return qv_hash_sip24(bytes, uuid ? 16 : 8);
+}
+
 static bool match_cond(const struct qv_cond *c, const struct scope *s)
 {
     switch (c->type) {
@@ -227,6 +330,9 @@ static bool match_cond(const struct qv_cond *c, const struct scope *s)
     case QV_COND_HAS_VECTOR:
         return !s->nested && s->point->has_vector != NULL &&
                s->point->has_vector(s->point->ctx, c->u.vector);
+    case QV_COND_SLICE:
+        return !s->nested &&
+               qv_filter_slice_hash(&s->point->id) % c->u.slice.total == c->u.slice.index;
     case QV_COND_FILTER:
         return match_filter(c->u.filter, s);
     default:
@@ -267,128 +373,4 @@ bool qv_filter_match(const struct qv_filter *f, const struct qv_filter_point *po
     const struct scope s = {.point = point, .object = point->payload};
     QV_ASSERT(point->payload.p == NULL || qv_doc_type(point->payload) == QV_DOC_OBJECT);
     return f == NULL || match_filter(f, &s);
-}
-
-/* ---- seal ---- */
-
-struct seal {
-    struct qv_errmsg *msg;
-    uint32_t conds;
-};
-
-static int seal_filter(struct seal *x, struct qv_filter *f, uint32_t depth);
-
-static int refuse(struct seal *x, const struct qv_cond *c, const char *why)
-{
-    int shown = (int)(c->key.n < 200 ? c->key.n : 200);
-    return qv_fail(x->msg, QV_EINVAL, "condition on '%.*s': %s", shown,
-                   c->key.p != NULL ? c->key.p : "", why);
-}
-
-static int seal_list(struct seal *x, struct qv_cond *c)
-{
-    struct qv_match *items = (struct qv_match *)(uintptr_t)c->u.any.items;
-    const uint32_t count = c->u.any.count;
-    if (count > QV_FILTER_LIST_MAX)
-        return refuse(x, c, "too many values in a list");
-    for (uint32_t i = 0; i < count; i++) {
-        if (items[i].type == QV_MATCH_BOOL || items[i].type != items[0].type)
-            return refuse(x, c, "a list holds either strings or integers");
-    }
-    if (count > 1)
-        qsort(items, count, sizeof *items, compare_matches);
-    return 0;
-}
-
-static int seal_ids(struct seal *x, struct qv_cond *c)
-{
-    struct qv_id *ids = (struct qv_id *)(uintptr_t)c->u.has_id.ids;
-    if (c->u.has_id.count > QV_FILTER_LIST_MAX)
-        return refuse(x, c, "too many ids");
-    if (c->u.has_id.count > 1)
-        qsort(ids, c->u.has_id.count, sizeof *ids, compare_ids);
-    return 0;
-}
-
-static int seal_range(struct seal *x, const struct qv_cond *c)
-{
-    const struct qv_range *r = &c->u.range;
-    if ((r->has_lt && isnan(r->lt)) || (r->has_gt && isnan(r->gt)) ||
-        (r->has_lte && isnan(r->lte)) || (r->has_gte && isnan(r->gte)))
-        return refuse(x, c, "a bound is not a number");
-    return 0;
-}
-
-static int seal_cond(struct seal *x, struct qv_cond *c, uint32_t depth)
-{
-    if (++x->conds > QV_FILTER_CONDS_MAX)
-        return qv_fail(x->msg, QV_EINVAL, "a filter has at most %d conditions",
-                       QV_FILTER_CONDS_MAX);
-    switch (c->type) {
-    case QV_COND_MATCH_ANY:
-    case QV_COND_MATCH_EXCEPT:
-        return seal_list(x, c);
-    case QV_COND_RANGE:
-    case QV_COND_VALUES_COUNT:
-        return seal_range(x, c);
-    case QV_COND_HAS_ID:
-        return seal_ids(x, c);
-    case QV_COND_NESTED:
-    case QV_COND_FILTER:
-        return seal_filter(x, (struct qv_filter *)(uintptr_t)c->u.filter, depth + 1);
-    default:
-        return 0;
-    }
-}
-
-static int seal_conds(struct seal *x, const struct qv_cond *conds, uint32_t count, uint32_t depth)
-{
-    struct qv_cond *c = (struct qv_cond *)(uintptr_t)conds;
-    int err = 0;
-    for (uint32_t i = 0; i < count && err == 0; i++)
-        err = seal_cond(x, &c[i], depth);
-    return err;
-}
-
-static int seal_filter(struct seal *x, struct qv_filter *f, uint32_t depth)
-{
-    if (depth > QV_FILTER_DEPTH_MAX)
-        return qv_fail(x->msg, QV_EINVAL, "a filter nests at most %d deep", QV_FILTER_DEPTH_MAX);
-    int err = seal_conds(x, f->must, f->must_count, depth);
-    if (err == 0)
-        err = seal_conds(x, f->should, f->should_count, depth);
-    if (err == 0)
-        err = seal_conds(x, f->must_not, f->must_not_count, depth);
-    if (err == 0)
-        err = seal_conds(x, f->min_should, f->min_should_count, depth);
-    return err;
-}
-
-int qv_filter_seal(struct qv_filter *f, struct qv_arena *a, struct qv_errmsg *msg)
-{
-    struct seal x = {.msg = msg};
-    (void)a;
-    return seal_filter(&x, f, 1);
-}
-
-/* ---- what it needs ---- */
-
-static bool conds_need_payload(const struct qv_cond *conds, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        const enum qv_cond_type t = conds[i].type;
-        if (t == QV_COND_HAS_ID || t == QV_COND_HAS_VECTOR)
-            continue;
-        if (t != QV_COND_FILTER || qv_filter_needs_payload(conds[i].u.filter))
-            return true;
-    }
-    return false;
-}
-
-bool qv_filter_needs_payload(const struct qv_filter *f)
-{
-    return f != NULL && (conds_need_payload(f->must, f->must_count) ||
-                         conds_need_payload(f->should, f->should_count) ||
-                         conds_need_payload(f->must_not, f->must_not_count) ||
-                         conds_need_payload(f->min_should, f->min_should_count));
 }

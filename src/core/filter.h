@@ -2,10 +2,10 @@
  * whole table (operator x payload type); in short:
  *
  * A path reaches any number of values (doc.h). A condition on a key holds when ANY of them
- * satisfies it; where a value is an array, MATCH*, RANGE look at its elements instead, one level,
- * not deeper. Nothing reached (missing): only IS_EMPTY, KEY_IS_EMPTY{true} and KEY_IS_NULL{false}
- * hold. A filter holds when all of must, none of must_not, one of should and min_should_min of
- * min_should do; a list without conditions asks for nothing.
+ * satisfies it; where a value is an array, MATCH*, *RANGE and GEO_* look at its elements instead,
+ * one level, not deeper. Nothing reached (missing): only IS_EMPTY, KEY_IS_EMPTY{true} and
+ * KEY_IS_NULL{false} hold. A filter holds when all of must, none of must_not, one of should and
+ * min_should_min of min_should do; a list without conditions asks for nothing.
  *
  * Evaluated on documents as they are stored; no allocation; cost: the walk of each path. Immutable
  * after seal: any number of threads may evaluate one filter. */
@@ -13,20 +13,30 @@
 #define QV_CORE_FILTER_H
 
 #include "core/doc.h"
+#include "core/geo.h"
 #include "core/id.h"
 
 struct qv_filter;
 
 enum qv_cond_type {
-    QV_COND_MATCH,        /* equal to: string, int or bool; the int 1 and the double 1.0 differ */
-    QV_COND_MATCH_ANY,    /* in a list of strings or ints; an empty list: never */
-    QV_COND_MATCH_EXCEPT, /* not null and not in the list: what has another type is not in it */
-    QV_COND_RANGE,        /* numbers, ints as doubles; lt, gt, lte, gte */
+    QV_COND_MATCH,          /* equal to: string, int or bool; the int 1 and the double 1.0 differ */
+    QV_COND_MATCH_ANY,      /* in a list of strings or ints; an empty list: never */
+    QV_COND_MATCH_EXCEPT,   /* not null and not in the list: what has another type is not in it */
+    QV_COND_MATCH_TEXT,     /* a string that holds the text; with a text index: all of its tokens */
+    QV_COND_MATCH_TEXT_ANY, /* a string that holds one of its words; with an index: of its tokens */
+    QV_COND_MATCH_PHRASE,   /* as MATCH_TEXT; with an index: its tokens in a row */
+    QV_COND_MATCH_PREFIX,   /* a string that begins with the bytes */
+    QV_COND_RANGE,          /* numbers, ints as doubles; lt, gt, lte, gte */
+    QV_COND_DATETIME_RANGE, /* strings that are times (datetime.h) */
+    QV_COND_GEO_BOX,        /* objects {lon, lat} of valid degrees (geo.h) */
+    QV_COND_GEO_RADIUS,
+    QV_COND_GEO_POLYGON,
     QV_COND_VALUES_COUNT, /* array: its elements; null: 0; else 1; lt, gt, lte, gte */
     QV_COND_IS_EMPTY,     /* every value reached, if any, is null or [] */
     QV_COND_IS_NULL,      /* a value reached is null ([null] is not) */
     QV_COND_HAS_ID,       /* false inside NESTED */
     QV_COND_HAS_VECTOR,   /* false inside NESTED */
+    QV_COND_SLICE,        /* the id's hash modulo total is index; false inside NESTED */
     QV_COND_NESTED,       /* sub-filter on each object in the array at key, keys relative to it */
     QV_COND_FILTER,       /* sub-filter on the same point (inside NESTED: the same object) */
     QV_COND_KEY_IS_EMPTY, /* {"key": k, "is_empty": want}: a value reached is null or [], or is not;
@@ -34,9 +44,16 @@ enum qv_cond_type {
     QV_COND_KEY_IS_NULL   /* {"key": k, "is_null": want}: a value reached is null or an array that
                              holds null, or is not; nothing reached is not null */
 };
+#define QV_COND_TYPES (QV_COND_KEY_IS_NULL + 1)
 
 struct qv_range {
     double lt, gt, lte, gte;
+    bool has_lt, has_gt, has_lte, has_gte;
+};
+
+/* Microseconds since 1970 (datetime.h). */
+struct qv_datetime_range {
+    int64_t lt, gt, lte, gte;
     bool has_lt, has_gt, has_lte, has_gte;
 };
 
@@ -57,11 +74,19 @@ struct qv_cond {
             const struct qv_match *items; /* all strings or all ints; sorted by seal */
             uint32_t count;
         } any;
+        struct qv_str text;    /* MATCH_TEXT, MATCH_TEXT_ANY, MATCH_PHRASE, MATCH_PREFIX */
         struct qv_range range; /* RANGE, VALUES_COUNT */
+        struct qv_datetime_range times;
+        struct qv_geo_box geo_box;
+        struct qv_geo_circle geo_circle;
+        const struct qv_geo_polygon *geo_polygon;
         struct {
             const struct qv_id *ids; /* sorted by seal */
             uint32_t count;
         } has_id;
+        struct {
+            uint32_t total, index; /* index < total */
+        } slice;
         struct qv_str vector;           /* HAS_VECTOR: name, empty = unnamed */
         const struct qv_filter *filter; /* NESTED, FILTER */
         bool want;                      /* KEY_IS_EMPTY, KEY_IS_NULL */
@@ -81,6 +106,9 @@ struct qv_filter {
 #define QV_FILTER_DEPTH_MAX 32
 #define QV_FILTER_CONDS_MAX 4096 /* in the whole tree */
 #define QV_FILTER_LIST_MAX 65536 /* items of any, except, has_id */
+
+/* The hash that SLICE divides ids by: fixed by the API, the same on every machine. */
+uint64_t qv_filter_slice_hash(const struct qv_id *id);
 
 int qv_match_compare(const struct qv_match *a, const struct qv_match *b); /* type, then value */
 

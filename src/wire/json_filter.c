@@ -12,7 +12,7 @@ struct cond_list {
     uint32_t cap;
 };
 
-#define FIELD_CONDS_MAX 5
+#define FIELD_CONDS_MAX 8
 
 /* What one object said. */
 struct cond_object {
@@ -121,12 +121,19 @@ static bool filter_clause(struct qv_json *j, struct qv_str key, struct qv_filter
 
 /* ---- conditions on a key ---- */
 
+/* Types that one key of the object may say. */
+static enum qv_cond_type kind_of(enum qv_cond_type type)
+{
+    if (type <= QV_COND_MATCH_PREFIX)
+        return QV_COND_MATCH;
+    return type == QV_COND_DATETIME_RANGE ? QV_COND_RANGE : type;
+}
+
 static struct qv_cond *add_field(struct cond_object *o, enum qv_cond_type type)
 {
     for (uint32_t i = 0; i < o->field_count; i++) {
-        bool same = o->fields[i].type == type ||
-                    (type <= QV_COND_MATCH_EXCEPT && o->fields[i].type <= QV_COND_MATCH_EXCEPT);
-        if (same) { /* the key stands twice: the last one counts */
+        if (kind_of(o->fields[i].type) ==
+            kind_of(type)) { /* the key stands twice: the last counts */
             o->fields[i] = (struct qv_cond){.type = type};
             return &o->fields[i];
         }
@@ -181,26 +188,41 @@ static void read_match_list(struct qv_json *j, struct qv_cond *cond)
     cond->u.any.count = n;
 }
 
+/* The text conditions of `match`; false when the key is none (nothing is read then). */
+static bool match_text(struct qv_json *j, struct qv_str key, struct cond_object *o)
+{
+    static const struct {
+        const char *key;
+        enum qv_cond_type type;
+    } texts[] = {{"text", QV_COND_MATCH_TEXT},
+                 {"text_any", QV_COND_MATCH_TEXT_ANY},
+                 {"phrase", QV_COND_MATCH_PHRASE},
+                 {"prefix", QV_COND_MATCH_PREFIX}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (!qv_str_is(key, texts[i].key))
+            continue;
+        add_field(o, texts[i].type)->u.text = qv_json_string(j);
+        return true;
+    }
+    return false;
+}
+
 static void read_match(struct qv_json *j, struct cond_object *o)
 {
     struct qv_str key;
     bool found = false;
     qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
+        if (match_text(j, key, o)) {
+            found = true;
+            continue;
+        }
         if (qv_str_is(key, "value"))
             add_field(o, QV_COND_MATCH)->u.match = read_match_value(j, true);
         else if (qv_str_is(key, "any"))
             read_match_list(j, add_field(o, QV_COND_MATCH_ANY));
         else if (qv_str_is(key, "except"))
             read_match_list(j, add_field(o, QV_COND_MATCH_EXCEPT));
-        else if (qv_str_is(key, "text"))
-            qv_json_refuse(j, QV_NOT_SERVED_MATCH_TEXT);
-        else if (qv_str_is(key, "text_any"))
-            qv_json_refuse(j, QV_NOT_SERVED_MATCH_TEXT_ANY);
-        else if (qv_str_is(key, "phrase"))
-            qv_json_refuse(j, QV_NOT_SERVED_MATCH_PHRASE);
-        else if (qv_str_is(key, "prefix"))
-            qv_json_refuse(j, QV_NOT_SERVED_MATCH_PREFIX);
         else
             qv_json_skip(j);
         found =
@@ -214,12 +236,28 @@ static void read_match(struct qv_json *j, struct cond_object *o)
 static void read_bound(struct qv_json *j, bool counts, double *v, bool *has)
 {
     *has = !qv_json_null(j);
-    if (!*has)
-        return;
-    if (!counts && qv_json_peek(j) == QV_JSON_STRING)
-        qv_json_refuse(j, QV_NOT_SERVED_DATETIME_RANGE);
-    else
+    if (*has)
         *v = counts ? (double)qv_json_u64(j) : qv_json_f64(j);
+}
+
+/* Is a bound of the range at j a string? Then all of them are times. Reads nothing. */
+static bool range_of_times(struct qv_json *j)
+{
+    struct qv_json_mark m = qv_json_mark(j);
+    struct qv_str key;
+    bool times = false;
+    if (qv_json_peek(j) != QV_JSON_OBJECT)
+        return false;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        bool bound = qv_str_is(key, "lt") || qv_str_is(key, "gt") || qv_str_is(key, "lte") ||
+                     qv_str_is(key, "gte");
+        times = times || (bound && qv_json_peek(j) == QV_JSON_STRING);
+        qv_json_skip(j);
+    }
+    if (j->err == 0)
+        qv_json_restore(j, m);
+    return times;
 }
 
 /* counts: of values (whole numbers), else of numbers. */
@@ -302,6 +340,30 @@ static void read_is(struct qv_json *j, struct cond_object *o, enum qv_cond_type 
     cond->u.want = qv_json_bool(j);
 }
 
+static void read_slice(struct qv_json *j, struct qv_cond *cond)
+{
+    struct qv_str key;
+    bool has_total = false;
+    bool has_index = false;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "total")) {
+            cond->u.slice.total = qv_json_u32(j);
+            has_total = true;
+        } else if (qv_str_is(key, "index")) {
+            cond->u.slice.index = qv_json_u32(j);
+            has_index = true;
+        } else {
+            qv_json_skip(j);
+        }
+    }
+    if (!has_total || !has_index)
+        qv_json_fail_missing(j, has_total ? "index" : "total");
+    else if (cond->u.slice.total == 0)
+        qv_json_fail_at(j, j->p > j->start ? j->p - 1 : j->p,
+                        "invalid value: integer `0`, expected a nonzero u32");
+}
+
 static bool alone_key(struct qv_json *j, struct qv_str key, struct cond_object *o)
 {
     struct qv_cond *c;
@@ -317,36 +379,52 @@ static bool alone_key(struct qv_json *j, struct qv_str key, struct cond_object *
     } else if (qv_str_is(key, "nested")) {
         read_keyed(j, set_alone(o, QV_COND_NESTED));
     } else if (qv_str_is(key, "slice")) {
-        qv_json_refuse(j, QV_NOT_SERVED_SLICE);
+        read_slice(j, set_alone(o, QV_COND_SLICE));
     } else {
         return false;
     }
     return true;
 }
 
+static void read_any_range(struct qv_json *j, struct cond_object *o)
+{
+    if (range_of_times(j))
+        qv_json_datetime_range(j, &add_field(o, QV_COND_DATETIME_RANGE)->u.times);
+    else
+        read_range(j, false, &add_field(o, QV_COND_RANGE)->u.range);
+}
+
+/* A predicate of the key; false when the key is none (nothing is read then). */
+static bool predicate_key(struct qv_json *j, struct qv_str key, struct cond_object *o)
+{
+    static const char *const predicates[] = {"match",      "range",       "values_count",
+                                             "geo_radius", "geo_polygon", "geo_bounding_box"};
+    bool is_one = false;
+    for (size_t i = 0; i < sizeof predicates / sizeof predicates[0]; i++)
+        is_one = is_one || qv_str_is(key, predicates[i]);
+    if (!is_one || qv_json_null(j))
+        return is_one;
+    if (qv_str_is(key, "match"))
+        read_match(j, o);
+    else if (qv_str_is(key, "range"))
+        read_any_range(j, o);
+    else if (qv_str_is(key, "values_count"))
+        read_range(j, true, &add_field(o, QV_COND_VALUES_COUNT)->u.range);
+    else if (qv_str_is(key, "geo_radius"))
+        qv_json_geo_circle(j, &add_field(o, QV_COND_GEO_RADIUS)->u.geo_circle);
+    else if (qv_str_is(key, "geo_polygon"))
+        add_field(o, QV_COND_GEO_POLYGON)->u.geo_polygon = qv_json_geo_polygon(j);
+    else
+        qv_json_geo_box(j, &add_field(o, QV_COND_GEO_BOX)->u.geo_box);
+    return true;
+}
+
 static bool field_key(struct qv_json *j, struct qv_str key, struct cond_object *o)
 {
-    if (qv_str_is(key, "key")) {
-        read_key(j, &o->key, &o->path);
-        o->has_key = true;
-    } else if (qv_str_is(key, "match")) {
-        if (!qv_json_null(j))
-            read_match(j, o);
-    } else if (qv_str_is(key, "range")) {
-        if (!qv_json_null(j))
-            read_range(j, false, &add_field(o, QV_COND_RANGE)->u.range);
-    } else if (qv_str_is(key, "values_count")) {
-        if (!qv_json_null(j))
-            read_range(j, true, &add_field(o, QV_COND_VALUES_COUNT)->u.range);
-    } else if (qv_str_is(key, "geo_bounding_box")) {
-        qv_json_refuse(j, QV_NOT_SERVED_GEO_BOUNDING_BOX);
-    } else if (qv_str_is(key, "geo_radius")) {
-        qv_json_refuse(j, QV_NOT_SERVED_GEO_RADIUS);
-    } else if (qv_str_is(key, "geo_polygon")) {
-        qv_json_refuse(j, QV_NOT_SERVED_GEO_POLYGON);
-    } else {
-        return false;
-    }
+    if (!qv_str_is(key, "key"))
+        return predicate_key(j, key, o);
+    read_key(j, &o->key, &o->path);
+    o->has_key = true;
     return true;
 }
 

@@ -68,6 +68,13 @@ void qv_json_vector_select(struct qv_json *j, struct qv_vector_select *out);
 /* An object; sealed (bounds checked, lists sorted). NULL for null. */
 const struct qv_filter *qv_json_filter(struct qv_json *j);
 
+/* Parts of conditions (json_geo.c); places are valid, polygons sealed. */
+struct qv_geo_point qv_json_geo_point(struct qv_json *j);
+void qv_json_geo_box(struct qv_json *j, struct qv_geo_box *out);
+void qv_json_geo_circle(struct qv_json *j, struct qv_geo_circle *out);
+const struct qv_geo_polygon *qv_json_geo_polygon(struct qv_json *j);
+void qv_json_datetime_range(struct qv_json *j, struct qv_datetime_range *out);
+
 /* The limits that all searches and scrolls share: 1 <= limit, limit + offset <= QV_LIMIT_MAX. */
 void qv_json_check_limit(struct qv_json *j, uint64_t limit, uint64_t offset);
 

@@ -32,15 +32,6 @@
     X(N_PROBE, "params.quiver.n_probe", "query, search")                                           \
     X(EXPLAIN, "params.quiver.explain", "query, search")                                           \
     X(RECALL_TARGET, "params.quiver.recall_target", "query, search")                               \
-    X(MATCH_TEXT, "match.text", "filter")                                                          \
-    X(MATCH_TEXT_ANY, "match.text_any", "filter")                                                  \
-    X(MATCH_PHRASE, "match.phrase", "filter")                                                      \
-    X(MATCH_PREFIX, "match.prefix", "filter")                                                      \
-    X(DATETIME_RANGE, "datetime range", "filter")                                                  \
-    X(GEO_BOUNDING_BOX, "geo_bounding_box", "filter")                                              \
-    X(GEO_RADIUS, "geo_radius", "filter")                                                          \
-    X(GEO_POLYGON, "geo_polygon", "filter")                                                        \
-    X(SLICE, "slice", "filter")                                                                    \
     X(QUANT_PRODUCT, "quantization_config.product", "create collection")                           \
     X(QUANT_TURBO, "quantization_config.turbo", "create collection")                               \
     X(DATATYPE_TURBO4, "datatype turbo4", "create collection")                                     \

@@ -1,12 +1,11 @@
 /* Filters. A FieldCondition may carry several predicates at once; as in that API they are
  * alternatives, which becomes a sub-filter with `should`. */
-#include "wire/pb_parts.h"
+#include "wire/pb_geo.h"
 
 #include "base/qv_assert.h"
 #include "core/limits.h"
-#include "wire/not_served.h"
 
-#define FIELD_PREDICATES_MAX 5u
+#define FIELD_PREDICATES_MAX 9u
 
 static int one_condition(struct qv_pb_ctx *c, const QvPb__Condition *m, struct qv_cond *out);
 static int one_filter(struct qv_pb_ctx *c, const QvPb__Filter *m, struct qv_filter **out);
@@ -51,6 +50,13 @@ static int integers_any(struct qv_pb_ctx *c, const QvPb__RepeatedIntegers *m,
     return 0;
 }
 
+static int set_text(enum qv_cond_type type, const char *text, struct qv_cond *out)
+{
+    out->type = type;
+    out->u.text = qv_pb_str(text);
+    return 0;
+}
+
 static int set_match(struct qv_pb_ctx *c, const QvPb__Match *m, struct qv_cond *out)
 {
     out->type = QV_COND_MATCH;
@@ -73,13 +79,13 @@ static int set_match(struct qv_pb_ctx *c, const QvPb__Match *m, struct qv_cond *
     case QV_PB__MATCH__MATCH_VALUE_EXCEPT_INTEGERS:
         return integers_any(c, m->except_integers, QV_COND_MATCH_EXCEPT, out);
     case QV_PB__MATCH__MATCH_VALUE_TEXT:
-        return qv_not_served_fail(QV_NOT_SERVED_MATCH_TEXT, c->msg);
+        return set_text(QV_COND_MATCH_TEXT, m->text, out);
     case QV_PB__MATCH__MATCH_VALUE_TEXT_ANY:
-        return qv_not_served_fail(QV_NOT_SERVED_MATCH_TEXT_ANY, c->msg);
+        return set_text(QV_COND_MATCH_TEXT_ANY, m->text_any, out);
     case QV_PB__MATCH__MATCH_VALUE_PHRASE:
-        return qv_not_served_fail(QV_NOT_SERVED_MATCH_PHRASE, c->msg);
+        return set_text(QV_COND_MATCH_PHRASE, m->phrase, out);
     case QV_PB__MATCH__MATCH_VALUE_PREFIX:
-        return qv_not_served_fail(QV_NOT_SERVED_MATCH_PREFIX, c->msg);
+        return set_text(QV_COND_MATCH_PREFIX, m->prefix, out);
     default:
         return qv_fail(c->msg, QV_EINVAL, "an empty match condition");
     }
@@ -118,27 +124,22 @@ static void set_flag(enum qv_cond_type type, bool want, struct qv_cond *out)
     out->u.want = want;
 }
 
-static int refuse_field(struct qv_pb_ctx *c, const QvPb__FieldCondition *m)
-{
-    if (m->geo_bounding_box != NULL)
-        return qv_not_served_fail(QV_NOT_SERVED_GEO_BOUNDING_BOX, c->msg);
-    if (m->geo_radius != NULL)
-        return qv_not_served_fail(QV_NOT_SERVED_GEO_RADIUS, c->msg);
-    if (m->geo_polygon != NULL)
-        return qv_not_served_fail(QV_NOT_SERVED_GEO_POLYGON, c->msg);
-    if (m->datetime_range != NULL)
-        return qv_not_served_fail(QV_NOT_SERVED_DATETIME_RANGE, c->msg);
-    return 0;
-}
-
 /* Predicates of m into list (room for FIELD_PREDICATES_MAX), each with the key already set. */
 static int list_predicates(struct qv_pb_ctx *c, const QvPb__FieldCondition *m, struct qv_cond *list,
                            uint32_t *count)
 {
-    int err = refuse_field(c, m);
     uint32_t n = 0;
-    if (err == 0 && m->match != NULL)
-        err = set_match(c, m->match, &list[n++]);
+    int err = m->match != NULL ? set_match(c, m->match, &list[n++]) : 0;
+    if (err == 0 && m->range != NULL && m->datetime_range != NULL)
+        err = qv_fail(c->msg, QV_EINVAL, "range and datetime_range exclude each other");
+    if (err == 0 && m->datetime_range != NULL)
+        err = qv_pb_datetime_range(c, m->datetime_range, &list[n++]);
+    if (err == 0 && m->geo_bounding_box != NULL)
+        err = qv_pb_geo_box(c, m->geo_bounding_box, &list[n++]);
+    if (err == 0 && m->geo_radius != NULL)
+        err = qv_pb_geo_radius(c, m->geo_radius, &list[n++]);
+    if (err == 0 && m->geo_polygon != NULL)
+        err = qv_pb_geo_polygon(c, m->geo_polygon, &list[n++]);
     if (m->range != NULL)
         set_range(m->range, &list[n++]);
     if (m->values_count != NULL)
@@ -207,6 +208,15 @@ static int nested_condition(struct qv_pb_ctx *c, const QvPb__NestedCondition *m,
     return err != 0 ? err : sub_filter(c, QV_COND_NESTED, m->filter, out);
 }
 
+static int slice_condition(struct qv_pb_ctx *c, const QvPb__SliceCondition *m, struct qv_cond *out)
+{
+    out->type = QV_COND_SLICE;
+    out->u.slice.total = m->total;
+    out->u.slice.index = m->index;
+    return m->total > 0 ? 0
+                        : qv_fail(c->msg, QV_EVALIDATION, "filter.slice.total: must be at least 1");
+}
+
 static int one_condition(struct qv_pb_ctx *c, const QvPb__Condition *m, struct qv_cond *out)
 {
     switch (m->condition_one_of_case) {
@@ -229,7 +239,7 @@ static int one_condition(struct qv_pb_ctx *c, const QvPb__Condition *m, struct q
     case QV_PB__CONDITION__CONDITION_ONE_OF_FILTER:
         return sub_filter(c, QV_COND_FILTER, m->filter, out);
     case QV_PB__CONDITION__CONDITION_ONE_OF_SLICE:
-        return qv_not_served_fail(QV_NOT_SERVED_SLICE, c->msg);
+        return slice_condition(c, m->slice, out);
     default:
         return qv_fail(c->msg, QV_EINVAL, "a condition of a filter is empty");
     }

@@ -435,8 +435,6 @@ async function unserved(op, p) {
         rrf: query('rrf', { k: 5 }),
         lookup_from: { lookupFrom: { collectionName: N } },
         shard_key: { shardKeySelector: { shardKeys: [{ key: { case: 'keyword', value: 'k' } }] } },
-        'match.text': { filter: { must: [match('color', 'text', 'r')] } },
-        geo_radius: { filter: { must: [field({ key: 'g', geoRadius: { center: { lon: 1, lat: 1 }, radius: 1 } })] } },
         'params.acorn': { params: { acorn: { enable: true } } },
     };
     for (const [name, body] of Object.entries(bodies))

@@ -437,8 +437,6 @@ async function unserved(s, c) {
         order_by: { query: { order_by: 'count' } },
         lookup_from: { query: 1, lookup_from: { collection: N } },
         shard_key: { query, shard_key: 'k' },
-        'match.text': { query, filter: { must: [{ key: 'color', match: { text: 'r' } }] } },
-        geo_radius: { query, filter: { must: [{ key: 'g', geo_radius: { center: { lon: 1, lat: 1 }, radius: 1 } }] } },
     };
     for (const [name, body] of Object.entries(queries))
         await s.op('query', async () => equal(await refusal(() => c.query(C, body)), `Not implemented: ${name}`, name));

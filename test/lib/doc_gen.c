@@ -69,9 +69,52 @@ struct qv_doc doc_gen_view(const struct qv_buf *b)
     return (struct qv_doc){b->data, b->len};
 }
 
-static const char *const words[] = {"", "red", "blue", "a", "b", "köln", "7", "true", "日本"};
+static const char *const words[] = {"",
+                                    "red",
+                                    "blue",
+                                    "a",
+                                    "b",
+                                    "köln",
+                                    "7",
+                                    "true",
+                                    "日本",
+                                    "2023-02-08",
+                                    "red blue coat",
+                                    "1969-12-31",
+                                    "2023-02-08T10:49:00Z"};
 static const char *const keys[] = {"a", "b", "c", "d", "a b", "é"};
 #define KEY_COUNT (sizeof keys / sizeof *keys)
+
+static void put_degrees(struct qv_buf *b, struct qv_rng *rng, int limit)
+{
+    switch (qv_rng_below(rng, 12)) {
+    case 0:
+        qv_doc_put_str(b, "1", 1);
+        break;
+    case 1:
+        qv_doc_put_double(b, limit + 1.5);
+        break;
+    case 2:
+        qv_doc_put_double(b, (qv_rng_unit(rng) * 2 - 1) * limit);
+        break;
+    default: /* not the antimeridian itself, which has two names */
+        qv_doc_put_int(b, (int64_t)qv_rng_below(rng, 2 * (uint64_t)limit - 1) - limit + 1);
+    }
+}
+
+/* {"lon": .., "lat": ..}, now and then not quite. */
+static void put_place(struct qv_buf *b, struct qv_rng *rng)
+{
+    const bool whole = qv_rng_below(rng, 12) != 0;
+    size_t mark = qv_doc_begin_object(b);
+    qv_doc_put_key(b, "lon", 3);
+    put_degrees(b, rng, 180);
+    if (whole) {
+        qv_doc_put_key(b, "lat", 3);
+        put_degrees(b, rng, 90);
+    }
+    qv_doc_end_object(b, mark, whole ? 2 : 1);
+}
 
 static void put_scalar(struct qv_buf *b, struct qv_rng *rng)
 {
@@ -130,8 +173,10 @@ void doc_gen_random_object(struct qv_buf *b, struct qv_rng *rng, unsigned depth)
 
 void doc_gen_random(struct qv_buf *b, struct qv_rng *rng, unsigned depth)
 {
-    uint64_t what = depth == 0 ? 0 : qv_rng_below(rng, 4);
-    if (what == 2)
+    uint64_t what = depth == 0 ? 0 : qv_rng_below(rng, 5);
+    if (what == 4)
+        put_place(b, rng);
+    else if (what == 2)
         put_array(b, rng, depth);
     else if (what == 3)
         doc_gen_random_object(b, rng, depth);

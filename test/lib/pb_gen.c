@@ -50,10 +50,33 @@ static double gen_real(const struct pb_gen *g)
     return chance(g, 50) ? (double)qv_rng_gauss(g->rng) : (double)qv_rng_below(g->rng, 100);
 }
 
+/* Numbers that only mean something together with others: most of the time such as are in order. */
+static bool gen_known(const struct pb_gen *g, const char *name, uint64_t *out)
+{
+    if (strcmp(name, "seconds") == 0) { /* always of years that four digits tell */
+        *out = (uint64_t)((int64_t)qv_rng_below(g->rng, 20000000000u) - 10000000000);
+        return true;
+    }
+    if (strcmp(name, "nanos") == 0)
+        *out = qv_rng_below(g->rng, 1000000000);
+    else if (strcmp(name, "total") == 0)
+        *out = 2 + qv_rng_below(g->rng, 1000);
+    else if (strcmp(name, "index") == 0)
+        *out = qv_rng_below(g->rng, 3);
+    else
+        return false;
+    return chance(g, 90);
+}
+
 /* An element's bytes without a tag. */
 static void gen_scalar(const struct pb_gen *g, const ProtobufCFieldDescriptor *f,
                        struct qv_buf *out)
 {
+    uint64_t known;
+    if (gen_known(g, f->name, &known)) {
+        qv_pb_put_varint(out, known);
+        return;
+    }
     switch (f->type) {
     case PROTOBUF_C_TYPE_FLOAT: {
         float v = (float)gen_real(g);
@@ -151,9 +174,40 @@ static void gen_unknown(const struct pb_gen *g, struct qv_buf *out)
     }
 }
 
-void pb_gen_message(const struct pb_gen *g, const ProtobufCMessageDescriptor *desc,
+/* A closed line of places, at least four most of the time. */
+static void gen_ring(const struct pb_gen *g, struct qv_buf *out)
+{
+    const size_t from = out->len;
+    size_t first = 0;
+    for (uint64_t n = (chance(g, 5) ? 1u : 3u) + qv_rng_below(g->rng, 4); n > 0; n--) {
+        size_t mark = qv_pb_begin(out, 1);
+        qv_pb_put_f64(out, 1, gen_real(g) / 2);
+        qv_pb_put_f64(out, 2, gen_real(g) / 2);
+        qv_pb_end(out, mark);
+        first = first == 0 ? out->len - from : first;
+    }
+    if (!out->failed && qv_buf_reserve(out, first) != NULL)
+        qv_buf_append(out, out->data + from, first);
+}
+
+/* Messages that are nothing without their fields. */
+static bool wants_all(const ProtobufCMessageDescriptor *desc)
+{
+    return strncmp(desc->short_name, "Geo", 3) == 0 || strcmp(desc->short_name, "Timestamp") == 0 ||
+           strcmp(desc->short_name, "SliceCondition") == 0;
+}
+
+void pb_gen_message(const struct pb_gen *general, const ProtobufCMessageDescriptor *desc,
                     struct qv_buf *out)
 {
+    struct pb_gen here = *general;
+    const struct pb_gen *g = &here;
+    if (wants_all(desc))
+        here.presence = here.presence / 10 + 90;
+    if (strcmp(desc->short_name, "GeoLineString") == 0 && chance(g, 90)) {
+        gen_ring(g, out);
+        return;
+    }
     bool oneof_done = false; /* one oneof a message is all there is */
     if (chance(g, g->unknown))
         gen_unknown(g, out);

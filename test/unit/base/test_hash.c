@@ -37,9 +37,17 @@ static void test_crc32c_equals_bitwise_and_chains(void **state)
     }
 }
 
+static void test_sip24(void **state)
+{
+    (void)state;
+    /* of nothing under a zero key, as the reference implementation has it */
+    assert_true(qv_hash_sip24("", 0) == 0x1e924b9d737700d7u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sip24),
         cmocka_unit_test(test_crc32c_check_value),
         cmocka_unit_test(test_crc32c_equals_bitwise_and_chains),
     };

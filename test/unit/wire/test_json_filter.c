@@ -88,6 +88,43 @@ static void test_filters_mean_what_they_say(void **state)
          "{\"a\": 1, \"c\": 1}", "{\"a\": 1, \"b\": 2}"},
         {"{\"must\": [{\"should\": [{\"key\": \"a\", \"match\": {\"value\": 1}}]}, {}]}",
          "{\"a\": 1}", "{\"a\": 2}"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"text\": \"ed co\"}}]}",
+         "{\"a\": [\"x\", \"red coat\"]}", "{\"a\": \"coat red\"}"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"text\": \"\"}}]}", "{\"a\": \"\"}",
+         "{\"a\": 1}"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"text_any\": \"blue  coat\"}}]}",
+         "{\"a\": \"red coat\"}", "{\"a\": \"red hat\"}"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"phrase\": \"d c\"}}]}",
+         "{\"a\": \"red coat\"}", "{\"a\": \"red  coat\"}"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"prefix\": \"re\"}}]}",
+         "{\"a\": [\"x\", \"red\"]}", "{\"a\": \"Red\"}"},
+        {"{\"must\": [{\"key\": \"a\", \"range\": {\"gte\": \"2023-02-08T10:49:00Z\", \"lt\": "
+         "null}}]}",
+         "{\"a\": \"2023-02-08 11:49:00+01\"}", "{\"a\": \"2023-02-08T10:48:59.999999Z\"}"},
+        {"{\"must\": [{\"key\": \"a\", \"range\": {\"lt\": \"2023-02-09\"}, \"range\": {\"gt\": "
+         "5}}]}",
+         "{\"a\": 6}", "{\"a\": \"2023-02-08\"}"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_radius\": {\"center\": {\"lon\": 13.423637, \"lat\": "
+         "52.511}, \"radius\": 2000}}]}",
+         "{\"a\": [{\"lon\": 37.6, \"lat\": 55.7}, {\"lat\": 52.52197645, \"lon\": "
+         "13.413637435864272}]}",
+         "{\"a\": {\"lon\": 20.4, \"lat\": 52.511}}"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_bounding_box\": {\"top_left\": {\"lon\": 170, "
+         "\"lat\": 10}, \"bottom_right\": {\"lon\": -170, \"lat\": -10}}}]}",
+         "{\"a\": {\"lon\": -175, \"lat\": 1, \"name\": \"x\"}}",
+         "{\"a\": {\"lon\": 0, \"lat\": 0}}"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_polygon\": {\"exterior\": {\"points\": "
+         "[{\"lon\":0,\"lat\":0},{\"lon\":9,\"lat\":0},{\"lon\":9,\"lat\":9},{\"lon\":0,\"lat\":9},"
+         "{\"lon\":0,\"lat\":0}]}, \"interiors\": [{\"points\": "
+         "[{\"lon\":3,\"lat\":3},{\"lon\":6,\"lat\":3},{\"lon\":6,\"lat\":6},{\"lon\":3,\"lat\":3}]"
+         "}]}}]}",
+         "{\"a\": {\"lon\": 2, \"lat\": 2}}", "{\"a\": {\"lon\": 5, \"lat\": 4}}"},
+        {"{\"must\": [{\"should\": [{\"slice\": {\"total\": 2, \"index\": 0}}, {\"slice\": "
+         "{\"total\": 2, \"index\": 1}}]}]}",
+         "{}", NULL},
+        {"{\"must_not\": [{\"nested\": {\"key\": \"a\", \"filter\": {\"must\": [{\"slice\": "
+         "{\"total\": 1, \"index\": 0}}]}}}]}",
+         "{\"a\": [{}]}", NULL},
         /* several things said of one key: any of them */
         {"{\"must\": [{\"key\": \"a\", \"match\": {\"value\": 9}, \"range\": {\"lt\": 3}}]}",
          "{\"a\": 9}", "{\"a\": 5}"},
@@ -148,24 +185,55 @@ static void test_refused(void **state)
         {"{\"must\": [{\"must\": [], \"foo\": 1}]}", QV_EFORMAT, "data did not match"},
         {"{\"min_should\": {\"conditions\": []}}", QV_EFORMAT, "missing field `min_count`"},
         {"{\"min_should\": {\"min_count\": 1}}", QV_EFORMAT, "missing field `conditions`"},
-        {"{\"must\": [{\"key\": \"a\", \"match\": {\"text\": \"x\"}}]}", QV_ENOTIMPL,
-         "Not implemented: match.text"},
-        {"{\"must\": [{\"key\": \"a\", \"match\": {\"text_any\": \"x\"}}]}", QV_ENOTIMPL,
-         "Not implemented: match.text_any"},
-        {"{\"must\": [{\"key\": \"a\", \"match\": {\"phrase\": \"x\"}}]}", QV_ENOTIMPL,
-         "Not implemented: match.phrase"},
-        {"{\"must\": [{\"key\": \"a\", \"match\": {\"prefix\": \"x\"}}]}", QV_ENOTIMPL,
-         "Not implemented: match.prefix"},
-        {"{\"must\": [{\"key\": \"a\", \"range\": {\"gt\": \"2020-01-01\"}}]}", QV_ENOTIMPL,
-         "Not implemented: datetime range"},
-        {"{\"must\": [{\"key\": \"a\", \"geo_radius\": {}}]}", QV_ENOTIMPL,
-         "Not implemented: geo_radius"},
-        {"{\"must\": [{\"key\": \"a\", \"geo_polygon\": {}}]}", QV_ENOTIMPL,
-         "Not implemented: geo_polygon"},
-        {"{\"must\": [{\"key\": \"a\", \"geo_bounding_box\": {}}]}", QV_ENOTIMPL,
-         "Not implemented: geo_bounding_box"},
-        {"{\"must\": [{\"slice\": {\"total\": 2, \"index\": 1}}]}", QV_ENOTIMPL,
-         "Not implemented: slice"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"text\": 5}}]}", QV_EFORMAT,
+         "invalid type: integer `5`"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"phrase\": null}}]}", QV_EFORMAT,
+         "invalid type: null"},
+        {"{\"must\": [{\"key\": \"a\", \"match\": {\"prefix\": [\"x\"]}}]}", QV_EFORMAT,
+         "invalid type: sequence"},
+        {"{\"must\": [{\"key\": \"a\", \"range\": {\"gt\": \"yesterday\"}}]}", QV_EFORMAT,
+         "'yesterday' does not match accepted datetime format (RFC3339)"},
+        {"{\"must\": [{\"key\": \"a\", \"range\": {\"gt\": \"2020-01-01\", \"lt\": 5}}]}",
+         QV_EFORMAT, "invalid type: integer `5`, expected a string"},
+        {"{\"must\": [{\"key\": \"a\", \"range\": {\"lt\": 5, \"gt\": \"2020-01-01\"}}]}",
+         QV_EFORMAT, "invalid type: integer `5`, expected a string"},
+        {"{\"must\": [{\"key\": \"a\", \"values_count\": {\"gt\": \"2020-01-01\"}}]}", QV_EFORMAT,
+         "invalid type: string"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_radius\": {}}]}", QV_EFORMAT,
+         "missing field `center`"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_radius\": {\"center\": {\"lon\": 1}, \"radius\": "
+         "5}}]}",
+         QV_EFORMAT, "missing field `lat`"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_radius\": {\"center\": {\"lon\": 1, \"lat\": 2}}}]}",
+         QV_EFORMAT, "missing field `radius`"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_radius\": {\"center\": {\"lon\": 181, \"lat\": 2}, "
+         "\"radius\": 5}}]}",
+         QV_EFORMAT,
+         "Wrong format of GeoPoint payload: expected `lat` = 2 within [-90;90] and `lon` = 181 "
+         "within"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_bounding_box\": {\"top_left\": {\"lon\": 1, \"lat\": "
+         "90.5}, \"bottom_right\": {\"lon\": 1, \"lat\": 2}}}]}",
+         QV_EFORMAT, "Wrong format of GeoPoint"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_bounding_box\": {\"top_left\": {\"lon\": 1, \"lat\": "
+         "90}}}]}",
+         QV_EFORMAT, "missing field `bottom_right`"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_polygon\": {}}]}", QV_EFORMAT,
+         "missing field `exterior`"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_polygon\": {\"exterior\": {}}}]}", QV_EFORMAT,
+         "missing field `points`"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_polygon\": {\"exterior\": {\"points\": []}}}]}",
+         QV_EFORMAT, "polygon invalid, the size must be at least 4, got 0"},
+        {"{\"must\": [{\"key\": \"a\", \"geo_polygon\": {\"exterior\": {\"points\": "
+         "[{\"lon\":0,\"lat\":0},{\"lon\":1,\"lat\":0},{\"lon\":1,\"lat\":1},{\"lon\":0,\"lat\":1}]"
+         "}}}]}",
+         QV_EFORMAT, "polygon invalid, the first and the last points should be the same"},
+        {"{\"must\": [{\"slice\": {\"total\": 2}}]}", QV_EFORMAT, "missing field `index`"},
+        {"{\"must\": [{\"slice\": {\"total\": 0, \"index\": 0}}]}", QV_EFORMAT,
+         "invalid value: integer `0`, expected a nonzero u32"},
+        {"{\"must\": [{\"slice\": {\"total\": 2, \"index\": 2}}]}", QV_EVALIDATION,
+         "filter.slice.index: must be less than total (2)"},
+        {"{\"must\": [{\"slice\": {\"total\": -1, \"index\": 2}}]}", QV_EFORMAT,
+         "invalid value: integer `-1`"},
     };
     qv_arena_init(&arena, 16 << 20);
     for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
