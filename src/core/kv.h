@@ -8,6 +8,9 @@
  * the last one backwards, never a part of one (a store may also have flushed by itself). The
  * caller's log is the log.
  *
+ * After a failed write or flush the store takes no more of either, whatever the disk does: reads go
+ * on. qv_kv_reopen gives up what is not durable and makes it writable again.
+ *
  * Bytes that fail their checksum give QV_ECORRUPT (reported through QV_CORRUPT), never other data;
  * after that the store must be given up: later calls may fail the same way.
  *
@@ -84,6 +87,7 @@ struct qv_kv_ops {
     void (*iter_close)(struct qv_kv_iter *it);
     uint64_t (*disk_bytes)(struct qv_kv *kv);
     int (*verify)(struct qv_kv *kv, struct qv_errmsg *msg);
+    int (*reopen)(struct qv_kv *kv, struct qv_errmsg *msg);
     int (*checkpoint)(struct qv_kv *kv, const char *dir, struct qv_errmsg *msg);
     void (*close)(struct qv_kv *kv);
 };
@@ -98,6 +102,8 @@ struct qv_kv_iter {
 struct qv_kv_driver {
     int (*open)(struct qv_kv_driver *d, const char *dir, bool create, struct qv_kv **out,
                 struct qv_errmsg *msg);
+    int (*open_read_only)(struct qv_kv_driver *d, const char *dir, struct qv_kv **out,
+                          struct qv_errmsg *msg);
     int (*destroy)(struct qv_kv_driver *d, const char *dir, struct qv_errmsg *msg);
 };
 
@@ -107,6 +113,13 @@ QV_MUST_USE static inline int qv_kv_open(struct qv_kv_driver *d, const char *dir
                                          struct qv_kv **out, struct qv_errmsg *msg)
 {
     return d->open(d, dir, create, out, msg);
+}
+/* As open of a store that is there, without changing a byte of it: for checking. Writes, flushes
+ * and reopens are refused. */
+QV_MUST_USE static inline int qv_kv_open_read_only(struct qv_kv_driver *d, const char *dir,
+                                                   struct qv_kv **out, struct qv_errmsg *msg)
+{
+    return d->open_read_only(d, dir, out, msg);
 }
 /* Removes a closed store with all its files; a missing one is fine. */
 QV_MUST_USE static inline int qv_kv_destroy(struct qv_kv_driver *d, const char *dir,
@@ -181,6 +194,13 @@ static inline uint64_t qv_kv_disk_bytes(struct qv_kv *kv)
 QV_MUST_USE static inline int qv_kv_verify(struct qv_kv *kv, struct qv_errmsg *msg)
 {
     return kv->ops->verify(kv, msg);
+}
+/* After a failed write or flush: the store is what its files hold, and takes writes. Waits for
+ * iterators and snapshots to be closed, some seconds at most (QV_EBUSY). On an error reads go on as
+ * far as they can; ask again later. By the writing thread. */
+QV_MUST_USE static inline int qv_kv_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
+{
+    return kv->ops->reopen(kv, msg);
 }
 /* A copy of the flushed contents as a store of its own in dir (which must not exist), by hard links
  * where it can. Writes may go on. */

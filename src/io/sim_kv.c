@@ -41,6 +41,8 @@ struct sim_kv {
     char dir[PATH_BYTES];
     struct table *now;
     uint64_t disk_bytes;
+    bool failed; /* a flush failed: no more of them, and no writes, until it is reopened */
+    bool read_only;
 };
 
 struct qv_kv_snapshot {
@@ -162,6 +164,13 @@ static void table_apply(struct table *t, enum qv_kv_op op, struct qv_bytes key,
     }
 }
 
+static int refused(const struct sim_kv *s, struct qv_errmsg *msg)
+{
+    return s->read_only ? qv_fail(msg, QV_EIO, "%s is open for reading only", s->dir)
+           : s->failed  ? qv_fail(msg, QV_EIO, "%s: an earlier flush failed", s->dir)
+                        : 0;
+}
+
 static int sim_write(struct qv_kv *kv, const struct qv_kv_batch *b, struct qv_errmsg *msg)
 {
     struct sim_kv *s = sim_of(kv);
@@ -171,6 +180,8 @@ static int sim_write(struct qv_kv *kv, const struct qv_kv_batch *b, struct qv_er
     size_t pos = 0;
     if (b->ops.failed)
         return qv_fail(msg, QV_ENOMEM, "%s: the batch could not be gathered", s->dir);
+    if (refused(s, msg) != 0)
+        return QV_EIO;
     struct table *t = table_create(s->now->n + (size_t)b->count);
     for (size_t i = 0; i < s->now->n; i++) {
         t->v[i] = s->now->v[i];
@@ -208,7 +219,12 @@ static int sim_flush_to(struct sim_kv *s, const char *path, struct qv_errmsg *ms
 
 static int sim_flush(struct qv_kv *kv, struct qv_errmsg *msg)
 {
-    return sim_flush_to(sim_of(kv), sim_of(kv)->path, msg);
+    struct sim_kv *s = sim_of(kv);
+    int err = refused(s, msg);
+    if (err == 0)
+        err = sim_flush_to(s, s->path, msg);
+    s->failed = s->failed || err != 0;
+    return err;
 }
 
 static int sim_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, struct qv_bytes key,
@@ -346,6 +362,28 @@ static int sim_verify(struct qv_kv *kv, struct qv_errmsg *msg)
     return err == QV_ENOTFOUND ? 0 : err; /* nothing was flushed yet */
 }
 
+static int sim_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
+{
+    struct sim_kv *s = sim_of(kv);
+    struct table *t = NULL;
+    if (s->read_only)
+        return refused(s, msg);
+    int err = table_load(s, &t, msg);
+    if (err != 0)
+        return err;
+    struct table *before = s->now;
+    s->now = t;
+    err = sim_flush_to(s, s->path, msg); /* what a failed flush left may be no more than cached */
+    if (err != 0) {
+        s->now = before;
+        table_release(t);
+        return err;
+    }
+    table_release(before);
+    s->failed = false;
+    return 0;
+}
+
 static int path_set(struct sim_kv *s, const char *dir, struct qv_errmsg *msg)
 {
     int n = snprintf(s->path, sizeof s->path, "%s/data.kv", dir);
@@ -384,6 +422,7 @@ static const struct qv_kv_ops sim_ops = {
     .iter_close = sim_iter_close,
     .disk_bytes = sim_disk_bytes,
     .verify = sim_verify,
+    .reopen = sim_reopen,
     .checkpoint = sim_checkpoint,
     .close = sim_close,
 };
@@ -415,6 +454,15 @@ static int driver_open(struct qv_kv_driver *driver, const char *dir, bool create
     return 0;
 }
 
+static int driver_open_read_only(struct qv_kv_driver *driver, const char *dir, struct qv_kv **out,
+                                 struct qv_errmsg *msg)
+{
+    int err = driver_open(driver, dir, false, out, msg);
+    if (err == 0)
+        sim_of(*out)->read_only = true;
+    return err;
+}
+
 static int driver_destroy(struct qv_kv_driver *driver, const char *dir, struct qv_errmsg *msg)
 {
     struct sim_driver *d = (struct sim_driver *)driver;
@@ -436,6 +484,7 @@ struct qv_kv_driver *qv_sim_kv_create(struct qv_disk *disk)
 {
     struct sim_driver *d = qv_mem_calloc(1, sizeof *d);
     d->head.open = driver_open;
+    d->head.open_read_only = driver_open_read_only;
     d->head.destroy = driver_destroy;
     d->disk = disk;
     return &d->head;

@@ -32,6 +32,9 @@ struct qv_checkpoint_record {
 void qv_checkpoint_encode(const struct qv_checkpoint_record *r, struct qv_buf *b);
 QV_MUST_USE int qv_checkpoint_decode(struct qv_bytes bytes, struct qv_checkpoint_record *r,
                                      struct qv_errmsg *msg);
+/* The payload store's commit; *found false when it holds none. Blocks. */
+QV_MUST_USE int qv_checkpoint_read(struct qv_shard *s, struct qv_checkpoint_record *r, bool *found,
+                                   struct qv_errmsg *msg);
 /* slots-<number> (vector < 0) or graph-<its number>-<number>. */
 void qv_checkpoint_path(const struct qv_shard *s, char *out, size_t n, int vector, uint64_t number);
 

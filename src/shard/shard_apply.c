@@ -131,7 +131,6 @@ static int stage_row(struct qv_shard *s, uint32_t index, qv_slot slot, const uin
     memcpy(to, row, v->row_bytes);
     memset(to + v->row_bytes, 0, stride - v->row_bytes);
     v->stage_count++;
-    *qv_slot_table_row_crc(&s->slots, index, slot) = qv_hash_crc32c(0, row, v->row_bytes);
     return 0;
 }
 
@@ -150,16 +149,20 @@ static int move_rows(struct qv_shard *s, const struct qv_copy *copy, struct plan
         if (v < 0)
             continue;
         const uint8_t *row;
+        uint32_t crc;
         if (part->state == QV_PART_INLINE) {
             QV_ASSERT(part->value.n == DENSE_HEADER_BYTES + s->vectors[v].row_bytes);
             row = part->value.p + DENSE_HEADER_BYTES;
-        } else {
+            crc = qv_hash_crc32c(0, row, s->vectors[v].row_bytes);
+        } else { /* with its checksum: a bit that flipped there stays to be found */
             QV_ASSERT(p->before != QV_SLOT_NONE);
             row = qv_rows_at(&s->vectors[v].view, p->before);
+            crc = *qv_slot_table_row_crc(&s->slots, (uint32_t)v, p->before);
         }
         int err = stage_row(s, (uint32_t)v, p->slot, row, msg);
         if (err != 0)
             return err;
+        *qv_slot_table_row_crc(&s->slots, (uint32_t)v, p->slot) = crc;
     }
     return 0;
 }
@@ -191,6 +194,8 @@ static bool rows_differ(const struct qv_shard *s, const struct qv_copy *copy, st
 static int inline_row(struct qv_shard *s, struct qv_arena *arena, uint32_t index,
                       const struct plan *p, struct qv_part *part)
 {
+    if (!qv_shard_row_good(s, index, p->before)) /* the record would take it in under its own sum */
+        return QV_ECORRUPT;
     const struct qv_shard_vector *v = &s->vectors[index];
     uint8_t *bytes = qv_arena_alloc(arena, DENSE_HEADER_BYTES + (size_t)v->row_bytes);
     if (bytes == NULL)
@@ -350,18 +355,25 @@ static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *are
     return err;
 }
 
-int qv_shard_apply(struct qv_shard *s, struct qv_group *g)
+/* What was planned does not happen: the slots that it took are nobody's. */
+static void plans_void(struct qv_shard *s, const struct plan *plans, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (plans[i].outcome == OUT_MOVE && plans[i].slot != QV_SLOT_NONE)
+            qv_slot_table_give_back(&s->slots, plans[i].slot);
+    }
+}
+
+int qv_shard_apply(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg)
 {
     struct qv_arena arena;
-    struct qv_errmsg msg = {""};
     qv_arena_init(&arena, (size_t)1 << 30);
     struct plan *plans = qv_arena_calloc(&arena, g->count, sizeof *plans);
     qv_slot *died = qv_arena_calloc(&arena, g->count, sizeof *died);
-    int err = plans == NULL || died == NULL ? QV_ENOMEM : plan_all(s, g, &arena, plans, &msg);
+    int err = plans == NULL || died == NULL ? QV_ENOMEM : plan_all(s, g, &arena, plans, msg);
     if (err != 0) {
-        /* The change is durable in the log but can't be taken over: no more writes until a restart
-         * has replayed it. */
-        qv_shard_quarantine(s, err, msg.text);
+        if (plans != NULL)
+            plans_void(s, plans, g->count);
         qv_arena_close(&arena);
         return err;
     }

@@ -7,8 +7,9 @@
  * files removed, log released, slots that died before the capture reusable.
  *
  * A failure before the batch changes nothing: the new files go. A batch that was taken but whose
- * flush failed may be durable or not, so that both its files and its predecessor's must stay: the
- * same flush is asked for again until it succeeds (or the shard closes).
+ * flush failed may be durable or not: the payload store is opened anew, and what it then holds says
+ * which. While that fails too, both its files and its predecessor's stay, and it is tried again
+ * until it succeeds (or the shard closes).
  *
  * slots-<n> := u32 vectors, u32 high, u32 live, u32 ghosts, then by slot
  *     { flags u8 (1 live, 2 UUID), generation u32,
@@ -27,6 +28,9 @@
 
 #include <stdio.h>
 #include <string.h>
+
+#define WAIT_MIN_NS (QV_NS_PER_S / 2)
+#define WAIT_MAX_NS (4 * QV_NS_PER_S)
 
 struct pending_record {
     struct qv_id id;
@@ -47,6 +51,7 @@ struct qv_checkpoint {
     size_t gone_count;
     bool written; /* the payload store has taken the batch */
     bool waiting; /* for its flush to be asked for again */
+    bool store_failed;
     int err;
     struct qv_errmsg msg;
 };
@@ -293,6 +298,7 @@ static int write_records(struct qv_checkpoint *c)
                     (struct qv_bytes){own.data, own.len});
     int err = own.failed ? QV_ENOMEM : qv_kv_write(s->kv, &batch, &c->msg);
     c->written = err == 0;
+    c->store_failed = err != 0 && err != QV_ENOMEM;
     qv_buf_close(&own);
     qv_kv_batch_close(&batch);
     return err;
@@ -311,13 +317,38 @@ static int write_all(struct qv_checkpoint *c)
     return err == 0 ? write_records(c) : err;
 }
 
+/* The payload store failed and takes nothing more. Opened anew it is what its files hold: the
+ * commit is among them, or it is not and never will be. */
+static int decide(struct qv_checkpoint *c, int err)
+{
+    struct qv_shard *s = c->shard;
+    struct qv_checkpoint_record *have = qv_mem_calloc(1, sizeof *have);
+    struct qv_errmsg msg = {""};
+    bool found = false;
+    int again = qv_kv_reopen(s->kv, &msg);
+    if (again == 0)
+        again = qv_checkpoint_read(s, have, &found, &msg);
+    if (again == 0) {
+        bool durable = c->written && found && have->file_number == c->rec.file_number;
+        c->written = false;
+        err = durable ? 0 : err;
+    }
+    qv_mem_free(have);
+    return err;
+}
+
 static void checkpoint_run(struct qv_job *job, unsigned worker)
 {
     struct qv_checkpoint *c = job->arg;
     (void)worker;
+    c->store_failed = false;
     c->err = c->written ? 0 : write_all(c);
-    if (c->err == 0)
+    if (c->err == 0) {
         c->err = qv_kv_flush(c->shard->kv, &c->msg);
+        c->store_failed = c->err != 0;
+    }
+    if (c->store_failed && c->err != QV_ECORRUPT)
+        c->err = decide(c, c->err);
 }
 
 /* ---- end ---- */
@@ -394,8 +425,15 @@ static void failed(struct qv_checkpoint *c)
     s->checkpoint_failures++;
     s->checkpoint_err = c->err;
     s->checkpoint_failed_ns = qv_env_mono_ns(s->env);
-    QV_ERROR("shard", "shard %u: checkpoint failed: %s (%s)", s->number, c->msg.text,
-             qv_err_name(c->err));
+    s->checkpoint_wait_ns = s->checkpoint_wait_ns == 0            ? WAIT_MIN_NS
+                            : s->checkpoint_wait_ns < WAIT_MAX_NS ? s->checkpoint_wait_ns * 2
+                                                                  : WAIT_MAX_NS;
+    if (s->failing[0] == '\0') /* told when it begins and when it ends */
+        QV_ERROR("shard", "shard %u: checkpoint failed: %s (%s)", s->number, c->msg.text,
+                 qv_err_name(c->err));
+    qv_shard_set_text(s, s->failing, c->msg.text[0] != '\0' ? c->msg.text : qv_err_text(c->err));
+    if (c->err == QV_ECORRUPT)
+        qv_shard_note_damage(s, c->msg.text);
     c->waiting = c->written;
     if (c->waiting)
         return;
@@ -410,6 +448,10 @@ static void succeeded(struct qv_checkpoint *c)
     struct qv_shard *s = c->shard;
     uint64_t before = s->durable_file;
     s->checkpoint_failed_ns = 0;
+    s->checkpoint_wait_ns = 0;
+    if (s->failing[0] != '\0')
+        QV_INFO("shard", "shard %u: checkpoints succeed again", s->number);
+    qv_shard_set_text(s, s->failing, "");
     s->checkpoint_lsn = c->rec.lsn;
     s->durable_seq = c->seq;
     s->durable_file = c->rec.file_number;
@@ -451,12 +493,17 @@ static void submit(struct qv_checkpoint *c)
     }
 }
 
+bool qv_shard_checkpoint_busy(const struct qv_shard *s)
+{
+    return s->checkpoint != NULL && !s->checkpoint->waiting;
+}
+
 bool qv_shard_checkpoint_step(struct qv_shard *s)
 {
     struct qv_checkpoint *c = s->checkpoint;
     if (c == NULL || !c->waiting)
         return c != NULL;
-    if (qv_env_mono_ns(s->env) - s->checkpoint_failed_ns < QV_NS_PER_S)
+    if (qv_env_mono_ns(s->env) - s->checkpoint_failed_ns < s->checkpoint_wait_ns)
         return false;
     submit(c);
     return s->checkpoint != NULL && !s->checkpoint->waiting;
@@ -525,14 +572,14 @@ bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force)
 {
     const struct qv_store *st = s->store;
     if (atomic_load(&((struct qv_shard *)(uintptr_t)s)->state) != QV_SHARD_OPEN ||
-        s->checkpoint != NULL)
+        s->checkpoint != NULL || !qv_shard_heal_idle(s) || qv_shard_rows_failed(s))
         return false;
     bool caught_up = graph_caught_up(s);
     if (qv_dirty_empty(&s->dirty) && !caught_up && (!force || s->graph_changes == 0))
         return false;
     uint64_t now = qv_env_mono_ns(s->env);
-    if (s->checkpoint_failed_ns != 0 && now - s->checkpoint_failed_ns < QV_NS_PER_S)
-        return false; /* the disk is given a second before it is asked again */
+    if (s->checkpoint_failed_ns != 0 && now - s->checkpoint_failed_ns < s->checkpoint_wait_ns)
+        return false; /* the disk is given some time before it is asked again */
     if (force || caught_up || s->dirty.bytes >= st->config.checkpoint_bytes)
         return true;
     return now - s->dirty.since_ns >= st->config.checkpoint_ms * QV_NS_PER_MS;

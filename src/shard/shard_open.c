@@ -18,6 +18,7 @@ static void shard_free(struct qv_shard *s)
 {
     qv_shard_discard_checkpoint(s);
     qv_shard_discard_jobs(s);
+    qv_shard_heal_discard(s);
     qv_mem_free(s->scan);
     for (uint32_t v = 0; v < s->vector_count; v++) {
         qv_hnsw_destroy(&s->vectors[v].graph);
@@ -408,7 +409,8 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
     size_t n = strlen(name);
     size_t k = strlen(keep);
     bool state = strncmp(name, "slots-", 6) == 0 || strncmp(name, "graph-", 6) == 0;
-    if (is_dir || !state || (n > k && strcmp(name + n - k, keep) == 0))
+    bool unfinished = n > 4 && strcmp(name + n - 4, ".tmp") == 0;
+    if (is_dir || (!state && !unfinished) || (n > k && strcmp(name + n - k, keep) == 0))
         return true;
     snprintf(path, sizeof path, "%s/%s", x->shard->dir, name);
     int err = qv_disk_unlink(x->shard->env->disk, path, NULL);
@@ -485,7 +487,7 @@ static int open_checkpoint(struct qv_shard *s, const struct qv_checkpoint_record
     return err;
 }
 
-static int read_commit(struct qv_shard *s, struct qv_checkpoint_record *rec, bool *found,
+int qv_checkpoint_read(struct qv_shard *s, struct qv_checkpoint_record *rec, bool *found,
                        struct qv_errmsg *msg)
 {
     struct qv_kv_value value = {0};
@@ -507,7 +509,7 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
     if (err == 0)
         err = kv_open(s, false, msg);
     if (err == 0)
-        err = read_commit(s, rec, &found, msg);
+        err = qv_checkpoint_read(s, rec, &found, msg);
     if (err == QV_ENOTFOUND || (err == 0 && !found))
         err = QV_CORRUPT(msg, "%s/kv holds no checkpoint", s->dir); /* its creation made one */
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
@@ -561,7 +563,7 @@ int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec, stru
 void qv_shard_quarantine(struct qv_shard *s, int err, const char *why)
 {
     pthread_mutex_lock(&s->reason_lock);
-    if (s->reason[0] == '\0')
+    if (s->reason[0] == '\0' || atomic_load(&s->err) != QV_ECORRUPT)
         snprintf(s->reason, sizeof s->reason, "%s", why[0] ? why : qv_err_text(err));
     pthread_mutex_unlock(&s->reason_lock);
     atomic_store(&s->err, err);

@@ -41,7 +41,7 @@ struct qv_prepared {
     bool has_ids;
     struct qv_change *changes; /* UPDATE_VECTORS: the SET changes, by point; UPSERT: the PUTs */
     uint32_t change_count;
-    bool checked; /* the update_filter has been asked */
+    bool checked;             /* the update_filter has been asked */
     struct qv_change pattern; /* the change that every id gets; its id is filled in */
 };
 
@@ -83,6 +83,28 @@ struct qv_shard_vector {
 
 enum qv_shard_state { QV_SHARD_OPEN, QV_SHARD_QUARANTINED, QV_SHARD_DROPPING };
 
+/* A group that is durable in the log and could not be applied: the disk's fault. */
+struct qv_stalled {
+    struct qv_stalled *next;
+    struct qv_version version;
+    qv_lsn end;
+    size_t n;
+    uint8_t bytes[]; /* the record's body: count, changes */
+};
+
+/* shard_heal.c: back to work after the disk failed. */
+struct qv_heal {
+    struct qv_job job; /* copies a row file whose write or sync failed */
+    bool running;
+    uint32_t vector;
+    struct qv_file *copy;
+    int err;
+    struct qv_errmsg msg;
+    uint64_t wait_ns, next_ns; /* back-off of tries */
+    uint64_t since_ns;         /* writes are refused since then; 0: they are not */
+    struct qv_stalled *first, **last;
+};
+
 struct qv_checkpoint; /* one on its way */
 struct qv_checkpoint_record;
 struct qv_shard_pin;
@@ -101,7 +123,10 @@ struct qv_shard {
     atomic_int state; /* enum qv_shard_state */
     atomic_int err;   /* why it takes no writes; 0: it does */
     pthread_mutex_t reason_lock;
-    char reason[256];
+    char reason[256]; /* why it takes no writes, or is quarantined */
+    char damage[256]; /* what was found flipped and is not answered; the rest is in service */
+    atomic_uint_fast64_t damages; /* places found since the last scrub that found none */
+    char failing[256];            /* why checkpoints fail; "" */
 
     pthread_rwlock_t lock; /* exclusive: the owner applying; shared: readers of hash and records */
     struct qv_slot_table slots;
@@ -119,6 +144,7 @@ struct qv_shard {
     qv_lsn applied_lsn;             /* every record of this shard below it is applied */
     qv_lsn checkpoint_lsn;          /* of the durable checkpoint */
     uint64_t prev_clock;            /* of this writer's last change here */
+    uint64_t logged_clock;          /* of the last one that is durable in the log */
 
     struct qv_write *waiting, **waiting_tail; /* accepted, not stamped */
     uint32_t inflight;                        /* groups in the log, not applied */
@@ -154,6 +180,8 @@ struct qv_shard {
     const struct qv_collection_config *durable_config; /* it was made under */
     struct qv_shard_pin *pins;                         /* checkpoints that snapshots read */
     struct qv_shard_pin_req *pin_reqs, **pin_reqs_tail;
+    uint64_t checkpoint_wait_ns; /* how long the disk is left alone after that */
+    struct qv_heal heal;
     atomic_uint_fast64_t dirty_bytes_shared, checkpoints_shared;
 };
 
@@ -170,6 +198,9 @@ struct qv_store {
     struct qv_hnsw_ctx **ctx; /* by compute worker */
     uint64_t waiting_bytes;
     uint64_t checkpoints, checkpoint_failures;
+    uint64_t writes_refused, writes_in_doubt; /* because of the disk */
+    uint64_t log_wait_ns, log_next_ns;        /* back-off of a stopped log's tries */
+    qv_lsn log_seen;                          /* durable at the last tick */
     struct qv_timer timer;
     bool checking; /* `quiver check`: nothing is changed */
     bool log_full; /* appends wait until the log has room */
@@ -178,7 +209,8 @@ struct qv_store {
     bool release_running;
     qv_lsn releasing, released;
     int release_err;
-    uint64_t release_failed_ns; /* when the last try failed; 0: it did not */
+    struct qv_errmsg replay_msg; /* why a record could not be applied at the open */
+    uint64_t release_failed_ns;  /* when the last try failed; 0: it did not */
 
     bool closing;
     bool log_closing;
@@ -191,9 +223,9 @@ struct qv_store {
 };
 
 /* shard_apply.c */
-/* Applies a group whose record is durable (or replayed). Owner. An error is the disk's: the shard
- * takes no more writes. */
-QV_MUST_USE int qv_shard_apply(struct qv_shard *s, struct qv_group *g);
+/* Applies a group whose record is durable (or replayed). Owner. After an error nothing of it was
+ * done; it can be tried again. */
+QV_MUST_USE int qv_shard_apply(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg);
 /* Room for n more points: rows and columns. Owner. */
 QV_MUST_USE int qv_shard_reserve(struct qv_shard *s, uint32_t n, struct qv_errmsg *msg);
 /* The copy as it is here: from the dirty records, the payload store or the ghosts; *found false
@@ -251,6 +283,28 @@ bool qv_shard_pins_slot(const struct qv_shard *s, uint64_t seq);
 void qv_shard_discard_pins(struct qv_shard *s); /* their holders are gone, as after a crash */
 /* Files of a checkpoint that nobody needs any more. */
 void qv_shard_remove_files(struct qv_shard *s, uint64_t number);
+
+/* Is one being written right now (not: waiting for its flush to be asked for again)? */
+bool qv_shard_checkpoint_busy(const struct qv_shard *s);
+
+/* shard_heal.c, all but the last three on the owner */
+/* Writes stop until the heal step succeeds; reads go on. Told once. */
+void qv_shard_stall(struct qv_shard *s, int err, const char *why);
+/* As stall; the group, durable in the log, is kept and applied then. */
+void qv_shard_stall_group(struct qv_shard *s, const struct qv_group *g, int err, const char *why);
+/* Does what is due: a failed row file goes to a new one, kept groups are applied, writes return. */
+void qv_shard_heal_step(struct qv_shard *s);
+bool qv_shard_heal_idle(const struct qv_shard *s);
+bool qv_shard_rows_failed(const struct qv_shard *s);
+void qv_shard_heal_discard(struct qv_shard *s); /* no job can run any more */
+/* One of the shard's texts, which other threads read. */
+void qv_shard_set_text(struct qv_shard *s, char to[256], const char *text);
+/* Does the row match its checksum? For a slot that is live, or was when the reader came in. */
+bool qv_shard_row_good(const struct qv_shard *s, uint32_t vector, qv_slot slot);
+/* A row that does not: it is answered by nobody from now on. Fills msg; QV_ECORRUPT. */
+int qv_shard_row_bad(struct qv_shard *s, uint32_t vector, qv_slot slot, struct qv_errmsg *msg);
+/* Something else of the shard's fails its checksum: told once, shown in its status. */
+void qv_shard_note_damage(struct qv_shard *s, const char *what);
 
 /* shard_open.c */
 /* Opens what an import has built; damage is an error here, not a quarantine. Any thread. */

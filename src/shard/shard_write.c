@@ -27,6 +27,8 @@ void qv_shard_finish_write(struct qv_write *w)
     struct qv_store *st = s->store;
     QV_ASSERT(st->waiting_bytes >= w->bytes);
     st->waiting_bytes -= w->bytes;
+    st->writes_refused += w->err == QV_ENOSPC || w->err == QV_EIO;
+    st->writes_in_doubt += w->err == QV_EUNKNOWN;
     w->done(w, w->err);
 }
 
@@ -110,25 +112,63 @@ void qv_shard_fail_waiting(struct qv_shard *s, int err, const char *why)
 
 /* ---- the log ---- */
 
+/* The record is durable: it is applied now, or when the disk allows it, or by the next start. */
+static int take_over(struct qv_group *g, struct qv_errmsg *msg)
+{
+    struct qv_shard *s = g->shard;
+    struct qv_errmsg why = {""};
+    bool stopped = atomic_load(&s->err) != 0;
+    int err = stopped ? atomic_load(&s->err) : qv_shard_apply(s, g, &why);
+    if (err == 0) {
+        s->applied_lsn = g->end;
+        g->write->results[g->op].operation_id = g->end;
+        return 0;
+    }
+    if (err == QV_ECORRUPT)
+        qv_shard_quarantine(s, err, why.text);
+    else if (!stopped || s->heal.since_ns != 0)
+        qv_shard_stall_group(s, g, err, why.text[0] != '\0' ? why.text : qv_err_text(err));
+    return qv_fail(msg, QV_EUNKNOWN,
+                   "the change is in the log but could not be applied (%.300s): outcome unknown",
+                   s->reason);
+}
+
+static int not_logged(const struct qv_group *g, int err, struct qv_errmsg *msg)
+{
+    struct qv_shard *s = g->shard;
+    const char *reason = qv_log_reason(s->store->log);
+    bool part = g->write->results[g->op].operation_id != 0;
+    s->prev_clock = s->logged_clock; /* the chain goes on behind what is there */
+    if (err == QV_EUNKNOWN)
+        return qv_fail(msg, err, "the log could not be written (%.300s): outcome unknown",
+                       reason[0] != '\0' ? reason : qv_err_text(QV_EIO));
+    return qv_fail(msg, err, "the log takes no writes: %.300s%s",
+                   reason[0] != '\0' ? reason : qv_err_text(err),
+                   part ? "; of this operation a part was stored" : "");
+}
+
 static void group_done(struct qv_log_waiter *waiter, int err)
 {
     struct qv_group *g = waiter->arg;
     struct qv_write *w = g->write;
     struct qv_shard *s = g->shard;
+    struct qv_errmsg msg = {""};
     s->inflight--;
     s->inflight_rows -= g->count;
     w->groups_open--;
-    if (err == 0 && atomic_load(&s->err) == 0)
-        err = qv_shard_apply(s, g);
-    else if (err == 0)
-        err = QV_EIO;
     if (err == 0) {
-        s->applied_lsn = g->end;
-        w->results[g->op].operation_id = g->end;
-    } else if (w->err == 0 || g->op < w->failed_op) {
+        s->logged_clock = g->version.clock;
+        err = take_over(g, &msg);
+    } else {
+        err = not_logged(g, err, &msg);
+    }
+    if (err != 0 && (w->err == 0 || g->op < w->failed_op)) {
         w->failed_op = g->op;
-        w->err = qv_fail(&w->msg, QV_EUNKNOWN, "the log could not be written (%s): outcome unknown",
-                         qv_err_text(err));
+        w->err = err;
+        w->msg = msg;
+    } else if (err == QV_EUNKNOWN && g->op == w->failed_op) {
+        w->err = err; /* of one operation's parts the least certain counts */
+        w->msg = msg;
     }
     if (w->stamped && w->groups_open == 0)
         settle(w);
@@ -165,8 +205,11 @@ static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *m
     struct qv_bytes parts[2] = {{(const uint8_t *)&count, sizeof count}, g->bytes};
     err = qv_log_append(s->store->log, &rec, parts, 2, &g->end);
     if (err != 0)
-        return err == QV_EBUSY ? err
-                               : qv_fail(msg, err, "the log takes no writes: %s", qv_err_text(err));
+        return err == QV_EBUSY
+                   ? err
+                   : qv_fail(msg, err, "the log takes no writes: %.300s",
+                             qv_log_error(s->store->log) != 0 ? qv_log_reason(s->store->log)
+                                                              : qv_err_text(err));
     s->prev_clock = g->version.clock;
     s->inflight++;
     s->inflight_rows += g->count;

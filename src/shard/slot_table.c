@@ -272,11 +272,31 @@ static void clear_live_bits(struct qv_slot_table *t, qv_slot slot)
         atomic_fetch_and_explicit(&live_words(t, v)[slot / 64], ~bit, memory_order_release);
 }
 
+static void push_free(struct qv_slot_table *t, qv_slot slot)
+{
+    if (t->free_count == t->free_cap) {
+        t->free_cap = t->free_cap ? t->free_cap * 2 : 64;
+        t->free_slots = qv_mem_realloc(t->free_slots, (size_t)t->free_cap * sizeof(qv_slot));
+    }
+    t->free_slots[t->free_count++] = slot;
+}
+
+void qv_slot_table_give_back(struct qv_slot_table *t, qv_slot slot)
+{
+    QV_ASSERT((atomic_load_explicit(qv_slot_table_state(t, slot), memory_order_relaxed) &
+               QV_SLOT_STATE_MASK) == QV_SLOT_FREE);
+    push_free(t, slot);
+}
+
 static void set_state(struct qv_slot_table *t, qv_slot slot, enum qv_slot_state state)
 {
     _Atomic uint8_t *at = qv_slot_table_state(t, slot);
-    uint8_t keep = (uint8_t)(atomic_load_explicit(at, memory_order_relaxed) & ~QV_SLOT_STATE_MASK);
-    atomic_store_explicit(at, (uint8_t)(keep | state), memory_order_relaxed);
+    uint8_t was = atomic_load_explicit(at, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(/* any thread may add QV_SLOT_DAMAGED */
+                                                  at, &was,
+                                                  (uint8_t)((was & ~QV_SLOT_STATE_MASK) | state),
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
 }
 
 static void set_live_count(struct qv_slot_table *t, uint32_t n)
@@ -328,11 +348,7 @@ void qv_slot_table_free(struct qv_slot_table *t, qv_slot slot)
                QV_SLOT_STATE_MASK) == QV_SLOT_DEAD);
     atomic_store_explicit(qv_slot_table_state(t, slot), QV_SLOT_FREE, memory_order_relaxed);
     (*qv_slot_table_generation(t, slot))++;
-    if (t->free_count == t->free_cap) {
-        t->free_cap = t->free_cap ? t->free_cap * 2 : 64;
-        t->free_slots = qv_mem_realloc(t->free_slots, (size_t)t->free_cap * sizeof(qv_slot));
-    }
-    t->free_slots[t->free_count++] = slot;
+    push_free(t, slot);
 }
 
 qv_slot qv_slot_table_find(const struct qv_slot_table *t, const struct qv_id *id)

@@ -33,6 +33,8 @@ enum qv_slot_state {
 #define QV_SLOT_INDEXED 0x10u /* it is in the graphs of the vectors it has */
 #define QV_SLOT_UUID 0x20u    /* its id is a UUID */
 #define QV_SLOT_PENDING 0x40u /* in the ring: an insert job will come to it */
+#define QV_SLOT_DAMAGED 0x80u /* a row of it failed its checksum: answered by nobody (any thread)  \
+                               */
 
 struct qv_record { /* of one point, as the payload store keeps it; in an arena of the owner's */
     uint32_t bytes;
@@ -66,6 +68,8 @@ void qv_slot_table_close(struct qv_slot_table *t);
 QV_MUST_USE int qv_slot_table_reserve(struct qv_slot_table *t, uint32_t n);
 /* A free slot, the lowest unused one when none was freed. */
 qv_slot qv_slot_table_take(struct qv_slot_table *t);
+/* Gives back a taken slot that was never published. */
+void qv_slot_table_give_back(struct qv_slot_table *t, qv_slot slot);
 /* Makes the slot the one of its id: columns first, then the hash, then the live bits (release).
  * present: bit v = has vector v. Returns the slot that held the id before (now dead, its live bits
  * cleared), or QV_SLOT_NONE. Exclusive lock. */

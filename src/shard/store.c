@@ -97,8 +97,13 @@ int qv_store_add_shard(struct qv_store *st, const struct qv_shard_spec *spec, st
     if (st->closing)
         return qv_fail(msg, QV_EUNAVAILABLE, "the node is shutting down");
     int err = qv_shard_create(st, spec, out, msg);
-    if (err == 0)
+    if (err == 0) {
         qv_store_keep_shard(st, *out);
+    } else { /* what was made of it goes: the disk may be full */
+        char dir[PATH_MAX_BYTES];
+        snprintf(dir, sizeof dir, "%s/shards/%u", st->dir, spec->number);
+        qv_store_remove_shard_dir(st, dir);
+    }
     return err;
 }
 
@@ -157,8 +162,9 @@ void qv_store_drop_shard(struct qv_store *st, uint32_t number, void (*gone)(void
 
 static bool shard_at_rest(const struct qv_shard *s)
 {
-    return s->waiting == NULL && s->inflight == 0 && s->scan == NULL && s->checkpoint == NULL &&
-           s->pins == NULL && s->pin_reqs == NULL && qv_shard_index_idle(s);
+    return qv_shard_heal_idle(s) && s->waiting == NULL && s->inflight == 0 && s->scan == NULL &&
+           s->checkpoint == NULL && s->pins == NULL && s->pin_reqs == NULL &&
+           qv_shard_index_idle(s);
 }
 
 static void step_drops(struct qv_store *st)
@@ -343,15 +349,37 @@ static void log_has_room(void *arg)
     pump_all(st);
 }
 
+#define LOG_WAIT_MAX_NS (2 * QV_NS_PER_S)
+
+/* A stopped log is asked to go on, at growing distances; one that is idle is settled. */
+static void step_log(struct qv_store *st)
+{
+    uint64_t now = qv_env_mono_ns(st->env);
+    qv_lsn durable = qv_log_durable(st->log);
+    if (qv_log_error(st->log) == 0) {
+        if (durable != st->log_seen)
+            st->log_wait_ns = 0; /* it has written since */
+        else if (!st->closing)
+            qv_log_settle(st->log);
+        st->log_seen = durable;
+        return;
+    }
+    if (st->closing || now < st->log_next_ns)
+        return;
+    st->log_wait_ns = st->log_wait_ns == 0 ? TICK_NS : st->log_wait_ns * 2;
+    if (st->log_wait_ns > LOG_WAIT_MAX_NS)
+        st->log_wait_ns = LOG_WAIT_MAX_NS;
+    st->log_next_ns = now + st->log_wait_ns;
+    qv_log_resume(st->log);
+}
+
 static void tick(struct qv_timer *timer)
 {
     struct qv_store *st = timer->arg;
     qv_env_timer_start(st->env, timer, TICK_NS);
-    if (qv_log_error(st->log) != 0 && !st->closing) {
-        if (qv_log_resume(st->log) == 0)
-            QV_INFO("store", "the log takes writes again");
-    }
+    step_log(st);
     for (uint32_t i = 0; i < st->shard_count; i++) {
+        qv_shard_heal_step(st->shards[i]);
         qv_shard_reclaim(st->shards[i]);
         if (!st->closing)
             qv_shard_index_step(st->shards[i]);

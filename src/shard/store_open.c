@@ -68,16 +68,18 @@ static int replay_record(void *arg, const struct qv_log_record *rec, struct qv_b
     if (err == 0)
         err = qv_shard_reserve(s, g.count, &msg);
     if (err == 0)
-        err = qv_shard_apply(s, &g);
+        err = qv_shard_apply(s, &g, &msg);
     qv_arena_close(&arena);
     if (err == QV_ECORRUPT) {
         qv_shard_quarantine(s, QV_ECORRUPT, msg.text);
         return 0;
     }
-    if (err != 0)
+    if (err != 0) {
+        st->replay_msg = msg;
         return err;
+    }
     s->applied_lsn = lsn_end;
-    s->prev_clock = rec->version.clock;
+    s->prev_clock = s->logged_clock = rec->version.clock;
     return 0;
 }
 
@@ -120,7 +122,10 @@ static int open_log(struct qv_store *st, struct qv_errmsg *msg)
                                    .on_record = replay_record,
                                    .on_damage = replay_damage,
                                    .arg = st};
-    return qv_log_open(st->env, path, &config, &st->log, msg);
+    err = qv_log_open(st->env, path, &config, &st->log, msg);
+    if (err != 0 && st->replay_msg.text[0] != '\0')
+        *msg = st->replay_msg;
+    return err;
 }
 
 /* ---- directories that the metadata does not know ---- */

@@ -1,4 +1,7 @@
-/* RocksDB behind core/kv.h. What is set, and why:
+/* RocksDB behind core/kv.h. After a failed write or flush it refuses both until it is opened anew
+ * (its C API has no Resume, and its flush never succeeds again: tried with room made on a full
+ * disk). So qv_kv_reopen closes and opens it under its readers: they are counted, and it waits for
+ * a moment without any. What is set, and why:
  *  - WAL off: our log is the log. A batch lands in one memtable, so that a flush, ours or its own,
  *    writes whole batches.
  *  - Checksums verified on every block read (the default of ReadOptions) and paranoid_checks: after
@@ -12,9 +15,13 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CACHE_BYTES_DEFAULT ((size_t)32 << 20)
@@ -23,6 +30,9 @@
 #define BLOCK_BYTES 4096
 #define BLOOM_BITS 10
 #define MULTI_GET_MAX 4096
+#define REOPEN_TRIES 5000 /* of a millisecond */
+#define ALONE (INT32_MIN / 2)
+#define PROBE_BYTES ((size_t)1 << 20) /* more than a new MANIFEST and its kin */
 
 struct rocks_driver {
     struct qv_kv_driver head;
@@ -37,9 +47,11 @@ struct rocks_driver {
 struct rocks {
     struct qv_kv head;
     struct rocks_driver *driver;
-    rocksdb_t *db;
+    rocksdb_t *db; /* NULL: a reopen failed, and so did one for reading only */
     rocksdb_column_family_handle_t *cf;
     char *dir;
+    bool read_only;
+    atomic_int users; /* reads, iterators, snapshots; negative while it is being reopened */
 };
 
 struct qv_kv_snapshot {
@@ -60,6 +72,35 @@ static struct rocks *rocks_of(struct qv_kv *kv)
     return (struct rocks *)kv;
 }
 
+static void doze(void)
+{
+    const struct timespec ms = {.tv_nsec = 1000000};
+    (void)nanosleep(&ms, NULL);
+}
+
+/* Readers first, since they nest: one with an iterator may come in again. */
+static int enter(struct rocks *r, struct qv_errmsg *msg)
+{
+    while (atomic_fetch_add(&r->users, 1) < 0) {
+        atomic_fetch_sub(&r->users, 1);
+        doze();
+    }
+    if (r->db != NULL)
+        return 0;
+    atomic_fetch_sub(&r->users, 1);
+    return qv_fail(msg, QV_EIO, "%s could not be opened again after a failed write", r->dir);
+}
+
+static void leave(struct rocks *r)
+{
+    atomic_fetch_sub(&r->users, 1);
+}
+
+static int refuse(const struct rocks *r, struct qv_errmsg *msg)
+{
+    return qv_fail(msg, QV_EIO, "%s is open for reading only", r->dir);
+}
+
 /* Takes RocksDB's text. */
 static int rocks_fail(const struct rocks *r, char *text, struct qv_errmsg *msg)
 {
@@ -67,7 +108,8 @@ static int rocks_fail(const struct rocks *r, char *text, struct qv_errmsg *msg)
     QV_ASSERT(text != NULL);
     if (strstr(text, "Corruption") != NULL)
         err = QV_CORRUPT(msg, "%s: %s", r->dir, text);
-    else if (strstr(text, "No space left") != NULL)
+    else if (strstr(text, "No space left") != NULL || strstr(text, "File too large") != NULL ||
+             strstr(text, "quota exceeded") != NULL)
         err = qv_fail(msg, QV_ENOSPC, "%s: %s", r->dir, text);
     else if (strstr(text, "Memory limit") != NULL)
         err = qv_fail(msg, QV_ENOMEM, "%s: %s", r->dir, text);
@@ -92,6 +134,8 @@ static int rocks_write(struct qv_kv *kv, const struct qv_kv_batch *b, struct qv_
     char *text = NULL;
     if (b->ops.failed)
         return qv_fail(msg, QV_ENOMEM, "%s: the batch could not be gathered", r->dir);
+    if (r->db == NULL || r->read_only)
+        return refuse(r, msg);
     rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
     while (qv_kv_batch_next(b, &pos, &op, &key, &value)) {
         if (op == QV_KV_PUT)
@@ -110,6 +154,8 @@ static int rocks_flush(struct qv_kv *kv, struct qv_errmsg *msg)
 {
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
+    if (r->db == NULL || r->read_only)
+        return refuse(r, msg);
     rocksdb_flush(r->db, r->driver->flush, &text);
     return text != NULL ? rocks_fail(r, text, msg) : 0;
 }
@@ -137,9 +183,13 @@ static int rocks_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, struct
 {
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
+    *out = (struct qv_kv_value){0};
+    int err = enter(r, msg);
+    if (err != 0)
+        return err;
     rocksdb_pinnableslice_t *p = rocksdb_get_pinned(
         r->db, snap != NULL ? snap->read : r->driver->read, chars(key), key.n, &text);
-    *out = (struct qv_kv_value){0};
+    leave(r);
     if (text != NULL)
         return rocks_fail(r, text, msg);
     value_set(out, p);
@@ -182,8 +232,9 @@ static int rocks_multi_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, 
         .values = qv_mem_alloc(most * sizeof(rocksdb_pinnableslice_t *)),
         .errs = qv_mem_alloc(most * sizeof *m.errs),
     };
-    int err = 0;
     size_t done = 0;
+    int err = enter(rocks_of(kv), msg);
+    bool inside = err == 0;
     while (done < n && err == 0) {
         size_t part = n - done < most ? n - done : most;
         for (size_t i = 0; i < part; i++) {
@@ -199,6 +250,8 @@ static int rocks_multi_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, 
     }
     for (size_t i = 0; i < done && err != 0; i++)
         qv_kv_value_close(&out[i]);
+    if (inside)
+        leave(rocks_of(kv));
     qv_mem_free(m.keys);
     qv_mem_free(m.lengths);
     qv_mem_free(m.values);
@@ -215,6 +268,9 @@ static rocksdb_readoptions_t *read_options(void)
 
 static int rocks_snapshot(struct qv_kv *kv, struct qv_kv_snapshot **out)
 {
+    int err = enter(rocks_of(kv), NULL);
+    if (err != 0)
+        return err;
     struct qv_kv_snapshot *s = qv_mem_calloc(1, sizeof *s);
     s->snap = rocksdb_create_snapshot(rocks_of(kv)->db);
     s->read = read_options();
@@ -230,11 +286,16 @@ static void rocks_snapshot_release(struct qv_kv *kv, struct qv_kv_snapshot *s)
     rocksdb_release_snapshot(rocks_of(kv)->db, s->snap);
     rocksdb_readoptions_destroy(s->read);
     qv_mem_free(s);
+    leave(rocks_of(kv));
 }
 
 static int rocks_iter_open(struct qv_kv *kv, const struct qv_kv_snapshot *snap,
                            struct qv_bytes lower, struct qv_bytes upper, struct qv_kv_iter **out)
 {
+    int err = enter(rocks_of(kv), NULL);
+    *out = NULL;
+    if (err != 0)
+        return err;
     struct rocks_iter *it = qv_mem_calloc(1, sizeof *it);
     it->head.kv = kv;
     it->bounds = qv_mem_alloc(lower.n + upper.n + 1);
@@ -288,14 +349,18 @@ static void rocks_iter_close(struct qv_kv_iter *iter)
     rocksdb_iter_destroy(it->it);
     rocksdb_readoptions_destroy(it->read);
     qv_mem_free(it->bounds);
+    leave(rocks_of(iter->kv));
     qv_mem_free(it);
 }
 
 static uint64_t rocks_disk_bytes(struct qv_kv *kv)
 {
     uint64_t n = 0;
-    if (rocksdb_property_int(rocks_of(kv)->db, "rocksdb.total-sst-files-size", &n) != 0)
+    if (enter(rocks_of(kv), NULL) != 0)
         return 0;
+    if (rocksdb_property_int(rocks_of(kv)->db, "rocksdb.total-sst-files-size", &n) != 0)
+        n = 0;
+    leave(rocks_of(kv));
     return n;
 }
 
@@ -309,7 +374,8 @@ static int rocks_verify(struct qv_kv *kv, struct qv_errmsg *msg)
     int err = rocks_iter_open(kv, NULL, none, none, &it);
     while (err == 0)
         err = rocks_iter_next(it, &key, &value, msg);
-    rocks_iter_close(it);
+    if (it != NULL)
+        rocks_iter_close(it);
     return err == QV_EEOF ? 0 : err;
 }
 
@@ -317,11 +383,15 @@ static int rocks_checkpoint(struct qv_kv *kv, const char *dir, struct qv_errmsg 
 {
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
+    int err = enter(r, msg);
+    if (err != 0)
+        return err;
     rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(r->db, &text);
     if (text == NULL)
         rocksdb_checkpoint_create(c, dir, 0, &text);
     if (c != NULL)
         rocksdb_checkpoint_object_destroy(c);
+    leave(r);
     return text != NULL ? rocks_fail(r, text, msg) : 0;
 }
 
@@ -331,11 +401,91 @@ static void rocks_free(struct rocks *r)
     qv_mem_free(r);
 }
 
+static void db_close(struct rocks *r)
+{
+    if (r->db == NULL)
+        return;
+    rocksdb_column_family_handle_destroy(r->cf);
+    rocksdb_close(r->db);
+    r->db = NULL;
+}
+
+/* RocksDB's text, or NULL. */
+static char *db_open(struct rocks *r, bool read_only)
+{
+    const char *names[] = {"default"};
+    const rocksdb_options_t *options[] = {r->driver->options};
+    char *text = NULL;
+    r->db = read_only ? rocksdb_open_for_read_only_column_families(r->driver->options, r->dir, 1,
+                                                                   names, options, &r->cf, 0, &text)
+                      : rocksdb_open_column_families(r->driver->options, r->dir, 1, names, options,
+                                                     &r->cf, &text);
+    if (text != NULL)
+        r->db = NULL;
+    r->read_only = read_only;
+    return text;
+}
+
+/* An open writes some files: is there room for them, and does the disk take them? */
+static int probe(const struct rocks *r, struct qv_errmsg *msg)
+{
+    char path[4096];
+    char why[128];
+    const char *what = NULL;
+    int n = snprintf(path, sizeof path, "%s/probe.tmp", r->dir);
+    if (n < 0 || n >= (int)sizeof path)
+        return qv_fail(msg, QV_ETOOBIG, "path of %zu bytes", strlen(r->dir));
+    uint8_t *bytes = qv_mem_try_calloc(1, PROBE_BYTES);
+    if (bytes == NULL)
+        return qv_fail(msg, QV_ENOMEM, "no memory to probe %s", r->dir);
+    errno = 0;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        what = "open";
+    else if (write(fd, bytes, PROBE_BYTES) != (ssize_t)PROBE_BYTES)
+        what = "write";
+    else if (fdatasync(fd) != 0)
+        what = "sync";
+    int errnum = errno != 0 ? errno : ENOSPC; /* a short write */
+    if (fd >= 0)
+        (void)close(fd);
+    (void)unlink(path);
+    qv_mem_free(bytes);
+    return what == NULL ? 0
+                        : qv_fail(msg, qv_err_from_errno(errnum), "%s %s: %s", what, path,
+                                  strerror_r(errnum, why, sizeof why));
+}
+
+static int rocks_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
+{
+    struct rocks *r = rocks_of(kv);
+    int none = 0;
+    int tries = 0;
+    int err = probe(r, msg);
+    if (err != 0)
+        return err;
+    while (!atomic_compare_exchange_strong(&r->users, &none, ALONE)) {
+        if (++tries == REOPEN_TRIES)
+            return qv_fail(msg, QV_EBUSY, "%s is being read all the time", r->dir);
+        none = 0;
+        doze();
+    }
+    db_close(r);
+    char *text = db_open(r, false);
+    if (text != NULL) {
+        err = rocks_fail(r, text, msg);
+        text = db_open(r, true); /* reads go on */
+        rocksdb_free(text);
+    }
+    atomic_fetch_sub(&r->users, ALONE);
+    return err;
+}
+
 static void rocks_close(struct qv_kv *kv)
 {
     struct rocks *r = rocks_of(kv);
-    rocksdb_column_family_handle_destroy(r->cf);
-    rocksdb_close(r->db);
+    QV_ASSERT(atomic_load(&r->users) == 0);
+    db_close(r);
     rocks_free(r);
 }
 
@@ -352,18 +502,15 @@ static const struct qv_kv_ops rocks_ops = {
     .iter_close = rocks_iter_close,
     .disk_bytes = rocks_disk_bytes,
     .verify = rocks_verify,
+    .reopen = rocks_reopen,
     .checkpoint = rocks_checkpoint,
     .close = rocks_close,
 };
 
-static int driver_open(struct qv_kv_driver *driver, const char *dir, bool create,
-                       struct qv_kv **out, struct qv_errmsg *msg)
+static int open_store(struct qv_kv_driver *driver, const char *dir, bool create, bool read_only,
+                      struct qv_kv **out, struct qv_errmsg *msg)
 {
-    struct rocks_driver *d = (struct rocks_driver *)driver;
-    const char *names[] = {"default"};
-    const rocksdb_options_t *options[] = {d->options};
     char current[4096];
-    char *text = NULL;
     *out = NULL;
     int n = snprintf(current, sizeof current, "%s/CURRENT", dir);
     if (n < 0 || n >= (int)sizeof current)
@@ -373,9 +520,10 @@ static int driver_open(struct qv_kv_driver *driver, const char *dir, bool create
         return qv_fail(msg, QV_ENOTFOUND, "no key-value store in %s", dir);
     struct rocks *r = qv_mem_calloc(1, sizeof *r);
     r->head.ops = &rocks_ops;
-    r->driver = d;
+    r->driver = (struct rocks_driver *)driver;
     r->dir = qv_mem_strdup(dir);
-    r->db = rocksdb_open_column_families(d->options, dir, 1, names, options, &r->cf, &text);
+    atomic_init(&r->users, 0);
+    char *text = db_open(r, read_only);
     if (text == NULL) {
         *out = &r->head;
         return 0;
@@ -390,6 +538,18 @@ static int driver_open(struct qv_kv_driver *driver, const char *dir, bool create
     int err = rocks_fail(r, text, msg);
     rocks_free(r);
     return err;
+}
+
+static int driver_open(struct qv_kv_driver *driver, const char *dir, bool create,
+                       struct qv_kv **out, struct qv_errmsg *msg)
+{
+    return open_store(driver, dir, create, false, out, msg);
+}
+
+static int driver_open_read_only(struct qv_kv_driver *driver, const char *dir, struct qv_kv **out,
+                                 struct qv_errmsg *msg)
+{
+    return open_store(driver, dir, false, true, out, msg);
 }
 
 static int driver_destroy(struct qv_kv_driver *driver, const char *dir, struct qv_errmsg *msg)
@@ -424,6 +584,7 @@ struct qv_kv_driver *qv_kv_rocks_create(const struct qv_kv_rocks_config *config)
     struct qv_kv_rocks_config c = config != NULL ? *config : (struct qv_kv_rocks_config){0};
     struct rocks_driver *d = qv_mem_calloc(1, sizeof *d);
     d->head.open = driver_open;
+    d->head.open_read_only = driver_open_read_only;
     d->head.destroy = driver_destroy;
     rocksdb_lru_cache_options_t *lru = rocksdb_lru_cache_options_create();
     rocksdb_lru_cache_options_set_capacity(lru, c.cache_bytes != 0 ? c.cache_bytes
@@ -446,7 +607,9 @@ struct qv_kv_driver *qv_kv_rocks_create(const struct qv_kv_rocks_config *config)
     rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
-    rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    /* Its diary (LOG) gets what an open writes and nothing after that: one more line to a file that
+     * met a full disk ends the process (an assertion, on in Debian's build). */
+    rocksdb_options_set_info_log_level(o, 5);
     rocksdb_options_set_keep_log_file_num(o, 2);
     rocksdb_options_set_max_log_file_size(o, (size_t)1 << 20);
     d->options = o;

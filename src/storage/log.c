@@ -10,7 +10,8 @@
 #include "base/mem.h"
 
 #define HEADER sizeof(struct log_block_header)
-#define STOP_TELL_NS (10 * QV_NS_PER_S)
+#define LSN_REFUSED UINT64_MAX        /* a waiter's: nothing of it was written */
+#define LSN_IN_DOUBT (UINT64_MAX - 1) /* its write was begun and failed */
 
 /* ---- groups ---- */
 
@@ -85,7 +86,8 @@ static void group_seal(struct qv_log *log)
 
 static void waiter_done(struct qv_log *log, struct qv_log_waiter *w)
 {
-    int err = w->lsn <= log->durable ? 0 : log->error != 0 ? log->error : QV_EUNKNOWN;
+    bool doubt = w->lsn == LSN_IN_DOUBT || log->error == 0;
+    int err = w->lsn <= log->durable ? 0 : doubt ? QV_EUNKNOWN : log->error;
     w->done(w, err);
 }
 
@@ -141,26 +143,29 @@ static void waiter_ready(struct qv_log *log, struct qv_log_waiter *w)
 
 /* ---- writing ---- */
 
-/* Gives up: everyone who waits gets err. What was appended and is not durable is void. */
-static void log_stop(struct qv_log *log, int err)
+/* Gives up: everyone who waits gets err, or QV_EUNKNOWN where a write was begun. What was appended
+ * and is not durable is void: what comes after a resume takes its place in the stream. */
+static void log_stop(struct qv_log *log, int err, const struct qv_errmsg *why)
 {
     struct qv_log_waiter *w = NULL;
     struct qv_log_waiter *tail = NULL;
+    qv_lsn begun = 0; /* records below it may be on the disk */
     QV_ASSERT(err != 0 && log->writing == NULL);
-    uint64_t now = qv_env_mono_ns(log->env);
-    if (log->stop_told_ns == 0 || now - log->stop_told_ns > STOP_TELL_NS) {
-        QV_ERROR("log", "%s: writing stopped: %s", log->dir, qv_err_text(err));
-        log->stop_told_ns = now; /* a full disk stops it again at every try */
-    }
+    qv_fail(&log->stop_msg, err, "%s", why->text[0] != '\0' ? why->text : qv_err_text(err));
+    QV_ERROR("log", "%s: writing stopped: %s", log->dir, log->stop_msg.text);
+    log->stopped_ns = qv_env_mono_ns(log->env);
+    log->stats.stops++;
     log->error = err;
     if (log->open != NULL)
         group_seal(log);
     while (log->sealed != NULL) {
         struct log_group *g = log->sealed;
         log->sealed = g->next;
+        if (g->retried)
+            begun = g->lsn + log_round_page(g->used);
         for (struct qv_log_waiter *i = g->waiters; i != NULL;) {
             struct qv_log_waiter *next = i->next;
-            i->lsn = UINT64_MAX; /* a group may hold no record but a clock: its lsn is no measure */
+            i->lsn = i->lsn <= begun ? LSN_IN_DOUBT : LSN_REFUSED;
             waiter_push(&w, &tail, i);
             i = next;
         }
@@ -190,14 +195,14 @@ static void write_run(struct qv_job *job, unsigned worker)
     size_t n = (size_t)log_round_page(g->used);
     (void)worker;
     QV_ASSERT(n <= g->cap && log->current.offset + n <= log->current.bytes);
-    struct qv_errmsg msg = {""};
+    struct qv_errmsg *msg = &log->write_msg;
     uint64_t begin = qv_env_mono_ns(log->env);
     log_block_seal(g->buf);
-    log->write_err = qv_file_pwrite_full(log->current.file, log->current.offset, g->buf, n, &msg);
+    log->write_err = qv_file_pwrite_full(log->current.file, log->current.offset, g->buf, n, msg);
     if (log->write_err == 0)
-        log->write_err = qv_file_sync(log->current.file, &msg);
+        log->write_err = qv_file_sync(log->current.file, msg);
     if (log->write_err != 0)
-        QV_WARN("log", "a group goes to another segment: %s", msg.text);
+        QV_WARN("log", "a group goes to another segment: %s", msg->text);
     log->write_ns = qv_env_mono_ns(log->env) - begin;
 }
 
@@ -209,9 +214,10 @@ static void write_failed(struct qv_log *log, struct log_group *g, int err)
     if (log->sealed == NULL)
         log->sealed_tail = g;
     log->sealed = g;
-    if (g->retried)
-        log_stop(log, err);
+    bool again = g->retried;
     g->retried = true;
+    if (again)
+        log_stop(log, err, &log->write_msg);
 }
 
 static void write_done(struct qv_job *job)
@@ -230,6 +236,9 @@ static void write_done(struct qv_job *job)
         log->current.prev_crc = h->body_crc;
         log->durable = g->lsn + n;
         log->clock_durable = h->clock;
+        log->unsettled = log->unsettled || g->records > 0;
+        if (g->records == 0)
+            log->unsettled = false; /* its header says that all before it was durable */
         log->stats.bytes += n;
         log->stats.records += g->records;
         log->stats.syncs++;
@@ -271,7 +280,8 @@ static void write_start(struct qv_log *log, struct log_group *g)
     if (log->sealed == NULL)
         log->sealed_tail = g;
     log->sealed = g;
-    log_stop(log, err);
+    struct qv_errmsg why;
+    log_stop(log, qv_fail(&why, err, "too many jobs are waiting"), &why);
 }
 
 /* A segment that takes `need` bytes is current; otherwise one is being prepared, or the log
@@ -290,12 +300,12 @@ static bool current_ready(struct qv_log *log, const struct log_group *g, size_t 
     }
     if (log->care == LOG_CARE_NONE && log->next_state == LOG_NEXT_FAILED && log->prepare_needed) {
         log->prepare_needed = false;
-        log_stop(log, log->care_err);
+        log_stop(log, log->care_err, &log->care_msg);
     } else if (log->care == LOG_CARE_NONE) {
         log->prepare_needed = true; /* if this one fails too, writing stops */
         log_care_prepare(log);
         if (log->care == LOG_CARE_NONE)
-            log_stop(log, log->care_err);
+            log_stop(log, log->care_err, &log->care_msg);
     }
     return false;
 }
@@ -434,7 +444,7 @@ void qv_log_commit(struct qv_log *log, struct qv_log_waiter *w)
 {
     QV_ASSERT(w->done != NULL && !log->closing);
     if (log->error != 0) {
-        w->lsn = UINT64_MAX;
+        w->lsn = LSN_REFUSED;
         waiter_ready(log, w);
         return;
     }
@@ -442,7 +452,7 @@ void qv_log_commit(struct qv_log *log, struct qv_log_waiter *w)
         int err = group_open(log, 0);
         QV_ASSERT(err != QV_EBUSY); /* one may be writing, and there are at least two */
         if (err != 0) {
-            w->lsn = UINT64_MAX;
+            w->lsn = LSN_REFUSED;
             waiter_ready(log, w);
             return;
         }
@@ -500,21 +510,45 @@ int qv_log_error(const struct qv_log *log)
     return log->error;
 }
 
-int qv_log_resume(struct qv_log *log)
+const char *qv_log_reason(const struct qv_log *log)
 {
-    if (log->closing)
-        return QV_EUNAVAILABLE;
-    if (log->error == 0)
-        return 0;
+    return log->error != 0 ? log->stop_msg.text : "";
+}
+
+void log_resumed(struct qv_log *log)
+{
+    QV_ASSERT(log->error != 0 && log->next_state == LOG_NEXT_READY);
     QV_ASSERT(log->writing == NULL && log->sealed == NULL && log->open == NULL);
     if (log->current.file != NULL && log->current.file->failed)
         current_retire(log, log->durable, true);
     ready_run(log); /* they wait for the error */
     log->error = 0;
-    log->next_state = log->next_state == LOG_NEXT_READY ? LOG_NEXT_READY : LOG_NEXT_NONE;
     log->prepare_needed = false;
+    QV_INFO("log", "%s: writing goes on after %.1f s", log->dir,
+            (double)(qv_env_mono_ns(log->env) - log->stopped_ns) / (double)QV_NS_PER_S);
+}
+
+void qv_log_resume(struct qv_log *log)
+{
+    if (log->closing || log->error == 0 || log->care != LOG_CARE_NONE)
+        return;
+    if (log->next_state == LOG_NEXT_READY)
+        log_resumed(log);
+    else
+        log_care_prepare(log);
     log_step(log);
-    return 0;
+}
+
+void qv_log_settle(struct qv_log *log)
+{
+    bool idle = log->error == 0 && log->writing == NULL && log->sealed == NULL &&
+                log->open == NULL && !log->closing;
+    if (!idle || !log->unsettled || log->current.file == NULL ||
+        log->current.offset + LOG_PAGE > log->current.bytes)
+        return;
+    if (group_open(log, 0) == 0)
+        group_seal(log);
+    log_step(log);
 }
 
 void qv_log_get_stats(const struct qv_log *log, struct qv_log_stats *out)
@@ -526,6 +560,7 @@ void qv_log_get_stats(const struct qv_log *log, struct qv_log_stats *out)
     out->disk_bytes =
         (log->segment_n + log->spare_n + current + next) * (uint64_t)log->segment_bytes;
     out->pending_bytes = (size_t)(qv_log_end(log) - log->durable);
+    out->stopped = log->error != 0;
 }
 
 void qv_log_close(struct qv_log *log, void (*done)(void *arg, int err), void *arg)

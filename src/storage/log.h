@@ -80,8 +80,10 @@ QV_MUST_USE int qv_log_append(struct qv_log *log, const struct qv_log_record *re
                               const struct qv_bytes *parts, size_t part_count, qv_lsn *out);
 
 /* One who waits; embedded in the caller's struct, valid until done ran. err 0: everything appended
- * before the commit is durable. Otherwise the outcome of what was not yet durable is unknown: it
- * may be there after a restart. done is called in commit order, never from inside qv_log_commit. */
+ * before the commit is durable. QV_EUNKNOWN: its write was begun and failed, so the last record
+ * appended before the commit may be there after a restart, or not. Any other error: that record was
+ * never written, and never will be. done is called in commit order, never from inside
+ * qv_log_commit. */
 struct qv_log_waiter {
     void (*done)(struct qv_log_waiter *w, int err);
     void *arg;
@@ -109,9 +111,19 @@ qv_lsn qv_log_end(const struct qv_log *log);     /* behind the last appended rec
 qv_lsn qv_log_durable(const struct qv_log *log); /* everything below is on disk */
 
 /* The error that stopped writing (both the segment and its successor failed, or the disk is full),
- * or 0. Reads of state are not affected. qv_log_resume tries again with a new segment. */
+ * or 0. Reads of state are not affected. */
 int qv_log_error(const struct qv_log *log);
-QV_MUST_USE int qv_log_resume(struct qv_log *log); /* 0: appends are accepted again */
+/* What failed, with its file and the system's reason; "" while it writes. Valid until the next call
+ * on the log. */
+const char *qv_log_reason(const struct qv_log *log);
+/* Asks a stopped log to try a new segment, in the background: qv_log_error is 0 again once that is
+ * allocated, written, synced and named. Nothing happens while a try is under way, or when the log
+ * writes or closes. The caller decides how often. */
+void qv_log_resume(struct qv_log *log);
+/* Writes an empty block behind records that no later block testifies for (log_internal.h, invariant
+ * 5), if nothing is being written: from then on a bad block among them is damage, never taken for a
+ * torn end. Costs one small write and sync. */
+void qv_log_settle(struct qv_log *log);
 
 struct qv_log_stats {
     uint64_t records;
@@ -122,6 +134,8 @@ struct qv_log_stats {
     uint64_t segments_created; /* since open: allocated anew ... */
     uint64_t segments_reused;  /* ... or recycled */
     uint64_t write_failures;   /* writes or syncs that failed and moved to another segment */
+    uint64_t stops;            /* times that writing stopped */
+    bool stopped;              /* it is stopped now */
     uint64_t sync_ns_last;     /* write and sync of the last group */
     size_t pending_bytes;      /* appended, not durable */
 };
@@ -143,6 +157,8 @@ struct qv_log_summary {
     qv_lsn end;
     uint64_t clock; /* reserved high-water mark */
     uint64_t damages;
+    bool
+        newest_bad; /* the note of the newest segment fails its checksum: nothing is lost by that */
 };
 QV_MUST_USE int qv_log_check(struct qv_disk *disk, const char *dir,
                              const struct qv_log_config *config, struct qv_log_summary *out,

@@ -22,7 +22,11 @@
  *     acknowledgement at lsn x means that the block ending at x was synced; if a later block was
  *     begun, its header says so, and if none was, nothing but x's own block can tell.
  *  6. After an open, everything below its end is synced in segments that are complete: what lies
- *     above D is copied into the new segment before that gets its name. */
+ *     above D is copied into the new segment before that gets its name.
+ *  7. `newest` names the newest segment before that takes records, and a segment goes only when a
+ *     block behind it is durable. So a missing newest segment, or a missing one before it while it
+ *     holds no block, is damage. A file is as long as its header says before it gets its name: one
+ *     that is shorter was cut. */
 #ifndef QV_STORAGE_LOG_INTERNAL_H
 #define QV_STORAGE_LOG_INTERNAL_H
 
@@ -83,6 +87,23 @@ struct log_record_header {
 };
 QV_STATIC_ASSERT(sizeof(struct log_record_header) == 40, "format");
 
+/* File `newest`, replaced as a whole when a segment got its name and before it takes records: which
+ * segments must be there, so that one that is missing is noticed though nothing behind it says so.
+ */
+#define LOG_NEWEST_NAME "newest"
+#define LOG_NEWEST_MAGIC "QVLOGNEW"
+struct log_newest {
+    char magic[8];
+    uint32_t format;
+    uint32_t zero;
+    uint64_t log_id;
+    uint64_t seq;     /* the newest segment */
+    uint64_t current; /* the one that took records then; 0: none but seq */
+    uint32_t zero2;
+    uint32_t crc; /* of the 44 bytes before */
+};
+QV_STATIC_ASSERT(sizeof(struct log_newest) == 48, "format");
+
 static inline uint64_t log_round_page(uint64_t n)
 {
     return (n + LOG_PAGE - 1) / LOG_PAGE * LOG_PAGE;
@@ -132,6 +153,7 @@ struct log_segment_scan {
     uint64_t file_bytes;
     uint64_t salt;
     uint32_t header_crc;
+    uint64_t cut_bytes; /* by which the file is shorter than its header says */
     bool header_bad;
     bool scanned;  /* blocks are known; older ones than needed are not looked at */
     bool has_base; /* holds at least one readable block header */
@@ -153,7 +175,9 @@ struct log_scan {
     qv_lsn durable;  /* D of invariant 5 */
     uint64_t clock;
     qv_lsn begin, end;
-    bool ended; /* a bad place at or above D was met: nothing behind it counts */
+    bool ended;               /* a bad place at or above D was met: nothing behind it counts */
+    struct log_newest newest; /* seq 0: no note of it */
+    bool newest_bad;
     uint64_t records;
     uint64_t damages;
     struct qv_buf block; /* the one being read */
@@ -179,7 +203,7 @@ struct log_group {
     uint32_t records;
     uint32_t flags;
     qv_lsn lsn;
-    bool retried; /* its first segment failed */
+    bool retried; /* its first segment failed: it may be on the disk */
     struct qv_log_waiter *waiters, *waiters_tail;
     struct log_group *next;
 };
@@ -225,7 +249,9 @@ struct qv_log {
     uint64_t clock;
     uint64_t clock_durable;
     int error;
-    uint64_t stop_told_ns;
+    struct qv_errmsg stop_msg; /* why */
+    uint64_t stopped_ns;
+    bool unsettled; /* the last block holds records and nothing behind it testifies for them */
     bool closing;
     bool close_written;
     bool close_posted;
@@ -235,6 +261,7 @@ struct qv_log {
     struct log_open_segment next;
     enum log_next_state next_state;
     uint64_t seq_last;
+    uint64_t noted; /* `newest` says this segment or, after a failed try, a later one */
     struct log_segment *segments; /* full or failed, oldest first */
     size_t segment_n, segment_cap;
     uint64_t *spares;
@@ -243,12 +270,15 @@ struct qv_log {
 
     struct qv_job write_job;
     int write_err;
+    struct qv_errmsg write_msg;
     uint64_t write_ns;
 
     /* The background job: prepares the next segment, or recycles one that was released. */
     struct qv_job care_job;
     enum log_care care;
     int care_err;
+    struct qv_errmsg care_msg;
+    uint64_t care_current;                /* PREPARE: the segment that takes records */
     struct log_open_segment care_segment; /* PREPARE: what it made */
     struct log_segment care_old;          /* RECYCLE: what it takes */
     uint64_t care_spare; /* PREPARE: the spare it reuses; RECYCLE: the one it makes; or NO_SPARE */
@@ -267,6 +297,8 @@ struct qv_log {
 /* log.c: does whatever can be done now; called after every event. */
 void log_step(struct qv_log *log);
 void log_free(struct qv_log *log);
+/* A stopped log has a segment to write to. */
+void log_resumed(struct qv_log *log);
 
 /* log_segment.c. Blocking: */
 #define LOG_NO_SPARE UINT64_MAX
@@ -274,9 +306,10 @@ void log_free(struct qv_log *log);
  * reused: from the file of that name, otherwise a new one. */
 QV_MUST_USE int log_segment_make(struct qv_log *log, struct log_open_segment *s, bool reused,
                                  struct qv_errmsg *msg);
-/* Syncs it and gives it its name, durably. */
+/* Syncs it, gives it its name, durably, and notes it as the newest. current: the segment that takes
+ * records until then; 0: none. */
 QV_MUST_USE int log_segment_publish(struct qv_log *log, const struct log_open_segment *s,
-                                    struct qv_errmsg *msg);
+                                    uint64_t current, struct qv_errmsg *msg);
 /* Bookkeeping, on the owner: */
 void log_segment_add(struct qv_log *log, struct log_segment s);
 void log_spare_add(struct qv_log *log, uint64_t n);

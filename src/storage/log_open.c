@@ -190,7 +190,8 @@ static int fresh_segment(struct qv_log *log, struct log_scan *s, struct tail t,
     if (err == 0) /* true when it can be read: publish syncs all of it before naming it */
         err = open_block_write(log, s->end, msg);
     if (err == 0)
-        err = log_segment_publish(log, &log->current, msg);
+        err = log_segment_publish(log, &log->current, 0, msg);
+    log->noted = log->current.seq;
     log->next_lsn = s->end + LOG_PAGE;
     log->durable = log->next_lsn;
     log->clock_durable = log->clock;
@@ -270,6 +271,7 @@ int qv_log_check(struct qv_disk *disk, const char *dir, const struct qv_log_conf
         .end = s.end,
         .clock = s.clock,
         .damages = s.damages,
+        .newest_bad = s.newest_bad,
     };
     log_scan_close(&s);
     return err;

@@ -6,6 +6,8 @@
  * nothing else says how long the bad block was. */
 #include "storage/log_internal.h"
 
+#include "base/hash.h"
+#include "base/logger.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -84,6 +86,34 @@ static int segment_header(struct log_scan *s, struct log_segment_scan *g, struct
         g->header_bad = true; /* a segment of another log, copied here */
     g->salt = h.salt;
     g->header_crc = h.crc;
+    if (!g->header_bad && h.segment_bytes > g->file_bytes)
+        g->cut_bytes = h.segment_bytes - g->file_bytes;
+    return 0;
+}
+
+/* A bad note is told and passed over: it guards against a second loss. */
+static int newest_read(struct log_scan *s, struct qv_errmsg *msg)
+{
+    char path[LOG_PATH_BYTES];
+    struct log_newest *n = &s->newest;
+    struct qv_file *f = NULL;
+    size_t got = 0;
+    int err = log_path(path, s->dir, LOG_NEWEST_NAME);
+    if (err == 0)
+        err = qv_disk_open(s->disk, path, QV_OPEN_READ, &f, msg);
+    if (err == QV_ENOTFOUND)
+        return 0; /* made by an older version */
+    if (err == 0)
+        err = qv_file_pread(f, 0, n, sizeof *n, &got, msg);
+    qv_file_close(f);
+    if (err != 0)
+        return err;
+    s->newest_bad = got != sizeof *n || memcmp(n->magic, LOG_NEWEST_MAGIC, sizeof n->magic) != 0 ||
+                    n->crc != qv_hash_crc32c(0, n, offsetof(struct log_newest, crc));
+    if (s->newest_bad)
+        QV_WARN("log", "%s: %s", path, qv_err_text(QV_CORRUPT(msg, "%s fails its checksum", path)));
+    if (s->newest_bad || (s->log_id != 0 && n->log_id != s->log_id))
+        memset(n, 0, sizeof *n); /* a note of another log, copied here */
     return 0;
 }
 
@@ -109,7 +139,7 @@ int log_scan_open(struct log_scan *s, struct qv_disk *disk, const char *dir,
             err = segment_header(s, &s->segments[i], f, msg);
         qv_file_close(f);
     }
-    return err;
+    return err == 0 ? newest_read(s, msg) : err;
 }
 
 void log_scan_close(struct log_scan *s)
@@ -340,6 +370,35 @@ static int scan_blocks(struct log_scan *s, struct log_segment_scan *g, struct qv
     return 0;
 }
 
+/* From *pos on an unknown number of records is lost with (the rest of) segment seq. What is written
+ * from now on begins behind all that it can have held: it stays damage until it is released. */
+static int scan_lost(struct log_scan *s, uint64_t seq, uint64_t offset, const char *what,
+                     qv_lsn *pos, struct qv_errmsg *msg)
+{
+    const struct log_segment_scan g = {.seq = seq};
+    struct qv_log_damage d = {.from = *pos, .to = 0, .what = what};
+    *pos = log_round_page(*pos) + LOG_SEGMENT_BYTES_MAX;
+    s->ended = false;
+    return scan_damage(s, &g, offset, d, msg);
+}
+
+/* Invariant 7. */
+static int scan_missing(struct log_scan *s, qv_lsn *pos, struct qv_errmsg *msg)
+{
+    const struct log_newest *n = &s->newest;
+    bool newest = false;
+    bool current = n->current == 0;
+    for (size_t i = 0; i < s->segment_n; i++) {
+        const struct log_segment_scan *g = &s->segments[i];
+        newest = newest || g->seq >= n->seq;
+        current = current || g->seq == n->current ||
+                  (g->seq > n->current && (g->has_base || g->header_bad));
+    }
+    if (n->seq == 0 || (newest && current))
+        return 0;
+    return scan_lost(s, newest ? n->current : n->seq, 0, "the file is missing", pos, msg);
+}
+
 static int scan_segment(struct log_scan *s, struct log_segment_scan *g, qv_lsn *pos,
                         struct qv_errmsg *msg)
 {
@@ -358,12 +417,16 @@ static int scan_segment(struct log_scan *s, struct log_segment_scan *g, qv_lsn *
         *pos = to != 0 ? to : log_round_page(*pos) + log_round_page(g->file_bytes) + LOG_PAGE;
         return scan_damage(s, g, 0, d, msg);
     }
-    if (!g->has_base)
-        return 0;
-    int err = segment_file(s, g, &f, msg);
-    if (err == 0)
+    int err = 0;
+    if (g->has_base)
+        err = segment_file(s, g, &f, msg);
+    if (err == 0 && g->has_base)
         err = scan_blocks(s, g, f, pos, msg);
     qv_file_close(f);
+    /* What was cut off may have held records where no later segment says that it did not. */
+    bool closed = g->block_n > 0 && (g->blocks[g->block_n - 1].flags & LOG_FLAG_CLOSE);
+    if (err == 0 && g->cut_bytes > 0 && g->limit == UINT64_MAX && !closed)
+        err = scan_lost(s, g->seq, g->file_bytes, "the file is shorter than it was made", pos, msg);
     return err;
 }
 
@@ -401,6 +464,8 @@ int log_scan_replay(struct log_scan *s, struct qv_errmsg *msg)
         err = scan_gap(s, g, pos, s->durable, "the log ends before a checkpoint", msg);
         pos = s->durable;
     }
+    if (err == 0)
+        err = scan_missing(s, &pos, msg);
     s->end = log_round_page(pos);
     QV_ASSERT(err != 0 || s->end >= log_round_page(s->durable));
     return err;

@@ -2,6 +2,7 @@
  * at a time on an IO worker; while it runs it owns care_segment and care_old. */
 #include "storage/log_internal.h"
 
+#include "base/hash.h"
 #include "base/logger.h"
 #include "base/mem.h"
 
@@ -84,7 +85,22 @@ int log_segment_make(struct qv_log *log, struct log_open_segment *out, bool reus
     return err;
 }
 
-int log_segment_publish(struct qv_log *log, const struct log_open_segment *s, struct qv_errmsg *msg)
+/* Written anew each time: a failed try leaves the one before. */
+static int newest_write(const struct qv_log *log, uint64_t seq, uint64_t current,
+                        struct qv_errmsg *msg)
+{
+    char path[LOG_PATH_BYTES];
+    struct log_newest n = {.format = LOG_FORMAT, .log_id = log->log_id};
+    memcpy(n.magic, LOG_NEWEST_MAGIC, sizeof n.magic);
+    n.seq = seq;
+    n.current = current;
+    n.crc = qv_hash_crc32c(0, &n, offsetof(struct log_newest, crc));
+    int err = log_path(path, log->dir, LOG_NEWEST_NAME);
+    return err != 0 ? err : qv_disk_replace_file(log->env->disk, path, &n, sizeof n, msg);
+}
+
+int log_segment_publish(struct qv_log *log, const struct log_open_segment *s, uint64_t current,
+                        struct qv_errmsg *msg)
 {
     char from[LOG_PATH_BYTES];
     char to[LOG_PATH_BYTES];
@@ -97,7 +113,7 @@ int log_segment_publish(struct qv_log *log, const struct log_open_segment *s, st
         err = qv_disk_rename(log->env->disk, from, to, msg);
     if (err == 0)
         err = qv_disk_sync_dir(log->env->disk, log->dir, msg);
-    return err;
+    return err == 0 ? newest_write(log, s->seq, current, msg) : err;
 }
 
 /* ---- the background job ---- */
@@ -106,14 +122,13 @@ static void prepare_run(struct qv_job *job, unsigned worker)
 {
     struct qv_log *log = job->arg;
     struct log_open_segment *s = &log->care_segment;
-    struct qv_errmsg msg = {""};
+    struct qv_errmsg *msg = &log->care_msg;
     (void)worker;
     QV_ASSERT(log->care == LOG_CARE_PREPARE);
-    log->care_err = log_segment_make(log, s, log->care_spare != LOG_NO_SPARE, &msg);
+    log->care_err = log_segment_make(log, s, log->care_spare != LOG_NO_SPARE, msg);
     if (log->care_err == 0)
-        log->care_err = log_segment_publish(log, s, &msg);
+        log->care_err = log_segment_publish(log, s, log->care_current, msg);
     if (log->care_err != 0) {
-        QV_WARN("log", "no new segment: %s", msg.text);
         qv_file_close(s->file);
         s->file = NULL;
     }
@@ -126,6 +141,9 @@ static void prepare_done(struct qv_job *job)
     if (log->care_err == 0) {
         log->next = log->care_segment;
         log->next_state = LOG_NEXT_READY;
+        log->noted = log->next.seq;
+        if (log->error != 0 && !log->closing)
+            log_resumed(log);
         if (log->care_spare != LOG_NO_SPARE)
             log->stats.segments_reused++;
         else
@@ -133,6 +151,10 @@ static void prepare_done(struct qv_job *job)
     } else {
         /* Its rename may have happened: the number is not used again, the file removed. */
         log->next_state = LOG_NEXT_FAILED;
+        if (log->error != 0) { /* the newest reason is the one to tell */
+            log->error = log->care_err;
+            log->stop_msg = log->care_msg;
+        }
         log_segment_add(log, (struct log_segment){.seq = log->care_segment.seq, .failed = true});
     }
     log_step(log);
@@ -151,12 +173,14 @@ void log_care_prepare(struct qv_log *log)
         .bytes = log->segment_bytes,
         .salt = qv_env_random_u64(log->env),
     };
+    log->care_current = log->current.file != NULL ? log->current.seq : 0;
+    log->care_msg.text[0] = '\0';
     log->care = LOG_CARE_PREPARE;
     log->next_state = LOG_NEXT_NONE;
     int err = qv_env_submit(log->env, QV_JOB_LOG, &log->care_job);
     if (err == 0)
         return; /* care_err is the job's from here on */
-    log->care_err = err;
+    log->care_err = qv_fail(&log->care_msg, err, "too many jobs are waiting");
     log->care = LOG_CARE_NONE;
     log->next_state = LOG_NEXT_FAILED;
     if (log->care_spare != LOG_NO_SPARE)
@@ -198,7 +222,10 @@ bool log_care_recycle(struct qv_log *log)
 {
     size_t i = 0;
     QV_ASSERT(log->care == LOG_CARE_NONE);
-    while (i < log->segment_n && log->segments[i].end > log->released)
+    /* Not before a block behind it is durable, nor while the note may name it (invariant 7). */
+    while (i < log->segment_n &&
+           (log->segments[i].end > log->released || log->segments[i].end == log->durable ||
+            log->segments[i].seq > log->noted))
         i++;
     if (i == log->segment_n)
         return false;

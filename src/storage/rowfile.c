@@ -5,6 +5,8 @@
 #include "base/qv_assert.h"
 #include "base/vmem.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #define HEADER_BYTES 4096u
@@ -14,6 +16,8 @@
 #define STEP_MIN ((uint64_t)256 << 10)
 #define STEP_MAX ((uint64_t)64 << 20)
 #define PAGE 4096u
+#define COPY_BYTES ((size_t)1 << 20)
+#define PATH_BYTES 4096
 
 struct row_header {
     char magic[8];
@@ -30,6 +34,7 @@ QV_STATIC_ASSERT(sizeof(struct row_header) == 64, "format");
 struct qv_rowfile {
     struct qv_disk *disk;
     struct qv_file *file;
+    char *path;
     struct qv_rowfile_config config;
     struct qv_vmem range; /* address space; never grown, only mapped over */
     uint64_t file_bytes;  /* allocated and mapped */
@@ -147,6 +152,7 @@ int qv_rowfile_open(struct qv_disk *disk, const char *path, const struct qv_rowf
         return err;
     struct qv_rowfile *f = qv_mem_calloc(1, sizeof *f);
     f->disk = disk;
+    f->path = qv_mem_strdup(path);
     f->config = c;
     f->row = qv_mem_calloc(1, c.stride);
     err = qv_vmem_reserve(&f->range, (size_t)bytes_for(f, c.slot_max), false);
@@ -227,6 +233,75 @@ int qv_rowfile_sync(struct qv_rowfile *f, struct qv_errmsg *msg)
     return qv_file_sync(f->file, msg);
 }
 
+/* ---- a new file ---- */
+
+bool qv_rowfile_failed(const struct qv_rowfile *f)
+{
+    return atomic_load(&f->file->failed);
+}
+
+const char *qv_rowfile_path(const struct qv_rowfile *f)
+{
+    return f->path;
+}
+
+static int copy_bytes(const struct qv_rowfile *f, struct qv_file *to, struct qv_errmsg *msg)
+{
+    uint8_t *chunk = qv_mem_try_alloc(COPY_BYTES);
+    int err = chunk == NULL ? qv_fail(msg, QV_ENOMEM, "no memory to copy %s", f->path) : 0;
+    for (uint64_t at = 0; at < f->file_bytes && err == 0; at += COPY_BYTES) {
+        size_t n = f->file_bytes - at < COPY_BYTES ? (size_t)(f->file_bytes - at) : COPY_BYTES;
+        err = qv_file_pread_full(f->file, at, chunk, n, msg);
+        if (err == 0)
+            err = qv_file_pwrite_full(to, at, chunk, n, msg);
+    }
+    qv_mem_free(chunk);
+    return err;
+}
+
+int qv_rowfile_copy(struct qv_rowfile *f, struct qv_file **out, struct qv_errmsg *msg)
+{
+    char tmp[PATH_BYTES];
+    char dir[PATH_BYTES];
+    struct qv_file *to = NULL;
+    *out = NULL;
+    int n = snprintf(tmp, sizeof tmp, "%s.tmp", f->path);
+    if (n < 0 || n >= (int)sizeof tmp)
+        return qv_fail(msg, QV_ETOOBIG, "path of %zu bytes", strlen(f->path));
+    const char *slash = strrchr(f->path, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash != NULL ? (int)(slash - f->path) : 1,
+             slash != NULL ? f->path : ".");
+    int err = qv_disk_open(f->disk, tmp, QV_OPEN_WRITE | QV_OPEN_CREATE | QV_OPEN_TRUNC, &to, msg);
+    if (err == 0)
+        err = qv_file_allocate(to, 0, f->file_bytes, msg);
+    if (err == 0)
+        err = copy_bytes(f, to, msg);
+    if (err == 0)
+        err = qv_file_sync(to, msg);
+    if (err == 0)
+        err = qv_disk_rename(f->disk, tmp, f->path, msg);
+    if (err == 0)
+        err = qv_disk_sync_dir(f->disk, dir, msg);
+    int ignored = err != 0 && to != NULL ? qv_disk_unlink(f->disk, tmp, NULL) : 0;
+    (void)ignored; /* the next try empties it, the next open removes it */
+    qv_file_close(to);
+    return err == 0 ? qv_disk_open(f->disk, f->path, QV_OPEN_WRITE, out, msg) : err;
+}
+
+int qv_rowfile_adopt(struct qv_rowfile *f, struct qv_file *copy, struct qv_errmsg *msg)
+{
+    const uint8_t *p = NULL;
+    int err = qv_file_map(copy, 0, (size_t)f->file_bytes, f->range.base, &p, msg);
+    if (err != 0) {
+        qv_file_close(copy);
+        return err;
+    }
+    QV_ASSERT(p == f->range.base && !copy->failed);
+    qv_file_close(f->file);
+    f->file = copy;
+    return 0;
+}
+
 uint64_t qv_rowfile_disk_bytes(const struct qv_rowfile *f)
 {
     return f->file_bytes;
@@ -250,5 +325,6 @@ void qv_rowfile_close(struct qv_rowfile *f)
     qv_vmem_close(&f->range); /* the mappings lie in it */
     qv_file_close(f->file);
     qv_mem_free(f->row);
+    qv_mem_free(f->path);
     qv_mem_free(f);
 }

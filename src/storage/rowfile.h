@@ -16,6 +16,8 @@
 
 #include "core/disk.h"
 
+#include <stdbool.h>
+
 struct qv_rowfile;
 
 struct qv_rowfile_config {
@@ -53,6 +55,21 @@ QV_MUST_USE int qv_rowfile_write(struct qv_rowfile *f, uint32_t slot, uint32_t n
 QV_MUST_USE int qv_rowfile_write_row(struct qv_rowfile *f, uint32_t slot, const void *row,
                                      struct qv_errmsg *msg);
 QV_MUST_USE int qv_rowfile_sync(struct qv_rowfile *f, struct qv_errmsg *msg);
+
+/* ---- a file whose write or sync failed ----
+ *
+ * What the kernel dropped of it is unknown, and what it says of a repeated sync is worth nothing:
+ * all rows go to a new file, which takes the name. Two steps, since the first takes long: */
+bool qv_rowfile_failed(const struct qv_rowfile *f);
+/* Copies the file, as it can be read, to <path>.tmp; syncs that, renames it over path, syncs the
+ * directory. On any thread, one at a time; reads go on, writes and reserve are refused meanwhile by
+ * the failure itself. Gives. Rows that can't be read any more end it with QV_EIO. */
+QV_MUST_USE int qv_rowfile_copy(struct qv_rowfile *f, struct qv_file **out, struct qv_errmsg *msg);
+/* Takes the copy: readers see its rows at the same addresses, writes are taken again. By the
+ * writing thread. */
+QV_MUST_USE int qv_rowfile_adopt(struct qv_rowfile *f, struct qv_file *copy, struct qv_errmsg *msg);
+const char *qv_rowfile_path(const struct qv_rowfile *f);
+
 uint64_t qv_rowfile_disk_bytes(const struct qv_rowfile *f);
 /* Advice for the page cache: slots [slot, slot + n) will be read soon. */
 void qv_rowfile_prefetch(const struct qv_rowfile *f, uint32_t slot, uint32_t n);

@@ -16,6 +16,7 @@ struct world_record {
     uint32_t bytes;
     qv_lsn end;
     unsigned chain; /* appends between two failures of the log */
+    bool refused;   /* a commit said that it never was written */
 };
 
 struct world_waiter;
@@ -42,7 +43,7 @@ struct world {
     size_t bad;     /* records whose bytes are not what was appended */
     size_t damages; /* reported */
     bool tolerate;  /* what on_damage answers */
-    size_t waiters, waiter_errors;
+    size_t waiters, waiter_errors, waiter_doubts;
     struct world_waiter *waiting;
     const char *wrong;       /* what the checker found; NULL: nothing */
     uint64_t recovered_tail; /* unacknowledged records that survived, over the run */

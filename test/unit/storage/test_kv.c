@@ -2,6 +2,7 @@
 #include "quiet.h"
 #include "suite.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "base/rng.h"
@@ -11,8 +12,10 @@
 #include "io/sim_kv.h"
 #include "storage/kv_rocks.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct fixture {
@@ -405,6 +408,138 @@ static void check_flips(bool real)
     fixture_close(&f);
 }
 
+/* The disk takes no files of more than a few bytes any more, or all again. */
+static void starve(struct fixture *f, bool on)
+{
+    if (f->real) {
+        struct rlimit limit;
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+        limit.rlim_cur = on ? 64 : limit.rlim_max;
+        (void)signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    } else {
+        qv_sim_disk_set_capacity(f->disk, on ? 1 : 0);
+    }
+}
+
+static int put_flush(struct fixture *f, const char *key, const char *value)
+{
+    struct qv_kv_batch b;
+    qv_kv_batch_init(&b);
+    qv_kv_batch_put(&b, text(key), text(value));
+    int err = qv_kv_write(f->kv, &b, NULL);
+    qv_kv_batch_close(&b);
+    return err == 0 ? qv_kv_flush(f->kv, NULL) : err;
+}
+
+static bool stored(struct fixture *f, const char *key)
+{
+    struct qv_kv_value v = {0};
+    assert_int_equal(qv_kv_get(f->kv, NULL, text(key), &v, NULL), 0);
+    bool there = v.p != NULL;
+    qv_kv_value_close(&v);
+    return there;
+}
+
+/* What was flushed stays and is read; nothing more is taken, whatever the disk does, until the
+ * store is opened anew: then it is what was flushed. */
+static void check_failed_flush(bool real)
+{
+    struct fixture f;
+    struct qv_errmsg msg = {""};
+    fixture_open(&f, real);
+    assert_int_equal(put_flush(&f, "a", "1"), 0);
+    starve(&f, true);
+    assert_int_equal(put_flush(&f, "b", "2"), QV_ENOSPC);
+    assert_true(stored(&f, "a"));
+    assert_int_not_equal(qv_kv_flush(f.kv, &msg), 0);
+    assert_int_equal(qv_kv_reopen(f.kv, &msg), QV_ENOSPC);
+    assert_non_null(strstr(msg.text, f.dir));
+    assert_true(stored(&f, "a"));
+    starve(&f, false);
+    assert_int_not_equal(qv_kv_flush(f.kv, NULL), 0); /* never as if nothing had been */
+    assert_int_not_equal(put_flush(&f, "c", "3"), 0);
+    struct qv_kv_iter *it = NULL;
+    assert_int_equal(qv_kv_reopen(f.kv, &msg), 0);
+    assert_true(stored(&f, "a"));
+    assert_false(stored(&f, "b"));
+    assert_false(stored(&f, "c"));
+    assert_int_equal(put_flush(&f, "d", "4"), 0);
+    reopen(&f);
+    assert_true(stored(&f, "a") && stored(&f, "d") && !stored(&f, "b"));
+    struct qv_bytes none = {NULL, 0};
+    struct qv_bytes key;
+    struct qv_bytes value;
+    assert_int_equal(qv_kv_iter_open(f.kv, NULL, none, none, &it), 0);
+    assert_int_equal(qv_kv_iter_next(it, &key, &value, NULL), 0);
+    assert_int_equal(qv_kv_iter_next(it, &key, &value, NULL), 0);
+    assert_int_equal(qv_kv_iter_next(it, &key, &value, NULL), QV_EEOF);
+    qv_kv_iter_close(it);
+    fixture_close(&f);
+}
+
+static void check_failed_flush_rocks(void **state)
+{
+    (void)state;
+    check_failed_flush(true);
+}
+
+static void check_failed_flush_sim(void **state)
+{
+    (void)state;
+    check_failed_flush(false);
+}
+
+struct listing {
+    uint64_t names; /* a sum that does not depend on the order */
+    uint32_t n;
+};
+
+static bool add_name(void *arg, const char *name, bool is_dir)
+{
+    struct listing *l = arg;
+    (void)is_dir;
+    l->n++;
+    l->names += qv_hash_64(name, strlen(name));
+    return true;
+}
+
+static void check_read_only(bool real)
+{
+    struct fixture f;
+    struct listing before = {0};
+    struct listing after = {0};
+    fixture_open(&f, real);
+    assert_int_equal(put_flush(&f, "a", "1"), 0);
+    qv_kv_close(f.kv);
+    assert_int_equal(qv_disk_list(f.disk, f.dir, add_name, &before, NULL), 0);
+    assert_int_equal(qv_kv_open_read_only(f.driver, f.dir, &f.kv, NULL), 0);
+    assert_true(stored(&f, "a"));
+    assert_int_equal(qv_kv_verify(f.kv, NULL), 0);
+    assert_int_equal(put_flush(&f, "b", "2"), QV_EIO);
+    assert_int_equal(qv_kv_flush(f.kv, NULL), QV_EIO);
+    assert_int_equal(qv_disk_list(f.disk, f.dir, add_name, &after, NULL), 0);
+    assert_true(before.n == after.n && before.names == after.names);
+    qv_kv_close(f.kv);
+    assert_int_equal(qv_kv_open_read_only(f.driver, "nowhere", &f.kv, NULL), QV_ENOTFOUND);
+    assert_null(f.kv);
+    reopen(&f);
+    assert_false(stored(&f, "b"));
+    fixture_close(&f);
+}
+
+static void check_read_only_rocks(void **state)
+{
+    (void)state;
+    check_read_only(true);
+}
+
+static void check_read_only_sim(void **state)
+{
+    (void)state;
+    check_read_only(false);
+}
+
 static void test_sim_loses_what_was_not_flushed(void **state)
 {
     (void)state;
@@ -479,6 +614,10 @@ int main(void)
         cmocka_unit_test(check_model_sim),
         cmocka_unit_test(check_flips_rocks),
         cmocka_unit_test(check_flips_sim),
+        cmocka_unit_test(check_failed_flush_rocks),
+        cmocka_unit_test(check_failed_flush_sim),
+        cmocka_unit_test(check_read_only_rocks),
+        cmocka_unit_test(check_read_only_sim),
         cmocka_unit_test(test_sim_loses_what_was_not_flushed),
     };
     return RUN_SUITE(tests);

@@ -398,14 +398,21 @@ static void test_stop_and_resume(void **state)
     world_commit(&w);
     world_run(&w);
     assert_int_equal(w.waiter_errors, 1);
+    assert_int_equal(w.waiter_doubts, 1); /* it was being written */
+    assert_int_equal(qv_log_error(w.log), QV_EIO);
+    assert_non_null(strstr(qv_log_reason(w.log), ".qlog"));
+    qv_log_resume(w.log); /* the disk fails still */
+    world_run(&w);
     assert_int_equal(qv_log_error(w.log), QV_EIO);
     struct qv_log_record head = {.shard = 1};
     assert_int_equal(qv_log_append(w.log, &head, NULL, 0, NULL), QV_EIO);
     world_commit(&w);
     world_run(&w);
     assert_int_equal(w.waiter_errors, 2);
+    assert_int_equal(w.waiter_doubts, 1); /* nothing of the second was written */
     qv_sim_disk_fail(w.disk, 0, NULL, 0, 0, 0);
     world_resume(&w);
+    assert_string_equal(qv_log_reason(w.log), "");
     world_append(&w, 100);
     world_commit(&w);
     world_run(&w);
@@ -427,6 +434,8 @@ static void test_full_disk_stops_writes_and_release_frees_it(void **state)
         world_run(&w);
     }
     assert_int_equal(qv_log_error(w.log), QV_ENOSPC);
+    assert_int_equal(w.waiter_errors, 1);
+    assert_int_equal(w.waiter_doubts, 0); /* a full disk is met before anything is written */
     size_t acked = w.acked_n;
     assert_true(acked > 30);
     world_checkpoint(&w, acked); /* frees segments */
@@ -440,6 +449,105 @@ static void test_full_disk_stops_writes_and_release_frees_it(void **state)
     qv_sim_disk_set_capacity(w.disk, qv_sim_disk_used(w.disk) + 3 * LOG_PAGE); /* full again */
     reopen_right();
     world_close(&w);
+}
+
+static void path_of_newest(char path[512], size_t back)
+{
+    char last[3][512] = {"", "", ""};
+    for (size_t i = 0; qv_sim_disk_find(w.disk, ".qlog", i) != NULL; i++) {
+        const char *p = qv_sim_disk_find(w.disk, ".qlog", i);
+        if (strstr(p, "spare") != NULL)
+            continue;
+        memcpy(last[2], last[1], sizeof last[0]);
+        memcpy(last[1], last[0], sizeof last[0]);
+        snprintf(last[0], sizeof last[0], "%s", p);
+    }
+    memcpy(path, last[back], sizeof last[0]);
+}
+
+/* Acknowledged records are gone with the file; nothing else says that they ever were. */
+static void lost_segment_is_named(size_t back, bool cut)
+{
+    char path[512];
+    struct qv_errmsg msg = {""};
+    begin(15);
+    append_durable(2, 100);
+    append_durable(back == 0 ? 3 : 9, 3000); /* beyond half of it the next one is made */
+    world_crash(&w, true);
+    path_of_newest(path, back);
+    if (cut) {
+        struct qv_file *f;
+        assert_int_equal(qv_disk_open(w.disk, path, QV_OPEN_WRITE, &f, NULL), 0);
+        assert_int_equal(qv_file_truncate(f, 3 * LOG_PAGE, NULL), 0);
+        qv_file_close(f);
+    } else {
+        assert_int_equal(qv_disk_unlink(w.disk, path, NULL), 0);
+    }
+    assert_int_equal(world_open(&w, &msg), QV_ECORRUPT);
+    assert_non_null(strstr(msg.text, strrchr(path, '/')));
+    w.tolerate = true;
+    assert_int_equal(world_open(&w, &msg), 0);
+    assert_int_equal(w.damages, 1);
+    assert_true(w.seen_n < w.acked_n);
+    world_crash(&w, true);
+    assert_int_equal(world_open(&w, &msg), 0); /* it stays damage */
+    assert_int_equal(w.damages, 1);
+    world_close(&w);
+}
+
+static void test_missing_newest_segment(void **state)
+{
+    (void)state;
+    lost_segment_is_named(0, false);
+}
+
+/* The one that took records, while the newest, made ahead, holds none. */
+static void test_missing_segment_before_an_empty_one(void **state)
+{
+    (void)state;
+    lost_segment_is_named(1, false);
+}
+
+static void test_cut_newest_segment(void **state)
+{
+    (void)state;
+    lost_segment_is_named(0, true);
+}
+
+/* A bit flips in the last record of a burst: a torn end, unless the log was settled behind it. */
+static void flip_the_last(bool settle)
+{
+    char path[512];
+    struct qv_errmsg msg = {""};
+    begin(16);
+    append_durable(3, 100);
+    if (settle) {
+        struct qv_log_stats before;
+        struct qv_log_stats after;
+        qv_log_settle(w.log);
+        world_run(&w);
+        qv_log_get_stats(w.log, &before);
+        qv_log_settle(w.log); /* it is */
+        world_run(&w);
+        qv_log_get_stats(w.log, &after);
+        assert_int_equal(before.syncs, after.syncs);
+    }
+    path_of_newest(path, 0);
+    qv_lsn last = w.record[2].end - 1;
+    world_crash(&w, true);
+    assert_int_equal(qv_sim_disk_flip(w.disk, path, last, 0), 0); /* lsn == offset: the first one */
+    int err = world_open(&w, &msg);
+    assert_int_equal(err, settle ? QV_ECORRUPT : 0);
+    if (!settle)
+        assert_int_equal(w.seen_n, 2);
+    world_close(&w);
+}
+
+static void test_settled_records_are_never_a_torn_end(void **state)
+{
+    (void)state;
+    flip_the_last(false);
+    flip_the_last(true);
 }
 
 static void test_check_names_what_is_there(void **state)
@@ -517,6 +625,10 @@ int main(void)
         cmocka_unit_test(test_failed_sync_moves_on),
         cmocka_unit_test(test_stop_and_resume),
         cmocka_unit_test(test_full_disk_stops_writes_and_release_frees_it),
+        cmocka_unit_test(test_missing_newest_segment),
+        cmocka_unit_test(test_missing_segment_before_an_empty_one),
+        cmocka_unit_test(test_cut_newest_segment),
+        cmocka_unit_test(test_settled_records_are_never_a_torn_end),
         cmocka_unit_test(test_check_names_what_is_there),
         cmocka_unit_test(test_open_refuses_nonsense),
         cmocka_unit_test(test_names),

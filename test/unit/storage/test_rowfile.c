@@ -132,6 +132,48 @@ static void test_failed_write_is_sticky(void **state)
     qv_sim_disk_destroy(&d);
 }
 
+/* After a failed sync all rows go to a new file, at the same addresses for who reads; power fails
+ * then, and everything that was synced since is there. */
+static void test_failed_file_is_renewed(void **state)
+{
+    (void)state;
+    struct qv_disk *disk = qv_sim_disk_create(5, 0);
+    struct qv_rowfile *f = NULL;
+    struct qv_file *copy = NULL;
+    uint8_t row[516] = {0};
+    assert_int_equal(qv_rowfile_open(disk, "rows", &base_config, &f, NULL), 0);
+    row_make(row, 515, 1);
+    assert_int_equal(qv_rowfile_write_row(f, 0, row, NULL), 0);
+    const uint8_t *base = qv_rowfile_base(f);
+    qv_sim_disk_fail(disk, QV_SIM_OP_SYNC, "rows", 1, 1, QV_EIO);
+    assert_int_equal(qv_rowfile_sync(f, NULL), QV_EIO);
+    assert_true(qv_rowfile_failed(f));
+    assert_int_equal(qv_rowfile_sync(f, NULL), QV_EIO);
+    assert_int_equal(qv_rowfile_write_row(f, 1, row, NULL), QV_EIO);
+    qv_sim_disk_fail(disk, QV_SIM_OP_SYNC, "rows", 1, 1, QV_EIO);
+    assert_int_equal(qv_rowfile_copy(f, &copy, NULL), QV_EIO); /* the disk fails still */
+    assert_null(copy);
+    assert_true(qv_rowfile_failed(f));
+    assert_int_equal(qv_rowfile_copy(f, &copy, NULL), 0);
+    assert_int_equal(qv_rowfile_adopt(f, copy, NULL), 0);
+    assert_false(qv_rowfile_failed(f));
+    assert_ptr_equal(qv_rowfile_base(f), base);
+    assert_memory_equal(base, row, 515);
+    row_make(row, 515, 2);
+    assert_int_equal(qv_rowfile_write_row(f, 5000, row, NULL), 0); /* it grows as before */
+    assert_int_equal(qv_rowfile_sync(f, NULL), 0);
+    qv_rowfile_close(f);
+    qv_sim_disk_crash(disk);
+    struct qv_rowfile_config config = base_config;
+    config.create = false;
+    assert_int_equal(qv_rowfile_open(disk, "rows", &config, &f, NULL), 0);
+    assert_memory_equal(qv_rowfile_base(f) + (size_t)5000 * 516, row, 515);
+    row_make(row, 515, 1);
+    assert_memory_equal(qv_rowfile_base(f), row, 515);
+    qv_rowfile_close(f);
+    qv_sim_disk_destroy(&disk);
+}
+
 static void test_synced_rows_survive_a_crash(void **state)
 {
     (void)state;
@@ -210,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_rows_sim),
         cmocka_unit_test(test_full_disk_is_an_error),
         cmocka_unit_test(test_failed_write_is_sticky),
+        cmocka_unit_test(test_failed_file_is_renewed),
         cmocka_unit_test(test_synced_rows_survive_a_crash),
         cmocka_unit_test(test_header_is_checked),
     };
