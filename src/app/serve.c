@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS 10000
+#define FILES_OF_STORE 512
 #define HEAP_ARENAS 4
 #define HEAP_MAPPED_BYTES (2 << 20)
 
@@ -231,6 +232,35 @@ static int start_node(struct serve *x)
     return x->err;
 }
 
+/* Connections must leave the store its files. */
+static uint32_t connections_max(uint64_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return (uint32_t)wanted;
+    uint64_t room =
+        limit.rlim_cur > 2 * FILES_OF_STORE ? limit.rlim_cur - FILES_OF_STORE : limit.rlim_cur / 2;
+    if (wanted > room)
+        QV_WARN("serve",
+                "service.max_connections: %llu instead of %llu, since %llu files may be open",
+                (unsigned long long)room, (unsigned long long)wanted,
+                (unsigned long long)limit.rlim_cur);
+    return (uint32_t)(wanted < room ? wanted : room);
+}
+
+static void fill_limits(const struct qv_settings *s, struct qv_net_limits *limits)
+{
+    limits->connections_max = connections_max(s->max_connections);
+    limits->streams_max = (uint32_t)s->max_streams;
+    limits->buffered_bytes_max = (size_t)s->max_buffered_mb << 20;
+    limits->header_timeout_ms = (uint32_t)s->header_timeout_sec * 1000;
+    limits->body_timeout_ms = (uint32_t)s->body_timeout_sec * 1000;
+    limits->idle_timeout_ms = (uint32_t)s->idle_timeout_sec * 1000;
+    limits->write_timeout_ms = (uint32_t)s->write_timeout_sec * 1000;
+    if (!s->enable_compression)
+        limits->pack_bytes_min = SIZE_MAX;
+}
+
 static int start_net(struct serve *x)
 {
     struct qv_net_server_config config;
@@ -251,6 +281,7 @@ static int start_net(struct serve *x)
     config.limits.body_bytes_max = (size_t)x->settings.max_request_size_mb << 20;
     config.limits.arena_bytes_max = QV_REQUEST_ARENA_PER_BYTE * config.limits.body_bytes_max;
     config.limits.request_timeout_ms = (uint32_t)x->settings.request_timeout_sec * 1000;
+    fill_limits(&x->settings, &config.limits);
     config.handler = qv_edge_handle;
     config.on_headers = qv_edge_headers;
     config.ctx = x->edge;

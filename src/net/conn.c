@@ -615,8 +615,11 @@ void qv_conn_feed(struct qv_conn *conn, const void *data, size_t n)
     const uint8_t *p = data;
     count(&conn->core->counters.bytes_in, n);
     conn->active_ns = conn->core->now_ns;
-    if (conn->kind == QV_CONN_SNIFF)
+    if (conn->kind == QV_CONN_SNIFF) {
+        if (conn->n_sniffed == 0)
+            conn->sniff_ns = conn->core->now_ns;
         conn_sniff(conn, &p, &n);
+    }
     if (conn->broken || conn->lingering || n == 0)
         return;
     if (conn->kind == QV_CONN_HTTP2)
@@ -763,8 +766,9 @@ static void conn_tick(struct qv_conn *conn)
         if (now - conn->moved_ns > CONN_LINGER_NS)
             conn->broken = true;
     } else if (conn->kind == QV_CONN_SNIFF) {
+        uint64_t from_ns = conn->n_sniffed > 0 ? conn->sniff_ns : conn->active_ns;
         uint64_t ms = conn->n_sniffed > 0 ? limits->header_timeout_ms : limits->idle_timeout_ms;
-        if (now - conn->active_ns > ms * CONN_NS_PER_MS)
+        if (now - from_ns > ms * CONN_NS_PER_MS)
             conn->broken = true;
     } else if (conn->n_calls == 0) {
         if (now - conn->active_ns > limits->idle_timeout_ms * CONN_NS_PER_MS)

@@ -95,6 +95,7 @@ struct qv_conn {
     uint64_t active_ns; /* last time bytes came or went, or a call ended */
     uint64_t moved_ns;  /* last time output moved, or began */
     uint64_t eof_ns;
+    uint64_t sniff_ns; /* the first byte came */
     uint8_t sniffed[24];
     size_t n_sniffed;
     char peer[56];

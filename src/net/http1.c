@@ -21,6 +21,10 @@
 #define HTTP1_NS_PER_MS ((uint64_t)1000000)
 /* An unwanted body up to here is read and dropped to keep the connection. */
 #define HTTP1_DRAIN_BYTES ((uint64_t)256 * 1024)
+/* What chunked coding may add to a body: chunks of one byte are 6, long extensions are not. */
+#define HTTP1_CHUNK_FACTOR 16u
+#define HTTP1_CHUNK_BYTES ((uint64_t)64 * 1024)
+#define HTTP1_BLANK_BYTES 1024u                     /* line ends between requests */
 #define HTTP1_FILE_AHEAD_BYTES ((size_t)256 * 1024) /* of a file, moved ahead of the socket */
 
 enum http1_part { PART_NONE, PART_NAME, PART_VALUE };
@@ -39,6 +43,8 @@ struct qv_http1 {
     bool last;     /* nothing is read after the current message */
     int body_err;
     size_t trailer_bytes;
+    uint64_t raw_bytes; /* of the body, as it came */
+    size_t blank_bytes; /* before a request's first */
     uint64_t body_from_ns;
     struct qv_buf stash; /* read, not yet parsed: the connection has enough to do */
     size_t stash_at;
@@ -56,6 +62,8 @@ static int on_begin(llhttp_t *parser)
     h->part = PART_NONE;
     h->bad_head = false;
     h->trailer_bytes = 0;
+    h->raw_bytes = 0;
+    h->blank_bytes = 0;
     h->body_err = 0;
     return 0;
 }
@@ -244,6 +252,8 @@ static void http1_scan_head(struct qv_http1 *h, const uint8_t *p, size_t n)
             h->cur->over_budget = true;
         if (h->cur->head_bytes > h->conn->core->limits.header_bytes_max)
             h->cur->head_too_big = true;
+    } else {
+        h->blank_bytes += n;
     }
     if (h->last_was_lf && (*p == ' ' || *p == '\t'))
         h->bad_head = true;
@@ -408,6 +418,15 @@ static bool http1_is_deaf(const struct qv_http1 *h)
     return h->conn->broken || h->conn->finishing || (h->last && h->cur == NULL);
 }
 
+/* Bytes without end that make neither a request nor a body. */
+static bool http1_is_padded(const struct qv_http1 *h)
+{
+    if (h->in_head)
+        return h->cur == NULL && h->blank_bytes > HTTP1_BLANK_BYTES;
+    return h->cur != NULL &&
+           h->raw_bytes > HTTP1_CHUNK_BYTES + HTTP1_CHUNK_FACTOR * qv_call_body_bytes(h->cur);
+}
+
 /* Gives how many bytes were used; fewer than n when the next request has to wait. */
 static size_t http1_run(struct qv_http1 *h, const uint8_t *p, size_t n)
 {
@@ -427,6 +446,8 @@ static size_t http1_run(struct qv_http1 *h, const uint8_t *p, size_t n)
         QV_ASSERT(used <= n - at);
         if (head)
             http1_scan_head(h, p + at, used);
+        else
+            h->raw_bytes += used;
         at += used;
         if (err == HPE_PAUSED_UPGRADE) { /* upgrades are ignored, as a server may */
             llhttp_resume_after_upgrade(&h->parser);
@@ -441,6 +462,9 @@ static size_t http1_run(struct qv_http1 *h, const uint8_t *p, size_t n)
             return n;
         } else if (head && h->cur != NULL && (h->cur->head_too_big || h->cur->over_budget)) {
             http1_fail_head(h);
+            return n;
+        } else if (http1_is_padded(h)) {
+            http1_fail(h, 400, "Bad request: malformed HTTP request");
             return n;
         }
     }

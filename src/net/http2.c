@@ -32,11 +32,19 @@
  * kin) cost only time, but nobody needs thousands of them in a row. Each tick halves the count. */
 #define HTTP2_IDLE_FRAMES_MAX 10000u
 
+/* Streams that we reset for their frames (a window moved by 0, DATA behind the end, a stream over
+ * the limit): as rapid reset, only that the peer makes us do it (CVE-2025-8671), and nghttp2 does
+ * not count it. The bound and the rate are those of resets received, below. */
+#define HTTP2_RESETS_MAX 1000u
+#define HTTP2_RESETS_PER_TICK 8u /* of a quarter of a second */
+
 struct qv_http2 {
     struct qv_conn *conn;
     nghttp2_session *session;
     uint64_t notice_ns; /* when the shutdown notice was queued; 0 = none */
     bool goaway_final;
+    uint64_t moved_ns;    /* when bytes of an answer's body were last let go by the windows */
+    unsigned resets;      /* sent, for an error */
     unsigned idle_frames; /* received since something last moved: a body, a request, an answer */
 };
 
@@ -214,6 +222,9 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
             qv_conn_protocol_error(h->conn);
         return 0;
     }
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
+        ++h->resets == HTTP2_RESETS_MAX)
+        nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     h->idle_frames = 0;
@@ -277,7 +288,8 @@ static size_t nv_add_trailers(nghttp2_nv *nv, size_t n, const struct qv_call_pri
 }
 
 /* From the chunk that is there; when there is none, the stream sleeps until the next one is. */
-static ssize_t read_file(struct qv_call_priv *call, uint8_t *to, size_t max, uint32_t *flags)
+static ssize_t read_file(struct qv_http2 *h, struct qv_call_priv *call, uint8_t *to, size_t max,
+                         uint32_t *flags)
 {
     struct qv_filebody *file = call->reply_file;
     struct qv_bytes chunk = qv_filebody_ready(file);
@@ -290,6 +302,7 @@ static ssize_t read_file(struct qv_call_priv *call, uint8_t *to, size_t max, uin
     }
     size_t n = chunk.n < max ? chunk.n : max;
     memcpy(to, chunk.p, n);
+    call->started_ns = h->moved_ns = call->core->now_ns;
     qv_filebody_took(file, n);
     if (file->unsent == 0)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -306,7 +319,7 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *
     size_t total = prefix + call->reply_body.len;
     size_t n = 0;
     if (call->reply_file != NULL)
-        return read_file(call, to, max, flags);
+        return read_file(h, call, to, max, flags);
     if (call->reply_sent_bytes < prefix) {
         QV_ASSERT(max >= QV_GRPC_PREFIX_BYTES || call->reply_sent_bytes > 0 || max > 0);
         uint8_t bytes[QV_GRPC_PREFIX_BYTES];
@@ -322,6 +335,7 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *
         memcpy(to + n, call->reply_body.data + (call->reply_sent_bytes - prefix), m);
         call->reply_sent_bytes += m;
         call->reply_counted_bytes -= m;
+        call->started_ns = h->moved_ns = call->core->now_ns;
         h->conn->reply_bytes -= m;
     }
     if (call->reply_sent_bytes == total) {
@@ -400,6 +414,7 @@ void qv_http2_answered(struct qv_http2 *h, struct qv_call_priv *call)
         with_body = qv_call_reply_bytes(call) > 0 && !call->head_method &&
                     call->reply_status != 204 && call->reply_status != 304;
     }
+    call->started_ns = call->core->now_ns; /* from here on: since the windows let some of it go */
     int rv = nghttp2_submit_response(h->session, call->stream_id, nv, n, with_body ? &data : NULL);
     if (rv != 0)
         h->conn->broken = true;
@@ -548,11 +563,33 @@ static void http2_tick_goaway(struct qv_http2 *h, uint64_t now_ns)
     qv_conn_mark_dirty(h->conn);
 }
 
+/* An answer that the peer's windows have held back for too long: it is not read, and would be held
+ * for ever. The stream's own window: the stream ends; the connection's: all of it. */
+static void http2_tick_answer(struct qv_http2 *h, struct qv_call_priv *call, uint64_t now_ns)
+{
+    const uint64_t max_ns = h->conn->core->limits.write_timeout_ms * HTTP2_NS_PER_MS;
+    if (call->reply_file != NULL && call->reply_file->busy) { /* held back by us */
+        call->started_ns = now_ns;
+        return;
+    }
+    if (now_ns - call->started_ns <= max_ns)
+        return;
+    if (nghttp2_session_get_stream_remote_window_size(h->session, call->stream_id) <= 0) {
+        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_CANCEL);
+        call->started_ns = now_ns;
+        qv_conn_mark_dirty(h->conn);
+    } else if (nghttp2_session_get_remote_window_size(h->session) <= 0 &&
+               now_ns - h->moved_ns > max_ns) {
+        h->conn->broken = true;
+    }
+}
+
 void qv_http2_tick(struct qv_http2 *h, uint64_t now_ns)
 {
     const struct qv_net_limits *limits = &h->conn->core->limits;
     http2_tick_goaway(h, now_ns);
     h->idle_frames /= 2;
+    h->resets -= h->resets < HTTP2_RESETS_PER_TICK ? h->resets : HTTP2_RESETS_PER_TICK;
     struct qv_call_priv *call = h->conn->first_call;
     while (call != NULL) {
         struct qv_call_priv *next = call->conn_next;
@@ -570,6 +607,8 @@ void qv_http2_tick(struct qv_http2 *h, uint64_t now_ns)
                                       NGHTTP2_NO_ERROR);
             call->end_sent = false;
             qv_conn_mark_dirty(h->conn);
+        } else if (call->state == QV_CALL_ANSWERED && !call->end_sent) {
+            http2_tick_answer(h, call, now_ns);
         }
         call = next;
     }

@@ -277,22 +277,29 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* ---- work for other threads ----------------------------------------------------------------- */
 
+/* step is the order of things, for who can't see libuv's own locks (ThreadSanitizer). */
 struct net_work {
     uv_work_t work;
     struct qv_net_job *job;
+    atomic_uint step; /* 1: given, 2: run */
 };
 
 static void on_work(uv_work_t *work)
 {
     struct net_work *w = work->data;
+    unsigned step = atomic_load_explicit(&w->step, memory_order_acquire);
+    QV_ASSERT(step == 1);
     w->job->run(w->job);
+    atomic_store_explicit(&w->step, 2, memory_order_release);
 }
 
 static void on_work_done(uv_work_t *work, int status)
 {
     struct net_work *w = work->data;
+    unsigned step = atomic_load_explicit(&w->step, memory_order_acquire);
     struct qv_net_job *job = w->job;
     struct net_loop *loop = work->loop->data;
+    QV_ASSERT(step == 2);
     (void)status; /* none is ever cancelled */
     qv_mem_free(w);
     loop->core.now_ns = uv_hrtime();
@@ -306,6 +313,8 @@ static void loop_offload(struct qv_net_core *core, struct qv_net_job *job)
     struct net_work *w = qv_mem_alloc(sizeof *w);
     w->work.data = w;
     w->job = job;
+    atomic_init(&w->step, 0);
+    atomic_store_explicit(&w->step, 1, memory_order_release);
     int rv = uv_queue_work(&loop->uv, &w->work, on_work, on_work_done);
     QV_ASSERT(rv == 0);
 }
