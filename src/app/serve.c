@@ -4,6 +4,7 @@
 #include "base/build_info.h"
 #include "base/logger.h"
 #include "core/limits.h"
+#include "io/dir_lock.h"
 #include "io/disk_posix.h"
 #include "io/kill_disk.h"
 #include "io/uv_env.h"
@@ -13,7 +14,6 @@
 #include "storage/kv_rocks.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -21,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -178,17 +177,10 @@ static void raise_file_limit(void)
 /* Two processes on one directory would destroy it. */
 static int lock_directory(struct serve *x)
 {
-    char path[4096];
     const char *dir = x->settings.storage_path;
     if (mkdir(dir, 0755) != 0 && errno != EEXIST)
         return qv_fail(&x->msg, QV_EIO, "%s: %s", dir, strerror(errno));
-    snprintf(path, sizeof path, "%s/lock", dir);
-    x->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (x->lock_fd < 0)
-        return qv_fail(&x->msg, QV_EIO, "%s: %s", path, strerror(errno));
-    if (flock(x->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return qv_fail(&x->msg, QV_EBUSY, "%s is in use by another process", dir);
-    return 0;
+    return qv_dir_lock(dir, &x->lock_fd, &x->msg);
 }
 
 static void open_node(void *arg)
@@ -330,8 +322,7 @@ static void stop(struct serve *x)
     qv_kill_disk_destroy(&x->kill_disk);
     if (x->disk != NULL)
         qv_disk_posix_destroy(&x->disk);
-    if (x->lock_fd >= 0)
-        close(x->lock_fd);
+    qv_dir_unlock(&x->lock_fd);
     qv_settings_close(&x->settings);
 }
 

@@ -309,6 +309,11 @@ void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *ar
     qv_store_close(n->store, store_closed, n);
 }
 
+void qv_node_checkpoint(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
+{
+    qv_store_checkpoint(n->store, done, arg);
+}
+
 /* ---- collections ---- */
 
 int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)

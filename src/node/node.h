@@ -32,6 +32,9 @@ QV_MUST_USE int qv_node_open(const struct qv_node_config *config, struct qv_node
  * Takes n. */
 void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg);
 
+/* Checkpoints what needs it, then calls done (NULL: nobody waits) on the owner. Owner. */
+void qv_node_checkpoint(struct qv_node *n, void (*done)(void *arg, int err), void *arg);
+
 struct qv_env *qv_node_env(struct qv_node *n);
 
 /* The present topology; give the reference back with qv_topology_unref. Any thread. */
