@@ -11,7 +11,8 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input fuzz neon recall bench bench-data cover tidy format accept test-bare clean help
+	bad-input fuzz neon recall bench bench-data cover tidy format accept test-bare install library \
+	clean help
 
 all: setup ## build everything; the binary is build/quiver
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(if $(CI),-Dwerror=true)
@@ -85,6 +86,14 @@ format: ## lay out all C sources
 
 accept: all ## what must hold and what falls short [ONLY=names] [OUT=]
 	@tools/accept $(if $(ONLY),--only '$(ONLY)') $(out_flag)
+
+install: all ## copy binary, libquiver, header, manual pages, unit [PREFIX=/usr/local LIBDIR= DESTDIR=]
+	@tools/install --build $(BUILD) --prefix $(or $(PREFIX),/usr/local) \
+		$(if $(LIBDIR),--libdir $(LIBDIR)) $(if $(DESTDIR),--destdir $(DESTDIR))
+
+library: all ## libquiver installed, linked both ways, its example under valgrind [OUT=]
+	@tools/setup test
+	@BUILD=$(BUILD) test/integration/library $(out_flag)
 
 test-bare: ## `make run ONCE=1` and `make test` in a bare Debian 12 (as root) [OUT=]
 	@tools/setup bare
