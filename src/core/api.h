@@ -96,7 +96,19 @@ struct qv_write_result {
 
 /* ---- reads ---- */
 
+/* Asked now and then by work that takes long; the asker passes on what ask returns, unless it is
+ * 0. Any thread; ctx is valid as long as the request. */
+struct qv_stop {
+    int (*ask)(void *ctx, struct qv_errmsg *msg); /* QV_ETIMEOUT, QV_ECANCELED; 0: go on */
+    void *ctx;
+};
+static inline int qv_stop_ask(const struct qv_stop *stop, struct qv_errmsg *msg)
+{
+    return stop == NULL ? 0 : stop->ask(stop->ctx, msg);
+}
+
 struct qv_read_opts {
+    const struct qv_stop *stop;  /* NULL: never */
     uint64_t timeout_ms;         /* 0: none given */
     uint32_t consistency_factor; /* 0: default; UINT32_MAX-2 majority, -1 quorum, -0 all */
 };
@@ -104,17 +116,37 @@ struct qv_read_opts {
 #define QV_CONSISTENCY_QUORUM (UINT32_MAX - 1)
 #define QV_CONSISTENCY_ALL UINT32_MAX
 
+/* Points in the order of a payload value. A point that holds several values at key stands once for
+ * each of them, one without any not at all. Equal values are in the order of ids, in the same
+ * direction. */
+enum qv_order_type { QV_ORDER_NONE, QV_ORDER_INT, QV_ORDER_FLOAT, QV_ORDER_DATETIME };
+struct qv_order_value {
+    enum qv_order_type type;
+    int64_t i; /* INT; DATETIME: microseconds since 1970 */
+    double f;  /* FLOAT */
+};
+struct qv_order_by {
+    struct qv_str key; /* as written */
+    struct qv_path path;
+    bool desc;
+    struct qv_order_value start_from; /* the first value (and its equals); NONE: no bound */
+};
+
 enum qv_query_kind {
-    QV_QUERY_VECTOR, /* nearest to a given vector */
-    QV_QUERY_ID,     /* nearest to a stored point's vector, itself left out */
-    QV_QUERY_SCROLL  /* no query given: by id */
+    QV_QUERY_VECTOR,   /* nearest to a given vector */
+    QV_QUERY_ID,       /* nearest to a stored point's vector, itself left out */
+    QV_QUERY_SCROLL,   /* no query given: by id */
+    QV_QUERY_ORDER_BY, /* by a payload value */
+    QV_QUERY_SAMPLE    /* points by chance, each with the same */
 };
 
 struct qv_query {
     enum qv_query_kind kind;
-    struct qv_vec vec;    /* VECTOR */
-    struct qv_id id;      /* ID */
-    struct qv_str using_; /* vector name; empty: the unnamed */
+    struct qv_vec vec;                  /* VECTOR */
+    struct qv_id id;                    /* ID */
+    const struct qv_order_by *order_by; /* ORDER_BY */
+    const struct qv_stop *stop;         /* as in qv_read_opts; set by who runs it */
+    struct qv_str using_;               /* vector name; empty: the unnamed */
     const struct qv_filter *filter;
     uint64_t limit;  /* default 10 */
     uint64_t offset; /* default 0 */
@@ -146,6 +178,7 @@ struct qv_get_req {
 
 struct qv_scroll_req {
     const struct qv_filter *filter;
+    const struct qv_order_by *order_by; /* NULL: by id; else no offset, and no next page */
     bool has_offset;
     struct qv_id offset;                   /* first id to give */
     uint64_t limit;                        /* default 10 */
@@ -160,6 +193,15 @@ struct qv_count_req {
     struct qv_read_opts opts;
 };
 
+struct qv_facet_req {
+    struct qv_str key; /* as written */
+    struct qv_path path;
+    const struct qv_filter *filter;
+    uint64_t limit; /* default 10 */
+    bool exact;     /* taken; counts are always exact */
+    struct qv_read_opts opts;
+};
+
 /* One point of an answer. */
 struct qv_point_out {
     struct qv_id id;
@@ -170,6 +212,7 @@ struct qv_point_out {
     uint32_t vec_count;
     bool vecs_unnamed; /* the collection has the one unnamed vector: answer it bare */
     bool has_vecs;     /* asked for */
+    struct qv_order_value order_value; /* where points are ordered by one */
 };
 
 struct qv_points_out {
@@ -181,6 +224,16 @@ struct qv_scroll_out {
     struct qv_points_out points;
     bool has_next;
     struct qv_id next; /* next_page_offset */
+};
+
+/* A value and in how many points it stands. */
+struct qv_facet_hit {
+    struct qv_doc value; /* string, int or bool; a UUID as its text */
+    uint64_t count;
+};
+struct qv_facet_out {
+    struct qv_facet_hit *hits; /* most frequent first, equal counts by value */
+    uint32_t count;
 };
 
 /* ---- collections ---- */

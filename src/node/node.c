@@ -558,12 +558,13 @@ static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *ar
     for (uint32_t i = 0; i < config->payload_index_count; i++) {
         struct qv_cond cond = {.type = QV_COND_IS_EMPTY, .key = config->payload_indexes[i].field};
         struct qv_filter filter = {.must_not = &cond, .must_not_count = 1};
+        const struct qv_count_req count = {.filter = &filter, .exact = true};
         list[i].index = &config->payload_indexes[i];
         int err = qv_path_parse(arena, cond.key, &cond.path, msg);
         if (err == 0)
             err = qv_filter_seal(&filter, arena, msg);
         if (err == 0)
-            err = qv_shard_count(s, reader, arena, &filter, &list[i].points, msg);
+            err = qv_shard_count(s, reader, arena, &count, &list[i].points, msg);
         if (err != 0)
             return err;
     }

@@ -30,6 +30,7 @@ static const char *const op_names[QV_OP_KIND_COUNT] = {
     [QV_OP_GET_ONE] = "get_one",
     [QV_OP_SCROLL] = "scroll",
     [QV_OP_COUNT] = "count",
+    [QV_OP_FACET] = "facet",
     [QV_OP_QUERY] = "query",
     [QV_OP_QUERY_BATCH] = "query_batch",
     [QV_OP_SEARCH] = "search",

@@ -34,6 +34,7 @@ enum qv_op_kind {
     QV_OP_GET_ONE,
     QV_OP_SCROLL,
     QV_OP_COUNT,
+    QV_OP_FACET,
     QV_OP_QUERY, /* points/query */
     QV_OP_QUERY_BATCH,
     QV_OP_SEARCH, /* points/search: the older form of the answer */
@@ -63,6 +64,7 @@ struct qv_op {
         struct qv_get_req get;
         struct qv_scroll_req scroll;
         struct qv_count_req count;
+        struct qv_facet_req facet;
         struct qv_query_req query;
     } req;
 
@@ -77,6 +79,7 @@ struct qv_op {
         struct qv_points_out points;
         struct qv_points_out *lists; /* one per query */
         struct qv_scroll_out scroll;
+        struct qv_facet_out facet;
         uint64_t count;
         struct qv_write_result result; /* of index operations */
     } out;

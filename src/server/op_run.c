@@ -127,8 +127,9 @@ static int run_read(struct qv_op *op, unsigned worker)
         return qv_shard_scroll(op->shard, worker, arena, &op->req.scroll, &op->out.scroll,
                                &op->msg);
     case QV_OP_COUNT:
-        return qv_shard_count(op->shard, worker, arena, op->req.count.filter, &op->out.count,
-                              &op->msg);
+        return qv_shard_count(op->shard, worker, arena, &op->req.count, &op->out.count, &op->msg);
+    case QV_OP_FACET:
+        return qv_shard_facet(op->shard, worker, arena, &op->req.facet, &op->out.facet, &op->msg);
     case QV_OP_QUERY:
     case QV_OP_QUERY_BATCH:
     case QV_OP_SEARCH:

@@ -51,6 +51,7 @@ static const struct route routes[] = {
     {"GET", "/collections/{}/points/{}", QV_OP_GET_ONE, 0, true},
     {"POST", "/collections/{}/points/scroll", QV_OP_SCROLL, 0, true},
     {"POST", "/collections/{}/points/count", QV_OP_COUNT, 0, true},
+    {"POST", "/collections/{}/facet", QV_OP_FACET, 0, true},
     {"POST", "/collections/{}/points/query", QV_OP_QUERY, 0, true},
     {"POST", "/collections/{}/points/query/batch", QV_OP_QUERY_BATCH, 0, true},
     {"POST", "/collections/{}/points/search", QV_OP_SEARCH, 0, true},
@@ -225,6 +226,9 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_COUNT:
         qv_json_write_count(b, op->out.count);
         break;
+    case QV_OP_FACET:
+        qv_json_write_facet(b, &op->out.facet);
+        break;
     case QV_OP_QUERY:
         qv_json_write_query(b, &op->out.lists[0]);
         break;
@@ -354,6 +358,8 @@ int qv_op_decode_rest(struct qv_op *op)
         return qv_json_read_scroll(body, arena, &op->req.scroll, &op->msg);
     case QV_OP_COUNT:
         return qv_json_read_count(body, arena, &op->req.count, &op->msg);
+    case QV_OP_FACET:
+        return qv_json_read_facet(body, arena, &op->req.facet, &op->msg);
     case QV_OP_QUERY:
     case QV_OP_QUERY_BATCH:
     case QV_OP_SEARCH:

@@ -38,6 +38,7 @@ static const struct {
     [QV_PB_GET] = {QV_OP_GET, true},
     [QV_PB_SCROLL] = {QV_OP_SCROLL, true},
     [QV_PB_COUNT] = {QV_OP_COUNT, true},
+    [QV_PB_FACET] = {QV_OP_FACET, true},
     [QV_PB_SEARCH] = {QV_OP_SEARCH, true},
     [QV_PB_SEARCH_BATCH] = {QV_OP_SEARCH_BATCH, true},
     [QV_PB_QUERY] = {QV_OP_QUERY, true},
@@ -117,6 +118,9 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
     case QV_OP_COUNT:
         qv_pb_answer_count(b, op->out.count, seconds);
         return 0;
+    case QV_OP_FACET:
+        qv_pb_answer_facet(b, &op->out.facet, seconds);
+        return 0;
     case QV_OP_QUERY:
     case QV_OP_SEARCH:
         qv_pb_answer_hits(b, &op->out.lists[0], seconds);
@@ -181,6 +185,9 @@ int qv_op_decode_grpc(struct qv_op *op)
         break;
     case QV_OP_COUNT:
         op->req.count = r->u.count;
+        break;
+    case QV_OP_FACET:
+        op->req.facet = r->u.facet;
         break;
     case QV_OP_SEARCH:
     case QV_OP_SEARCH_BATCH:

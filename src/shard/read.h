@@ -11,6 +11,7 @@ struct qv_pick {
     struct qv_id id;
     struct qv_version version;
     float score;
+    struct qv_order_value order_value;
 };
 
 /* QV_EUNAVAILABLE with the reason when the shard is quarantined or dropped. */
@@ -32,9 +33,10 @@ QV_MUST_USE int qv_read_match(struct qv_shard *s, struct qv_arena *arena,
                               const struct qv_copy *copy, bool *match);
 /* The slots that are live at one moment, as bits: all of them, and those with a vector. */
 struct qv_live {
-    uint32_t n;     /* slots: bits */
-    uint64_t *all;  /* (n + 63) / 64 words and one, in the arena */
-    uint64_t *with; /* likewise; NULL when no vector was asked for */
+    uint32_t n;                 /* slots: bits */
+    uint64_t *all;              /* (n + 63) / 64 words and one, in the arena */
+    uint64_t *with;             /* likewise; NULL when no vector was asked for */
+    const struct qv_stop *stop; /* of what walks them; borrowed, NULL: never */
 };
 /* vector: its index, or QV_READ_ANY. */
 #define QV_READ_ANY UINT32_MAX
@@ -45,6 +47,34 @@ QV_MUST_USE int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_
 QV_MUST_USE int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena,
                                const struct qv_filter *filter, const struct qv_live *live,
                                uint64_t **out, struct qv_errmsg *msg);
+/* Calls visit for every point that was live when this began and matches, once each, as it is when
+ * its turn comes, in no order. The copy is valid during the call. An error of visit ends it. */
+struct qv_read_each {
+    const struct qv_filter *filter; /* NULL: all */
+    const struct qv_stop *stop;
+    int (*visit)(void *arg, const struct qv_id *id, const struct qv_copy *copy,
+                 struct qv_errmsg *msg);
+    void *arg;
+};
+QV_MUST_USE int qv_read_each(struct qv_shard *s, struct qv_arena *arena,
+                             const struct qv_read_each *want, struct qv_errmsg *msg);
+/* Calls visit for every value that path reaches in the payload of copy; scratch is overwritten.
+ * QV_ENOMEM. */
+QV_MUST_USE int qv_read_values(const struct qv_copy *copy, const struct qv_path *path,
+                               struct qv_buf *scratch, qv_path_visit_f visit, void *ctx);
+/* The declared payload index of a key as it is written, or NULL. */
+const struct qv_payload_index *qv_read_index(struct qv_shard *s, struct qv_str key);
+/* Is an option of it that is on by default ("range", "lookup") left on? */
+bool qv_read_index_has(const struct qv_payload_index *index, const char *option);
+
+/* shard_order.c */
+QV_MUST_USE int qv_order_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                                const struct qv_scroll_req *req, struct qv_scroll_out *out,
+                                struct qv_errmsg *msg);
+/* ORDER_BY and SAMPLE: limit points behind the first `offset`. Inside an epoch. */
+QV_MUST_USE int qv_order_query(struct qv_shard *s, struct qv_arena *arena, const struct qv_query *q,
+                               struct qv_points_out *out, struct qv_errmsg *msg);
+
 /* The picked points and what of them is to be answered; borrows all. */
 struct qv_read_order {
     const struct qv_pick *picks;

@@ -85,7 +85,10 @@ QV_MUST_USE int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_a
                                 const struct qv_scroll_req *req, struct qv_scroll_out *out,
                                 struct qv_errmsg *msg);
 QV_MUST_USE int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                               const struct qv_filter *filter, uint64_t *out,
+                               const struct qv_count_req *req, uint64_t *out,
+                               struct qv_errmsg *msg);
+QV_MUST_USE int qv_shard_facet(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                               const struct qv_facet_req *req, struct qv_facet_out *out,
                                struct qv_errmsg *msg);
 /* The ids that match, in the arena. */
 struct qv_matching {

@@ -148,9 +148,27 @@ static int match_record(struct matcher *m, const struct qv_id *id, struct qv_byt
 
 /* ---- walking every point ---- */
 
-/* Called once or more for a live point (more: while it changes); *stop ends the walk. */
-typedef int (*visit_f)(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
-                       bool *stop, struct qv_errmsg *msg);
+#define ASK_EVERY 256 /* records between two looks at whether to go on */
+
+struct walk {
+    struct qv_shard *s;
+    struct qv_arena scratch; /* of one record */
+    const struct qv_stop *stop;
+    uint32_t until_asked;
+    struct qv_errmsg *msg;
+    /* Called once or more for a live point (more: while it changes); *end ends the walk. */
+    int (*visit)(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record, bool *end,
+                 struct qv_errmsg *msg);
+    void *arg;
+};
+
+static int ask(struct walk *w)
+{
+    if (w->until_asked-- != 0)
+        return 0;
+    w->until_asked = ASK_EVERY;
+    return qv_stop_ask(w->stop, w->msg);
+}
 
 int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, struct qv_live *out)
 {
@@ -169,10 +187,15 @@ int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, st
     return ok ? 0 : QV_ENOMEM;
 }
 
-/* The record in memory of the point that is, or was when `live` was taken, in the slot. */
-static int slot_record(struct qv_shard *s, struct qv_arena *scratch, qv_slot slot, struct qv_id *id,
-                       struct qv_bytes *record)
+static bool bit(const uint64_t *bits, qv_slot slot)
 {
+    return bits[slot / 64] >> (slot & 63) & 1;
+}
+
+/* The record in memory of the point that is, or was when `live` was taken, in the slot. */
+static int slot_record(struct walk *w, qv_slot slot, struct qv_id *id, struct qv_bytes *record)
+{
+    struct qv_shard *s = w->s;
     int err = 0;
     *record = (struct qv_bytes){NULL, 0};
     pthread_rwlock_rdlock(&s->lock);
@@ -182,7 +205,7 @@ static int slot_record(struct qv_shard *s, struct qv_arena *scratch, qv_slot slo
     const struct qv_record *r =
         slot == QV_SLOT_NONE ? NULL : *qv_slot_table_record(&s->slots, slot);
     if (r != NULL) {
-        *record = (struct qv_bytes){qv_arena_dup(scratch, r->data, r->bytes), r->bytes};
+        *record = (struct qv_bytes){qv_arena_dup(&w->scratch, r->data, r->bytes), r->bytes};
         err = record->p == NULL ? QV_ENOMEM : 0;
     }
     pthread_rwlock_unlock(&s->lock);
@@ -190,24 +213,26 @@ static int slot_record(struct qv_shard *s, struct qv_arena *scratch, qv_slot slo
 }
 
 /* Records in memory of the points that were live then, wherever they are now. */
-static int walk_memory(struct qv_shard *s, struct qv_arena *scratch, const struct qv_live *live,
-                       visit_f visit, void *arg, struct qv_errmsg *msg)
+static int walk_memory(struct walk *w, const struct qv_live *live)
 {
-    bool stop = false;
+    struct qv_shard *s = w->s;
+    bool end = false;
     int err = 0;
-    for (qv_slot slot = 0; slot < live->n && err == 0 && !stop; slot++) {
+    for (qv_slot slot = 0; slot < live->n && err == 0 && !end; slot++) {
         struct qv_bytes record;
         struct qv_id id;
-        if (!(live->all[slot / 64] >> (slot & 63) & 1))
+        if (!bit(live->all, slot))
             continue;
         /* in this order: a point's death clears its live bit first, its record after that */
         if (__atomic_load_n(qv_slot_table_record(&s->slots, slot), __ATOMIC_ACQUIRE) == NULL &&
             qv_slot_table_is_live(&s->slots, s->vector_count, slot))
             continue;
-        qv_arena_reset(scratch);
-        err = slot_record(s, scratch, slot, &id, &record);
+        qv_arena_reset(&w->scratch);
+        err = ask(w);
+        if (err == 0)
+            err = slot_record(w, slot, &id, &record);
         if (err == 0 && record.p != NULL)
-            err = visit(arg, slot, &id, record, &stop, msg);
+            err = w->visit(w->arg, slot, &id, record, &end, w->msg);
     }
     return err;
 }
@@ -221,53 +246,178 @@ struct placed {
 /* The newest record of a point that the iterator has met: from memory, from the iterator
  * (p->record), or, when a checkpoint may have moved a newer one from memory to the store since the
  * iterator was opened (there were `checkpoints` then), from the store once more. */
-static int newest_record(struct qv_shard *s, struct qv_arena *scratch, const struct qv_id *id,
-                         uint64_t checkpoints, struct placed *p, struct qv_errmsg *msg)
+static int newest_record(struct walk *w, const struct qv_id *id, uint64_t checkpoints,
+                         struct placed *p)
 {
+    struct qv_shard *s = w->s;
     struct qv_bytes in_memory;
-    int err = memory_record(s, scratch, id, &p->slot, &in_memory);
+    int err = memory_record(s, &w->scratch, id, &p->slot, &in_memory);
     if (err != 0 || p->slot == QV_SLOT_NONE || in_memory.p != NULL) {
         p->record = in_memory;
         return err;
     }
     if (atomic_load(&s->checkpoints_shared) != checkpoints)
-        return stored_record(s, scratch, id, &p->record, msg);
-    p->record.p = qv_arena_dup(scratch, p->record.p, p->record.n);
+        return stored_record(s, &w->scratch, id, &p->record, w->msg);
+    p->record.p = qv_arena_dup(&w->scratch, p->record.p, p->record.n);
     return p->record.p == NULL ? QV_ENOMEM : 0;
 }
 
 /* Records of the payload store from key `from` on, in order of ids. One that is also in memory is
  * given as memory has it. */
-static int walk_store(struct qv_shard *s, struct qv_arena *scratch, struct qv_bytes from,
-                      visit_f visit, void *arg, struct qv_errmsg *msg)
+static int walk_store(struct walk *w, struct qv_bytes from)
 {
     static const uint8_t first_id[1] = {QV_ID_NUM};
+    struct qv_shard *s = w->s;
     struct qv_kv_iter *it = NULL;
-    bool stop = false;
+    bool end = false;
     if (from.n == 0)
         from = (struct qv_bytes){first_id, 1};
     uint64_t checkpoints = atomic_load(&s->checkpoints_shared);
     int err = qv_kv_iter_open(s->kv, NULL, from, (struct qv_bytes){NULL, 0}, &it);
-    while (err == 0 && !stop) {
+    while (err == 0 && !end) {
         struct qv_bytes key;
         struct placed p;
         struct qv_id id;
         size_t used;
-        err = qv_kv_iter_next(it, &key, &p.record, msg);
+        err = qv_kv_iter_next(it, &key, &p.record, w->msg);
         if (err != 0)
             break;
         if (qv_id_decode(key.p, key.n, &id, &used) != 0 || used != key.n) {
-            err = QV_CORRUPT(msg, "shard %u: a key of %zu bytes is no id", s->number, key.n);
+            err = QV_CORRUPT(w->msg, "shard %u: a key of %zu bytes is no id", s->number, key.n);
             break;
         }
-        qv_arena_reset(scratch);
-        err = newest_record(s, scratch, &id, checkpoints, &p, msg);
+        qv_arena_reset(&w->scratch);
+        err = ask(w);
+        if (err == 0)
+            err = newest_record(w, &id, checkpoints, &p);
         if (err == 0 && p.slot != QV_SLOT_NONE && p.record.p != NULL)
-            err = visit(arg, p.slot, &id, p.record, &stop, msg);
+            err = w->visit(w->arg, p.slot, &id, p.record, &end, w->msg);
     }
     qv_kv_iter_close(it);
     return err == QV_EEOF ? 0 : err;
 }
+
+/* ---- each live point once ---- */
+
+struct each {
+    struct qv_shard *s;
+    const struct qv_read_each *want;
+    const struct qv_live *live;
+    uint64_t *seen;
+    struct qv_arena scratch; /* of one record */
+};
+
+static int each_copy(struct each *e, const struct qv_id *id, const struct qv_copy *copy,
+                     struct qv_errmsg *msg)
+{
+    bool match = true;
+    int err = e->want->filter == NULL
+                  ? 0
+                  : qv_read_match(e->s, &e->scratch, e->want->filter, id, copy, &match);
+    return err == 0 && match ? e->want->visit(e->want->arg, id, copy, msg) : err;
+}
+
+static int each_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
+                      bool *end, struct qv_errmsg *msg)
+{
+    struct each *e = arg;
+    struct qv_copy copy;
+    uint32_t generation;
+    qv_slot unused;
+    (void)end;
+    if (slot >= e->live->n || !bit(e->live->all, slot) || bit(e->seen, slot))
+        return 0; /* published after the walk began; or its turn has been */
+    e->seen[slot / 64] |= 1ull << (slot & 63);
+    qv_arena_reset(&e->scratch);
+    int err = qv_record_decode(record, &e->scratch, &unused, &generation, &copy, msg);
+    return err == 0 && qv_copy_visible(&copy) ? each_copy(e, id, &copy, msg) : err;
+}
+
+/* Those that left their slot before their turn: as they are now. */
+static int each_moved(struct each *e, struct walk *w)
+{
+    int err = 0;
+    for (qv_slot slot = 0; slot < e->live->n && err == 0; slot++) {
+        struct qv_present now;
+        if (!bit(e->live->all, slot) || bit(e->seen, slot))
+            continue;
+        struct qv_id id = qv_slot_table_id(&e->s->slots, slot);
+        qv_arena_reset(&w->scratch);
+        err = ask(w);
+        if (err == 0)
+            err = qv_read_copy(e->s, &w->scratch, &id, &now, w->msg);
+        if (err == 0 && now.found)
+            err = each_copy(e, &id, &now.copy, w->msg);
+    }
+    return err;
+}
+
+int qv_read_each(struct qv_shard *s, struct qv_arena *arena, const struct qv_read_each *want,
+                 struct qv_errmsg *msg)
+{
+    struct qv_live live;
+    struct each e = {.s = s, .want = want, .live = &live};
+    struct walk w = {.s = s, .stop = want->stop, .msg = msg, .visit = each_visit, .arg = &e};
+    int err = qv_read_live(s, arena, QV_READ_ANY, &live);
+    if (err == 0)
+        e.seen = QV_ARENA_ARRAY(arena, uint64_t, live.n / 64 + 1);
+    if (err == 0 && e.seen == NULL)
+        err = QV_ENOMEM;
+    if (err != 0)
+        return err;
+    qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
+    qv_arena_init(&e.scratch, SCAN_ARENA_BYTES);
+    err = walk_memory(&w, &live);
+    if (err == 0)
+        err = walk_store(&w, (struct qv_bytes){NULL, 0});
+    if (err == 0)
+        err = each_moved(&e, &w);
+    qv_arena_close(&w.scratch);
+    qv_arena_close(&e.scratch);
+    return err;
+}
+
+int qv_read_values(const struct qv_copy *copy, const struct qv_path *path, struct qv_buf *scratch,
+                   qv_path_visit_f visit, void *ctx)
+{
+    const struct qv_str top = path->steps[0].key;
+    const struct qv_part *part = qv_copy_find(copy, QV_PART_PAYLOAD, 0, top);
+    if (part == NULL)
+        return 0;
+    struct qv_doc value = {part->value.p, part->value.n};
+    if (path->count == 1) {
+        visit(ctx, value);
+        return 0;
+    }
+    qv_buf_clear(scratch);
+    size_t mark = qv_doc_begin_object(scratch);
+    qv_doc_put_key(scratch, top.p, top.n);
+    qv_doc_put_doc(scratch, value);
+    qv_doc_end_object(scratch, mark, 1);
+    if (scratch->failed)
+        return QV_ENOMEM;
+    qv_path_walk((struct qv_doc){scratch->data, scratch->len}, path, visit, ctx);
+    return 0;
+}
+
+const struct qv_payload_index *qv_read_index(struct qv_shard *s, struct qv_str key)
+{
+    const struct qv_collection_config *config = atomic_load(&s->config);
+    for (uint32_t i = 0; i < config->payload_index_count; i++) {
+        if (qv_str_equal(config->payload_indexes[i].field, key))
+            return &config->payload_indexes[i];
+    }
+    return NULL;
+}
+
+bool qv_read_index_has(const struct qv_payload_index *index, const char *option)
+{
+    struct qv_doc value;
+    return index->params.p == NULL || !qv_doc_find(index->params, qv_str_of(option), &value) ||
+           qv_doc_type(value) != QV_DOC_FALSE;
+}
+
+/* ---- the bitmap of a filter ---- */
 
 struct bitmap_walk {
     struct matcher matcher;
@@ -276,37 +426,38 @@ struct bitmap_walk {
 };
 
 static int bitmap_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
-                        bool *stop, struct qv_errmsg *msg)
+                        bool *end, struct qv_errmsg *msg)
 {
-    struct bitmap_walk *w = arg;
+    struct bitmap_walk *b = arg;
     bool match;
-    (void)stop;
-    if (slot >= w->live->n || !(w->live->all[slot / 64] >> (slot & 63) & 1))
+    (void)end;
+    if (slot >= b->live->n || !bit(b->live->all, slot))
         return 0; /* published after the walk began */
-    int err = match_record(&w->matcher, id, record, &match, msg);
+    int err = match_record(&b->matcher, id, record, &match, msg);
     if (err == 0 && match)
-        w->bits[slot / 64] |= 1ull << (slot & 63);
+        b->bits[slot / 64] |= 1ull << (slot & 63);
     return err;
 }
 
 /* Points that have left their slot since: asked again as they are. */
-static int bitmap_moved(struct bitmap_walk *w, struct qv_arena *scratch, struct qv_errmsg *msg)
+static int bitmap_moved(struct bitmap_walk *b, struct walk *w)
 {
-    struct qv_shard *s = w->matcher.s;
+    struct qv_shard *s = w->s;
     int err = 0;
-    for (qv_slot slot = 0; slot < w->live->n && err == 0; slot++) {
+    for (qv_slot slot = 0; slot < b->live->n && err == 0; slot++) {
         struct qv_present now;
         bool match = false;
-        if (!(w->live->all[slot / 64] >> (slot & 63) & 1) ||
-            qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+        if (!bit(b->live->all, slot) || qv_slot_table_is_live(&s->slots, s->vector_count, slot))
             continue;
         struct qv_id id = qv_slot_table_id(&s->slots, slot);
-        qv_arena_reset(scratch);
-        err = qv_read_copy(s, scratch, &id, &now, msg);
+        qv_arena_reset(&w->scratch);
+        err = ask(w);
+        if (err == 0)
+            err = qv_read_copy(s, &w->scratch, &id, &now, w->msg);
         if (err == 0 && now.found)
-            err = qv_read_match(s, scratch, w->matcher.filter, &id, &now.copy, &match);
-        w->bits[slot / 64] &= ~(1ull << (slot & 63));
-        w->bits[slot / 64] |= (uint64_t)match << (slot & 63);
+            err = qv_read_match(s, &w->scratch, b->matcher.filter, &id, &now.copy, &match);
+        b->bits[slot / 64] &= ~(1ull << (slot & 63));
+        b->bits[slot / 64] |= (uint64_t)match << (slot & 63);
     }
     return err;
 }
@@ -314,21 +465,21 @@ static int bitmap_moved(struct bitmap_walk *w, struct qv_arena *scratch, struct 
 int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
                    const struct qv_live *live, uint64_t **out, struct qv_errmsg *msg)
 {
-    struct bitmap_walk w = {.matcher = {.s = s, .filter = filter}, .live = live};
-    struct qv_arena scratch;
-    w.bits = QV_ARENA_ARRAY(arena, uint64_t, live->n / 64 + 1);
-    *out = w.bits;
-    if (w.bits == NULL)
+    struct bitmap_walk b = {.matcher = {.s = s, .filter = filter}, .live = live};
+    struct walk w = {.s = s, .stop = live->stop, .msg = msg, .visit = bitmap_visit, .arg = &b};
+    b.bits = QV_ARENA_ARRAY(arena, uint64_t, live->n / 64 + 1);
+    *out = b.bits;
+    if (b.bits == NULL)
         return QV_ENOMEM;
-    qv_arena_init(&scratch, SCAN_ARENA_BYTES);
-    qv_arena_init(&w.matcher.scratch, SCAN_ARENA_BYTES);
-    int err = walk_memory(s, &scratch, live, bitmap_visit, &w, msg);
+    qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
+    qv_arena_init(&b.matcher.scratch, SCAN_ARENA_BYTES);
+    int err = walk_memory(&w, live);
     if (err == 0)
-        err = walk_store(s, &scratch, (struct qv_bytes){NULL, 0}, bitmap_visit, &w, msg);
+        err = walk_store(&w, (struct qv_bytes){NULL, 0});
     if (err == 0)
-        err = bitmap_moved(&w, &scratch, msg);
-    qv_arena_close(&scratch);
-    qv_arena_close(&w.matcher.scratch);
+        err = bitmap_moved(&b, &w);
+    qv_arena_close(&w.scratch);
+    qv_arena_close(&b.matcher.scratch);
     return err;
 }
 
@@ -341,20 +492,21 @@ static uint64_t count_bits(const uint64_t *bits, uint32_t n)
 }
 
 int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                   const struct qv_filter *filter, uint64_t *out, struct qv_errmsg *msg)
+                   const struct qv_count_req *req, uint64_t *out, struct qv_errmsg *msg)
 {
     int err = qv_read_begin(s, reader, msg);
     *out = 0;
     if (err != 0)
         return err;
-    if (filter == NULL) {
+    if (req->filter == NULL) {
         *out = atomic_load_explicit(&s->slots.live_shared, memory_order_relaxed);
     } else {
         struct qv_live live;
         uint64_t *bits;
         err = qv_read_live(s, arena, QV_READ_ANY, &live);
+        live.stop = req->opts.stop;
         if (err == 0)
-            err = qv_read_bitmap(s, arena, filter, &live, &bits, msg);
+            err = qv_read_bitmap(s, arena, req->filter, &live, &bits, msg);
         if (err == 0)
             *out = count_bits(bits, live.n);
     }
@@ -403,14 +555,14 @@ struct id_walk {
 };
 
 static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_bytes record,
-                    bool *stop, struct qv_errmsg *msg)
+                    bool *end, struct qv_errmsg *msg)
 {
     struct id_walk *w = arg;
     (void)slot;
     if (w->has_from && qv_id_compare(id, &w->from) < 0)
         return 0;
     if (w->n == w->max && qv_id_compare(id, &w->ids[w->n - 1]) >= 0) {
-        *stop = w->ordered;
+        *end = w->ordered;
         return 0;
     }
     uint32_t lo = 0;
@@ -434,29 +586,30 @@ static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_b
     return 0;
 }
 
-static int scroll_ids(struct id_walk *w, struct qv_arena *arena, struct qv_errmsg *msg)
+static int scroll_ids(struct id_walk *ids, struct qv_arena *arena, const struct qv_stop *stop,
+                      struct qv_errmsg *msg)
 {
-    struct qv_shard *s = w->matcher.s;
-    struct qv_arena scratch;
+    struct qv_shard *s = ids->matcher.s;
+    struct walk w = {.s = s, .stop = stop, .msg = msg, .visit = id_visit, .arg = ids};
     struct qv_live live;
     uint8_t key[QV_ID_BYTES_MAX];
     struct qv_bytes from = {NULL, 0};
-    w->ids = QV_ARENA_ARRAY(arena, struct qv_id, w->max);
-    if (w->ids == NULL)
+    ids->ids = QV_ARENA_ARRAY(arena, struct qv_id, ids->max);
+    if (ids->ids == NULL)
         return QV_ENOMEM;
-    if (w->has_from)
-        from = (struct qv_bytes){key, qv_id_encode(&w->from, key)};
+    if (ids->has_from)
+        from = (struct qv_bytes){key, qv_id_encode(&ids->from, key)};
     int err = qv_read_live(s, arena, QV_READ_ANY, &live);
     if (err != 0)
         return err;
-    qv_arena_init(&scratch, SCAN_ARENA_BYTES);
-    qv_arena_init(&w->matcher.scratch, SCAN_ARENA_BYTES);
-    err = walk_memory(s, &scratch, &live, id_visit, w, msg);
-    w->ordered = true;
+    qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
+    qv_arena_init(&ids->matcher.scratch, SCAN_ARENA_BYTES);
+    err = walk_memory(&w, &live);
+    ids->ordered = true;
     if (err == 0)
-        err = walk_store(s, &scratch, from, id_visit, w, msg);
-    qv_arena_close(&scratch);
-    qv_arena_close(&w->matcher.scratch);
+        err = walk_store(&w, from);
+    qv_arena_close(&w.scratch);
+    qv_arena_close(&ids->matcher.scratch);
     return err;
 }
 
@@ -489,10 +642,12 @@ int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                         .max = (uint32_t)req->limit + 1};
     memset(out, 0, sizeof *out);
     QV_ASSERT(req->limit <= QV_LIMIT_MAX);
+    if (req->order_by != NULL)
+        return qv_order_scroll(s, reader, arena, req, out, msg);
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
-    err = scroll_ids(&w, arena, msg);
+    err = scroll_ids(&w, arena, req->opts.stop, msg);
     struct qv_pick *picks = err == 0 ? QV_ARENA_ARRAY(arena, struct qv_pick, w.max) : NULL;
     if (err == 0 && picks == NULL)
         err = QV_ENOMEM;
@@ -645,6 +800,7 @@ int qv_read_points(struct qv_shard *s, struct qv_arena *arena, const struct qv_r
         p->id = order->picks[i].id;
         p->version = order->picks[i].version;
         p->score = order->picks[i].score;
+        p->order_value = order->picks[i].order_value;
         int err = payloads || vectors ? qv_read_copy(s, arena, &p->id, &now, msg) : 0;
         if (err == 0 && now.found && payloads)
             err = answer_payload(arena, &now.copy, order->with_payload, &p->payload);

@@ -154,6 +154,7 @@ static int scan_filtered(struct search *x)
     struct qv_live live;
     uint64_t *match;
     int err = qv_read_live(x->s, x->arena, x->vector, &live);
+    live.stop = x->q->stop;
     if (err == 0)
         err = qv_read_bitmap(x->s, x->arena, x->q->filter, &live, &match, x->msg);
     if (err != 0)
@@ -416,6 +417,7 @@ static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     struct qv_scroll_out scroll;
     struct qv_scroll_req req = {.filter = q->filter,
                                 .limit = q->limit + q->offset,
+                                .opts = {.stop = q->stop},
                                 .with_payload = q->with_payload,
                                 .with_vector = q->with_vector};
     int err = qv_shard_scroll(s, reader, arena, &req, &scroll, msg);
@@ -424,6 +426,8 @@ static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     uint32_t skip = scroll.points.count < q->offset ? scroll.points.count : (uint32_t)q->offset;
     out->points = scroll.points.points + skip;
     out->count = scroll.points.count - skip;
+    for (uint32_t i = 0; i < out->count; i++)
+        out->points[i].score = 1.0f; /* as that API has it */
     return 0;
 }
 
@@ -438,7 +442,10 @@ int qv_shard_query(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
-    err = search(&x, reader, out);
+    if (q->kind == QV_QUERY_ORDER_BY || q->kind == QV_QUERY_SAMPLE)
+        err = qv_order_query(s, arena, q, out, msg);
+    else
+        err = search(&x, reader, out);
     qv_read_end(s, reader);
     return err;
 }

@@ -132,6 +132,13 @@ static void write_point(struct qv_buf *b, const struct qv_point_out *p, bool sco
         qv_buf_str(b, ",\"vector\":");
         write_vectors(b, p);
     }
+    if (p->order_value.type != QV_ORDER_NONE) {
+        qv_buf_str(b, ",\"order_value\":");
+        if (p->order_value.type == QV_ORDER_FLOAT)
+            qv_json_write_f64(b, p->order_value.f);
+        else
+            qv_json_write_i64(b, p->order_value.i);
+    }
     qv_buf_append(b, "}", 1);
 }
 
@@ -207,6 +214,19 @@ void qv_json_write_count(struct qv_buf *b, uint64_t count)
     qv_buf_str(b, "{\"count\":");
     qv_json_write_u64(b, count);
     qv_buf_append(b, "}", 1);
+}
+
+void qv_json_write_facet(struct qv_buf *b, const struct qv_facet_out *out)
+{
+    qv_buf_str(b, "{\"hits\":[");
+    for (uint32_t i = 0; i < out->count; i++) {
+        qv_buf_str(b, i == 0 ? "{\"value\":" : ",{\"value\":");
+        qv_json_write_doc(b, out->hits[i].value);
+        qv_buf_str(b, ",\"count\":");
+        qv_json_write_u64(b, out->hits[i].count);
+        qv_buf_append(b, "}", 1);
+    }
+    qv_buf_str(b, "]}");
 }
 
 void qv_json_write_update(struct qv_buf *b, const struct qv_write_result *r)

@@ -33,6 +33,7 @@ void qv_json_write_query(struct qv_buf *b,
 void qv_json_write_query_batch(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count);
 
 void qv_json_write_count(struct qv_buf *b, uint64_t count);
+void qv_json_write_facet(struct qv_buf *b, const struct qv_facet_out *out);
 /* operation_id and status; of a batch: [..] */
 void qv_json_write_update(struct qv_buf *b, const struct qv_write_result *r);
 void qv_json_write_updates(struct qv_buf *b, const struct qv_write_result *r, uint32_t count);

@@ -152,23 +152,31 @@ const struct qv_str *qv_json_names(struct qv_json *j, uint32_t max, uint32_t *co
     return names;
 }
 
-struct qv_path qv_json_path(struct qv_json *j)
+void qv_json_key_path(struct qv_json *j, struct qv_str *key, struct qv_path *path)
 {
-    struct qv_path path = {NULL, 0};
     struct qv_errmsg msg;
     struct qv_str s = qv_json_string(j);
+    *key = s;
+    *path = (struct qv_path){NULL, 0};
     if (j->err != 0)
-        return path;
+        return;
     if (s.n != 0 && memchr(s.p, '\0', s.n) != NULL) {
         qv_json_fail_at(j, j->p - 1, "a key must not hold NUL");
-        return path;
+        return;
     }
-    int err = qv_path_parse(j->arena, s, &path, &msg);
+    int err = qv_path_parse(j->arena, s, path, &msg);
     if (err == QV_ENOMEM)
         qv_json_fail_full(j);
     else if (err != 0)
         qv_json_fail_at(j, j->p - 1, "Invalid json path: '%.*s' (%s)", s.n > 64 ? 0 : (int)s.n, s.p,
                         msg.text);
+}
+
+struct qv_path qv_json_path(struct qv_json *j)
+{
+    struct qv_str text;
+    struct qv_path path;
+    qv_json_key_path(j, &text, &path);
     return path;
 }
 

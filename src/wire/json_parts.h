@@ -40,6 +40,8 @@ struct qv_str qv_json_name(struct qv_json *j);
 void qv_json_check_name(struct qv_json *j, struct qv_str name);
 const struct qv_str *qv_json_names(struct qv_json *j, uint32_t max, uint32_t *count);
 struct qv_path qv_json_path(struct qv_json *j);
+/* A path and the text it was written as. */
+void qv_json_key_path(struct qv_json *j, struct qv_str *key, struct qv_path *path);
 const struct qv_path *qv_json_paths(struct qv_json *j, uint32_t max, uint32_t *count);
 /* One of the words (a NULL ends them), its place; or "unknown variant". */
 uint32_t qv_json_variant(struct qv_json *j, const char *const *words);

@@ -1,4 +1,5 @@
 /* Bodies of reads: query, search, get, scroll, count. */
+#include "wire/json_doc.h"
 #include "wire/json_parts.h"
 #include "wire/json_request.h"
 
@@ -116,6 +117,69 @@ static void read_vector_query(struct qv_json *j, struct qv_query *q)
     }
 }
 
+/* A number or a date. */
+static void read_start_from(struct qv_json *j, struct qv_order_value *out)
+{
+    *out = (struct qv_order_value){.type = QV_ORDER_NONE};
+    if (qv_json_null(j))
+        return;
+    struct qv_doc d = qv_json_doc(j);
+    if (j->err != 0)
+        return;
+    switch (qv_doc_type(d)) {
+    case QV_DOC_INT:
+        *out = (struct qv_order_value){.type = QV_ORDER_INT, .i = qv_doc_int(d)};
+        return;
+    case QV_DOC_DOUBLE:
+        *out = (struct qv_order_value){.type = QV_ORDER_FLOAT, .f = qv_doc_double(d)};
+        return;
+    default:
+        qv_json_fail_at(j, j->p - 1, "data did not match any variant of untagged enum StartFrom");
+    }
+}
+
+/* "key" or {"key", "direction", "start_from"}; NULL for null. */
+static const struct qv_order_by *read_order_by(struct qv_json *j)
+{
+    static const char *const directions[] = {"asc", "desc", NULL};
+    struct qv_str key;
+    bool found = false;
+    if (qv_json_null(j))
+        return NULL;
+    struct qv_order_by *by = QV_ARENA_NEW(j->arena, struct qv_order_by);
+    if (by == NULL) {
+        qv_json_fail_full(j);
+        return NULL;
+    }
+    if (qv_json_peek(j) == QV_JSON_STRING) {
+        qv_json_key_path(j, &by->key, &by->path);
+        return by;
+    }
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "key")) {
+            qv_json_key_path(j, &by->key, &by->path);
+            found = true;
+        } else if (qv_str_is(key, "direction")) {
+            by->desc = !qv_json_null(j) && qv_json_variant(j, directions) == 1;
+        } else if (qv_str_is(key, "start_from")) {
+            read_start_from(j, &by->start_from);
+        } else {
+            qv_json_skip(j);
+        }
+    }
+    if (!found)
+        qv_json_fail_missing(j, "key");
+    return by;
+}
+
+static void read_sample(struct qv_json *j, struct qv_query *q)
+{
+    static const char *const words[] = {"random", NULL};
+    (void)qv_json_variant(j, words);
+    q->kind = QV_QUERY_SAMPLE;
+}
+
 /* An unserved kind of query by its key; false when the key is none. */
 static bool refuse_query_kind(struct qv_json *j, struct qv_str key)
 {
@@ -126,11 +190,9 @@ static bool refuse_query_kind(struct qv_json *j, struct qv_str key)
         {"recommend", QV_NOT_SERVED_RECOMMEND},
         {"discover", QV_NOT_SERVED_DISCOVER},
         {"context", QV_NOT_SERVED_CONTEXT},
-        {"order_by", QV_NOT_SERVED_QUERY_ORDER_BY},
         {"fusion", QV_NOT_SERVED_FUSION},
         {"rrf", QV_NOT_SERVED_RRF},
         {"formula", QV_NOT_SERVED_FORMULA},
-        {"sample", QV_NOT_SERVED_SAMPLE},
         {"relevance_feedback", QV_NOT_SERVED_RELEVANCE_FEEDBACK},
         {"mmr", QV_NOT_SERVED_MMR},
     };
@@ -147,17 +209,24 @@ static void read_query_object(struct qv_json *j, struct qv_query *q)
 {
     struct qv_json_sparse s = {0};
     struct qv_str key;
-    bool nearest = false;
+    bool known = false;
     qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "nearest")) {
             read_vector_query(j, q);
-            nearest = true;
+            known = true;
+        } else if (qv_str_is(key, "order_by")) {
+            q->kind = QV_QUERY_ORDER_BY;
+            q->order_by = read_order_by(j);
+            known = q->order_by != NULL;
+        } else if (qv_str_is(key, "sample")) {
+            read_sample(j, q);
+            known = true;
         } else if (!qv_json_sparse_field(j, key, &s) && !refuse_query_kind(j, key)) {
             qv_json_skip(j);
         }
     }
-    if (j->err != 0 || nearest)
+    if (j->err != 0 || known)
         return;
     if (!s.has_indices && !s.has_values) {
         qv_json_fail_at(j, j->p - 1,
@@ -403,7 +472,7 @@ static void scroll_field(struct qv_json *j, struct qv_str key, struct qv_scroll_
     } else if (qv_str_is(key, "with_vector") || qv_str_is(key, "with_vectors")) {
         qv_json_vector_select(j, &out->with_vector);
     } else if (qv_str_is(key, "order_by")) {
-        qv_json_refuse(j, QV_NOT_SERVED_QUERY_ORDER_BY);
+        out->order_by = read_order_by(j);
     } else if (qv_str_is(key, "shard_key")) {
         qv_json_refuse(j, QV_NOT_SERVED_SHARD_KEY);
     } else {
@@ -443,5 +512,36 @@ int qv_json_read_count(struct qv_bytes body, struct qv_arena *a, struct qv_count
         else
             qv_json_skip(&j);
     }
+    return qv_json_finish(&j);
+}
+
+int qv_json_read_facet(struct qv_bytes body, struct qv_arena *a, struct qv_facet_req *out,
+                       struct qv_errmsg *msg)
+{
+    struct qv_json j;
+    struct qv_str key;
+    bool found = false;
+    *out = (struct qv_facet_req){.limit = 10};
+    qv_json_init(&j, body, a, msg);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key)) {
+        if (qv_str_is(key, "key")) {
+            qv_json_key_path(&j, &out->key, &out->path);
+            found = true;
+        } else if (qv_str_is(key, "limit")) {
+            out->limit = qv_json_null(&j) ? 10 : qv_json_u64(&j);
+        } else if (qv_str_is(key, "filter")) {
+            out->filter = qv_json_filter(&j);
+        } else if (qv_str_is(key, "exact")) {
+            out->exact = !qv_json_null(&j) && qv_json_bool(&j);
+        } else if (qv_str_is(key, "shard_key")) {
+            qv_json_refuse(&j, QV_NOT_SERVED_SHARD_KEY);
+        } else {
+            qv_json_skip(&j);
+        }
+    }
+    if (!found)
+        qv_json_fail_missing(&j, "key");
+    qv_json_check_limit(&j, out->limit, 0);
     return qv_json_finish(&j);
 }

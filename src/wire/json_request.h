@@ -59,6 +59,9 @@ QV_MUST_USE int qv_json_read_scroll(struct qv_bytes body, struct qv_arena *a,
                                     struct qv_scroll_req *out, struct qv_errmsg *msg);
 QV_MUST_USE int qv_json_read_count(struct qv_bytes body, struct qv_arena *a,
                                    struct qv_count_req *out, struct qv_errmsg *msg);
+/* POST facet. */
+QV_MUST_USE int qv_json_read_facet(struct qv_bytes body, struct qv_arena *a,
+                                   struct qv_facet_req *out, struct qv_errmsg *msg);
 
 /* POST points/query, points/query/batch, points/search, points/search/batch. */
 enum qv_json_query_form {

@@ -17,11 +17,9 @@
     X(RECOMMEND, "recommend", "query")                                                             \
     X(DISCOVER, "discover", "query")                                                               \
     X(CONTEXT, "context", "query")                                                                 \
-    X(QUERY_ORDER_BY, "order_by", "query, scroll")                                                 \
     X(FUSION, "fusion", "query")                                                                   \
     X(RRF, "rrf", "query")                                                                         \
     X(FORMULA, "formula", "query")                                                                 \
-    X(SAMPLE, "sample", "query")                                                                   \
     X(RELEVANCE_FEEDBACK, "relevance_feedback", "query")                                           \
     X(MMR, "mmr", "query: nearest")                                                                \
     X(DOCUMENT, "document", "vectors (inference from text)")                                       \
@@ -51,7 +49,6 @@
     X("create_vector_name", "PUT", "/collections/{}/vectors/{}", "Points/CreateVectorName")        \
     X("delete_vector_name", "DELETE", "/collections/{}/vectors/{}", "Points/DeleteVectorName")     \
     X("get_optimizations", "GET", "/collections/{}/optimizations", "")                             \
-    X("facet", "POST", "/collections/{}/facet", "Points/Facet")                                    \
     X("query_points_groups", "POST", "/collections/{}/points/query/groups", "Points/QueryGroups")  \
     X("search_points_groups", "POST", "/collections/{}/points/search/groups",                      \
       "Points/SearchGroups")                                                                       \

@@ -99,6 +99,18 @@ static void put_vectors(struct qv_buf *b, uint32_t number, const struct qv_point
 
 /* ---- points ---- */
 
+static void put_order_value(struct qv_buf *b, uint32_t number, const struct qv_order_value *v)
+{
+    if (v->type == QV_ORDER_NONE)
+        return;
+    size_t mark = qv_pb_begin(b, number);
+    if (v->type == QV_ORDER_FLOAT)
+        qv_pb_put_f64(b, 2, v->f);
+    else
+        qv_pb_put_u64(b, 1, (uint64_t)v->i);
+    qv_pb_end(b, mark);
+}
+
 static void put_hit(struct qv_buf *b, uint32_t number, const struct qv_point_out *p)
 {
     size_t mark = qv_pb_begin(b, number);
@@ -108,6 +120,7 @@ static void put_hit(struct qv_buf *b, uint32_t number, const struct qv_point_out
     qv_pb_put_f32(b, 3, p->score);
     qv_pb_put_u64(b, 5, p->version.clock);
     put_vectors(b, 6, p);
+    put_order_value(b, 8, &p->order_value);
     qv_pb_end(b, mark);
 }
 
@@ -118,6 +131,7 @@ static void put_record(struct qv_buf *b, uint32_t number, const struct qv_point_
     if (p->payload.p != NULL)
         qv_pb_map_write(b, 2, p->payload);
     put_vectors(b, 4, p);
+    put_order_value(b, 6, &p->order_value);
     qv_pb_end(b, mark);
 }
 
@@ -161,6 +175,29 @@ void qv_pb_answer_count(struct qv_buf *b, uint64_t count, double seconds)
     size_t mark = qv_pb_begin(b, 1);
     qv_pb_put_u64(b, 1, count);
     qv_pb_end(b, mark);
+    qv_pb_put_f64(b, 2, seconds);
+}
+
+static void put_facet_value(struct qv_buf *b, struct qv_doc d)
+{
+    size_t mark = qv_pb_begin(b, 1);
+    if (qv_doc_type(d) == QV_DOC_STRING)
+        qv_pb_put_str(b, 1, qv_doc_str(d));
+    else if (qv_doc_type(d) == QV_DOC_INT)
+        qv_pb_put_u64(b, 2, (uint64_t)qv_doc_int(d));
+    else
+        qv_pb_put_bool(b, 3, qv_doc_bool(d));
+    qv_pb_end(b, mark);
+}
+
+void qv_pb_answer_facet(struct qv_buf *b, const struct qv_facet_out *out, double seconds)
+{
+    for (uint32_t i = 0; i < out->count; i++) {
+        size_t mark = qv_pb_begin(b, 1);
+        put_facet_value(b, out->hits[i].value);
+        qv_pb_put_u64(b, 2, out->hits[i].count);
+        qv_pb_end(b, mark);
+    }
     qv_pb_put_f64(b, 2, seconds);
 }
 

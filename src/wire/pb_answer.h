@@ -35,6 +35,7 @@ void qv_pb_answer_hits_batch(struct qv_buf *b, const struct qv_points_out *lists
 void qv_pb_answer_records(struct qv_buf *b, const struct qv_points_out *points,
                           double seconds); /* Get */
 void qv_pb_answer_scroll(struct qv_buf *b, const struct qv_scroll_out *out, double seconds);
+void qv_pb_answer_facet(struct qv_buf *b, const struct qv_facet_out *out, double seconds);
 void qv_pb_answer_count(struct qv_buf *b, uint64_t count, double seconds);
 
 #endif

@@ -34,6 +34,7 @@
     X(GET, "qdrant.Points", "Get", qv_pb__get_points)                                              \
     X(SCROLL, "qdrant.Points", "Scroll", qv_pb__scroll_points)                                     \
     X(COUNT, "qdrant.Points", "Count", qv_pb__count_points)                                        \
+    X(FACET, "qdrant.Points", "Facet", qv_pb__facet_counts)                                        \
     X(SEARCH, "qdrant.Points", "Search", qv_pb__search_points)                                     \
     X(SEARCH_BATCH, "qdrant.Points", "SearchBatch", qv_pb__search_batch_points)                    \
     X(QUERY, "qdrant.Points", "Query", qv_pb__query_points)                                        \

@@ -172,6 +172,67 @@ static int check_limit(struct qv_pb_ctx *c, uint64_t limit, uint64_t offset)
     return 0;
 }
 
+static int read_start_from(struct qv_pb_ctx *c, const QvPb__StartFrom *m,
+                           struct qv_order_value *out)
+{
+    switch (m->value_case) {
+    case QV_PB__START_FROM__VALUE_FLOAT:
+        *out = (struct qv_order_value){.type = QV_ORDER_FLOAT, .f = m->float_};
+        if (!isfinite(m->float_))
+            return qv_fail(c->msg, QV_EINVAL, "order_by.start_from: not a finite number");
+        return 0;
+    case QV_PB__START_FROM__VALUE_INTEGER:
+        *out = (struct qv_order_value){.type = QV_ORDER_INT, .i = m->integer};
+        return 0;
+    default:
+        return qv_fail(c->msg, QV_EINVAL, "order_by.start_from: empty");
+    }
+}
+
+static int read_key(struct qv_pb_ctx *c, const char *text, struct qv_str *key, struct qv_path *path)
+{
+    *key = qv_pb_str(text);
+    return qv_pb_path(c, *key, path);
+}
+
+static int read_order_by(struct qv_pb_ctx *c, const QvPb__OrderBy *m,
+                         const struct qv_order_by **out)
+{
+    struct qv_order_by *by = QV_PB_ARRAY(c, struct qv_order_by, 1);
+    if (by == NULL)
+        return QV_ETOOBIG;
+    *out = by;
+    if (m->has_direction && m->direction != QV_PB__DIRECTION__Asc &&
+        m->direction != QV_PB__DIRECTION__Desc)
+        return qv_fail(c->msg, QV_EINVAL, "order_by.direction: unknown direction %d",
+                       (int)m->direction);
+    by->desc = m->has_direction && m->direction == QV_PB__DIRECTION__Desc;
+    int err = read_key(c, m->key, &by->key, &by->path);
+    if (err == 0 && m->start_from != NULL)
+        err = read_start_from(c, m->start_from, &by->start_from);
+    return err;
+}
+
+static int decode_facet(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                        struct qv_pb_request *out)
+{
+    const QvPb__FacetCounts *m = (const QvPb__FacetCounts *)base;
+    struct qv_facet_req *req = &out->u.facet;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
+    req->limit = m->has_limit ? m->limit : LIMIT_DEFAULT;
+    req->exact = m->has_exact && m->exact;
+    if (err == 0)
+        err = check_limit(c, req->limit, 0);
+    if (err == 0)
+        err = read_key(c, m->key, &req->key, &req->path);
+    if (err == 0)
+        err = qv_pb_filter(c, m->filter, &req->filter);
+    return err != 0 ? err
+                    : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &req->opts);
+}
+
 static int decode_get(struct qv_pb_ctx *c, const ProtobufCMessage *base, struct qv_pb_request *out)
 {
     const QvPb__GetPoints *m = (const QvPb__GetPoints *)base;
@@ -198,7 +259,7 @@ static int decode_scroll(struct qv_pb_ctx *c, const ProtobufCMessage *base,
     if (err == 0)
         err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
     if (err == 0 && m->order_by != NULL)
-        err = qv_not_served_fail(QV_NOT_SERVED_QUERY_ORDER_BY, c->msg);
+        err = read_order_by(c, m->order_by, &req->order_by);
     req->limit = m->has_limit ? m->limit : LIMIT_DEFAULT;
     req->has_offset = m->offset != NULL;
     if (err == 0)
@@ -328,12 +389,8 @@ static int refuse_variant(struct qv_pb_ctx *c, const QvPb__Query *m)
         return qv_not_served_fail(QV_NOT_SERVED_DISCOVER, c->msg);
     case QV_PB__QUERY__VARIANT_CONTEXT:
         return qv_not_served_fail(QV_NOT_SERVED_CONTEXT, c->msg);
-    case QV_PB__QUERY__VARIANT_ORDER_BY:
-        return qv_not_served_fail(QV_NOT_SERVED_QUERY_ORDER_BY, c->msg);
     case QV_PB__QUERY__VARIANT_FUSION:
         return qv_not_served_fail(QV_NOT_SERVED_FUSION, c->msg);
-    case QV_PB__QUERY__VARIANT_SAMPLE:
-        return qv_not_served_fail(QV_NOT_SERVED_SAMPLE, c->msg);
     case QV_PB__QUERY__VARIANT_FORMULA:
         return qv_not_served_fail(QV_NOT_SERVED_FORMULA, c->msg);
     case QV_PB__QUERY__VARIANT_NEAREST_WITH_MMR:
@@ -356,9 +413,21 @@ static int read_variant(struct qv_pb_ctx *c, const QvPb__QueryPoints *m, struct 
     q->kind = QV_QUERY_SCROLL;
     if (m->query == NULL)
         return 0;
-    if (m->query->variant_case != QV_PB__QUERY__VARIANT_NEAREST)
+    switch (m->query->variant_case) {
+    case QV_PB__QUERY__VARIANT_NEAREST:
+        return read_nearest(c, m->query->nearest, q);
+    case QV_PB__QUERY__VARIANT_ORDER_BY:
+        q->kind = QV_QUERY_ORDER_BY;
+        return read_order_by(c, m->query->order_by, &q->order_by);
+    case QV_PB__QUERY__VARIANT_SAMPLE:
+        q->kind = QV_QUERY_SAMPLE;
+        return m->query->sample == QV_PB__SAMPLE__Random
+                   ? 0
+                   : qv_fail(c->msg, QV_EINVAL, "query.sample: unknown kind %d",
+                             (int)m->query->sample);
+    default:
         return refuse_variant(c, m->query);
-    return read_nearest(c, m->query->nearest, q);
+    }
 }
 
 static int read_query(struct qv_pb_ctx *c, const QvPb__QueryPoints *m, struct qv_query *q)
@@ -495,6 +564,7 @@ static decode_f *const decoders[QV_PB_CALL_COUNT] = {
     [QV_PB_GET] = decode_get,
     [QV_PB_SCROLL] = decode_scroll,
     [QV_PB_COUNT] = decode_count,
+    [QV_PB_FACET] = decode_facet,
     [QV_PB_SEARCH] = decode_search,
     [QV_PB_SEARCH_BATCH] = decode_search_batch,
     [QV_PB_QUERY] = decode_query,

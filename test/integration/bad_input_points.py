@@ -1,7 +1,8 @@
 """Rows of `make bad-input` for what requests on points may say beside their points: conditions,
 order, facets, deadlines, limits of a collection. The classes are those of bad_input_rows."""
 
-from bad_input_rows import (FORMAT, GOOD, INVALID, POINTS, Rest, pb_point, point, post, put, rows, upsert)
+from bad_input_rows import (FORMAT, GOOD, INVALID, KNOWN, POINTS, VALIDATION, WRONG, Grpc, Rest,
+                            pb_point, point, post, put, rows, upsert)
 from wire_client import pb_int, pb_len
 
 
@@ -33,4 +34,55 @@ rows(
      "update_mode: unknown mode 9"),
     ("gRPC: update_filter that is cut", upsert(pb_point(GOOD), pb_len(6, b"\x0a\x05")), INVALID,
      ""),
+)
+
+SCROLL = POINTS + "/scroll"
+FACET = "/collections/known/facet"
+NO_RANGE = "No range index for `order_by` key: `"
+NO_FACET = "No appropriate index for faceting: `"
+
+rows(
+    "points",
+    ("order by a field without an index", post(SCROLL, '{"order_by":"a"}'), 400,
+     WRONG + NO_RANGE + "a`"),
+    ("order by a path that is none", post(SCROLL, '{"order_by":"a["}'), 400,
+     FORMAT + "Invalid json path"),
+    ("order by nothing", post(SCROLL, '{"order_by":{}}'), 400, "missing field `key`"),
+    ("order in no direction",
+     post(SCROLL, '{"order_by":{"key":"a","direction":"sideways"}}'), 400,
+     "unknown variant `sideways`, expected one of `asc`, `desc`"),
+    ("order from an object", post(SCROLL, '{"order_by":{"key":"a","start_from":{}}}'), 400,
+     "any variant of untagged enum StartFrom"),
+    ("order and an offset", post(SCROLL, '{"order_by":"a","offset":1}'), 400,
+     WRONG + "Cannot use an `offset` when using `order_by`"),
+    ("query ordered by a field without an index", post(POINTS + "/query",
+                                                       '{"query":{"order_by":"a"}}'), 400,
+     WRONG + NO_RANGE + "a`"),
+    ("a sample of no kind", post(POINTS + "/query", '{"query":{"sample":"clever"}}'), 400,
+     "unknown variant `clever`"),
+    ("facet on a field without an index", post(FACET, '{"key":"a"}'), 400, WRONG + NO_FACET + "a`"),
+    ("facet without a key", post(FACET, "{}"), 400, FORMAT + "missing field `key`"),
+    ("facet with a limit of 0", post(FACET, '{"key":"a","limit":0}'), 422,
+     VALIDATION + "limit: value 0 invalid"),
+    ("facet with a limit beyond all bounds", post(FACET, '{"key":"a","limit":1e9}'), 400, FORMAT),
+    ("facet of a million values at once", post(FACET, '{"key":"a","limit":1000000}'), 422,
+     VALIDATION + "limit"),
+    ("facet on a number", post(FACET, '{"key":7}'), 400, FORMAT),
+    ("facet of a collection that is not there", post("/collections/none/facet", '{"key":"a"}'),
+     404, "Collection `none` doesn't exist!"),
+    ("gRPC: facet without a key", Grpc("Points/Facet", KNOWN), INVALID, "path"),
+    ("gRPC: facet without an index", Grpc("Points/Facet", KNOWN + pb_len(2, "a")), INVALID,
+     NO_FACET + "a`"),
+    ("gRPC: facet with a limit of 0", Grpc("Points/Facet", KNOWN + pb_len(2, "a") + pb_int(4, 0)),
+     INVALID, "limit: value 0 invalid"),
+    ("gRPC: order without an index", Grpc("Points/Scroll", KNOWN + pb_len(10, pb_len(1, "a"))),
+     INVALID, NO_RANGE + "a`"),
+    ("gRPC: order in no direction", Grpc("Points/Scroll", KNOWN + pb_len(10, pb_len(1, "a"),
+                                                                         pb_int(2, 5))),
+     INVALID, "unknown direction 5"),
+    ("gRPC: order from nothing", Grpc("Points/Scroll", KNOWN + pb_len(10, pb_len(1, "a"),
+                                                                      pb_len(3, b""))),
+     INVALID, "order_by.start_from: empty"),
+    ("gRPC: a sample of no kind", Grpc("Points/Query", KNOWN + pb_len(3, pb_int(7, 3))), INVALID,
+     "unknown kind 3"),
 )

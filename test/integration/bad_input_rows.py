@@ -386,7 +386,6 @@ rows(
         NAMED + "/query", '{"query":[[1,2,3,4]],"using":"m","limit":3}'), 501, "Not implemented: "),
     ("PATCH of a collection", Rest("PATCH", "/collections/known", "{}"), 501,
      "Not implemented: update_collection"),
-    ("facet", post("/collections/known/facet", '{"key":"a"}'), 501, "Not implemented: facet"),
     ("cluster status", Rest("GET", "/cluster"), 501, "Not implemented: cluster_status"),
     ("wrong method", Rest("DELETE", POINTS), 405, "not allowed"),
     ("wrong method on the root", Rest("POST", "/", "{}"), 405, "not allowed"),

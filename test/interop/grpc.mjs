@@ -373,6 +373,37 @@ async function reads(op, p, collectionsApi) {
                 nearest('Dot', query, 7, keep), what);
         equal(await code(() => p.search({ ...base, vector: [1, 2], limit: 1n })), INVALID);
     });
+    await op('points.scroll', async () => {
+        const DESC = 1, FLOAT = 2;
+        equal(await code(() => p.scroll({ ...base, orderBy: { key: 'price' } })), INVALID);
+        await p.createFieldIndex({ ...base, wait: true, fieldName: 'price', fieldType: FLOAT });
+        const page = await p.scroll({ ...base, limit: 3, orderBy: { key: 'price', direction: DESC,
+            startFrom: { value: { case: 'float', value: points[50].payload.price } } } });
+        equal(ids(page.result), [51, 50, 49]);
+        equal(page.result[0].orderValue.variant, { case: 'float', value: points[50].payload.price });
+        equal(page.nextPageOffset, undefined);
+        equal(await code(() => p.scroll({ ...base, offset: num(3), orderBy: { key: 'price' } })), INVALID);
+    });
+    await op('points.query', async () => {
+        const kind = (name, value) => ({ query: { variant: { case: name, value } } });
+        const { result: ordered } = await p.query({ ...base, ...kind('orderBy', { key: 'price' }), limit: 2n, offset: 1n });
+        equal(ids(ordered), [2, 3]);
+        equal(ordered[0].orderValue.variant.value, points[1].payload.price);
+        const { result: some } = await p.query({ ...base, ...kind('sample', 0), limit: 30n });
+        equal(new Set(ids(some)).size, 30);
+        await p.deleteFieldIndex({ ...base, wait: true, fieldName: 'price' });
+    });
+    await op('points.facet', async () => {
+        equal(await code(() => p.facet({ ...base, key: 'count' })), INVALID);
+        const { hits } = await p.facet({ ...base, key: 'color', limit: 3n, exact: true });
+        equal(hits.map((h) => [h.value.variant.value, h.count]),
+            [['black', 30n], ['blue', 30n], ['green', 30n]]);
+        const BOOL = 5;
+        await p.createFieldIndex({ ...base, wait: true, fieldName: 'new', fieldType: BOOL });
+        const { hits: bools } = await p.facet({ ...base, key: 'new' });
+        equal(bools.map((h) => h.value.variant), [{ case: 'boolValue', value: false }, { case: 'boolValue', value: true }]);
+        await p.deleteFieldIndex({ ...base, wait: true, fieldName: 'new' });
+    });
     await op('points.searchBatch', async () => {
         const { result } = await p.searchBatch({ ...base, searchPoints: [{ ...base, vector: query, limit: 3n },
             { ...base, vector: points[3].vector, limit: 2n, params: { exact: true } }] });
@@ -430,8 +461,6 @@ async function unserved(op, p) {
         discover: query('discover', {}),
         context: query('context', {}),
         formula: query('formula', { expression: { variant: { case: 'constant', value: 1 } } }),
-        sample: query('sample', 0),
-        order_by: query('orderBy', { key: 'count' }),
         rrf: query('rrf', { k: 5 }),
         lookup_from: { lookupFrom: { collectionName: N } },
         shard_key: { shardKeySelector: { shardKeys: [{ key: { case: 'keyword', value: 'k' } }] } },

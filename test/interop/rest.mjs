@@ -327,6 +327,48 @@ async function reads(s, c, older, url) {
         nearAll(p.vector, points[8].vector);
         equal(await status(() => c.scroll(C, { limit: 0 })), 422);
     });
+    await s.op('scroll', async () => {
+        equal(await status(() => c.scroll(C, { order_by: 'price' })), 400, 'no index yet');
+        await c.createPayloadIndex(C, { wait: true, field_name: 'price', field_schema: 'float' });
+        const page = await c.scroll(C, { limit: 5, order_by: { key: 'price', direction: 'desc' } });
+        equal(ids(page.points), [120, 119, 118, 117, 116]);
+        equal(page.points[0].order_value, points[119].payload.price);
+        equal(page.next_page_offset ?? null, null);
+        const from = points[40].payload.price;
+        const behind = await c.scroll(C, { limit: 3, order_by: { key: 'price', start_from: from },
+            filter: { must_not: [{ has_id: [41] }] } });
+        equal(ids(behind.points), [42, 43, 44]);
+        equal(await status(() => c.scroll(C, { offset: 3, order_by: 'price' })), 400, 'no offset');
+    });
+    await s.op('query', async () => {
+        const { points: ordered } = await c.query(C, { query: { order_by: 'price' }, limit: 3, offset: 2 });
+        equal(ids(ordered), [3, 4, 5]);
+        equal(ordered[0].order_value, points[2].payload.price);
+        const { points: some } = await c.query(C, { query: { sample: 'random' }, limit: 20, filter: { must: [color('red')] } });
+        equal(new Set(ids(some)).size, 20);
+        ok(some.every((p) => points[p.id - 1].payload.color === 'red'), 'filtered');
+        await c.deletePayloadIndex(C, 'price');
+    });
+    await s.op('facet', async () => {
+        equal(await status(() => c.facet(C, { key: 'tags' })), 400, 'no index yet');
+        await c.createPayloadIndex(C, { wait: true, field_name: 'tags', field_schema: 'keyword' });
+        const want = (key, keep = () => true) => {
+            const n = new Map();
+            for (const p of points.filter(keep))
+                for (const v of new Set([p.payload[key]].flat())) n.set(v, (n.get(v) ?? 0) + 1);
+            return [...n].map(([value, count]) => ({ value, count }))
+                .sort((a, b) => b.count - a.count || (a.value < b.value ? -1 : 1));
+        };
+        equal((await c.facet(C, { key: 'tags', limit: 100, exact: true })).hits, want('tags'));
+        equal((await c.facet(C, { key: 'tags', limit: 2 })).hits, want('tags').slice(0, 2));
+        equal((await c.facet(C, { key: 'color', filter: { must: [{ key: 'new', match: { value: true } }] } })).hits,
+            want('color', (p) => p.payload.new));
+        await c.createPayloadIndex(C, { wait: true, field_name: 'new', field_schema: 'bool' });
+        equal((await c.facet(C, { key: 'new' })).hits, want('new'));
+        await c.deletePayloadIndex(C, 'new');
+        await c.deletePayloadIndex(C, 'tags');
+        equal(await status(() => c.facet(C, { key: 'color', limit: 0 })), 422);
+    });
     await older.op('search', async () => {
         const c = { search: (name, body) => post(url, `/collections/${name}/points/search`, { with_payload: true, ...body }) };
         checkHits(await c.search(C, { vector: query, limit: 10 }), nearest('Dot', query, 10), 'plain');
@@ -411,7 +453,6 @@ const later = {
     getQuotas: (c) => c.getQuotas(),
     updateQuotas: (c) => c.updateQuotas({}),
     queryGroups: (c) => c.queryGroups(C, { query: vec, group_by: 'color' }),
-    facet: (c) => c.facet(C, { key: 'color' }),
     searchMatrixPairs: (c) => c.searchMatrixPairs(C, { sample: 2, limit: 1 }),
     searchMatrixOffsets: (c) => c.searchMatrixOffsets(C, { sample: 2, limit: 1 }),
 };
@@ -433,15 +474,11 @@ async function unserved(s, c) {
         discover: { query: { discover: { target: 1, context: [] } } },
         context: { query: { context: [{ positive: 1, negative: 2 }] } },
         formula: { query: { formula: { sum: [1, 2] } } },
-        sample: { query: { sample: 'random' } },
-        order_by: { query: { order_by: 'count' } },
         lookup_from: { query: 1, lookup_from: { collection: N } },
         shard_key: { query, shard_key: 'k' },
     };
     for (const [name, body] of Object.entries(queries))
         await s.op('query', async () => equal(await refusal(() => c.query(C, body)), `Not implemented: ${name}`, name));
-    await s.op('scroll', async () =>
-        equal(await refusal(() => c.scroll(C, { order_by: 'count' })), 'Not implemented: order_by'));
 }
 
 // After a restart: what was written before it.

@@ -1,4 +1,4 @@
-#include "shard_world.h"
+#include "shard_world_private.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -11,11 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIM_A 8
-#define DIM_B 4
-#define DIM_M 3
-#define ROWS_M 2
-#define NNZ_S 3
 #define OPS_MAX 3
 #define IDS_MAX 12
 #define EVENTS_MAX 4000000u
@@ -42,7 +37,7 @@ struct world_op {
     bool filtered; /* on what n in [lo, hi) matches */
     bool if_match; /* UPSERT, UPDATE_VECTORS: update_filter of that range */
     enum qv_update_mode mode;
-    int32_t lo, hi;
+    struct world_range range;
     struct world_state patch[IDS_MAX]; /* UPSERT, UPDATE_VECTORS by id; [0] for the others */
     bool null_n;                       /* SET: n is null, which removes it */
     unsigned mask;                     /* DELETE_VECTORS: vectors; DELETE_KEYS: 1 n, 2 t, 4 o.x */
@@ -129,15 +124,15 @@ static bool needs_life(enum op_kind kind)
     return kind != OP_UPSERT && kind != OP_DELETE;
 }
 
-static bool op_filter_hits(const struct world_op *op, const struct world_state *s)
+bool world_in_range(const struct world_state *s, const struct world_range *range)
 {
-    return s->alive && s->n != 0 && s->n >= op->lo && s->n < op->hi;
+    return s->alive && s->n != 0 && s->n >= range->lo && s->n < range->hi;
 }
 
 /* Do the conditions of an upsert or update leave a point in this state alone? */
 static bool passed_over(const struct world_op *op, const struct world_state *s)
 {
-    if (op->if_match && s->alive && !op_filter_hits(op, s))
+    if (op->if_match && s->alive && !world_in_range(s, &op->range))
         return true;
     return op->mode == QV_UPDATE_INSERT_ONLY   ? s->alive
            : op->mode == QV_UPDATE_UPDATE_ONLY ? !s->alive
@@ -189,7 +184,7 @@ static void op_apply(struct world *w, uint32_t shard, const struct world_op *op,
         m->count = 0;
         for (uint32_t k = 0; k < before.count; k++) {
             struct world_state s = before.states[k];
-            bool hit = op_filter_hits(op, &s);
+            bool hit = world_in_range(&s, &op->range);
             if (!surely || !hit)
                 model_add(m, &s);
             if (hit) {
@@ -286,7 +281,7 @@ static float unit_of(uint32_t stamp, uint32_t i)
     return (float)(qv_hash_mix(((uint64_t)stamp << 8) + i) % 20001) / 10000.0f - 1.0f;
 }
 
-static void vec_values(int v, uint32_t stamp, float *out)
+void world_vec_values(int v, uint32_t stamp, float *out)
 {
     uint32_t n = v == 0 ? DIM_A : v == 1 ? DIM_B : v == 2 ? DIM_M * ROWS_M : NNZ_S;
     for (uint32_t i = 0; i < n; i++)
@@ -295,7 +290,7 @@ static void vec_values(int v, uint32_t stamp, float *out)
         out[0] += 2.0f; /* never zero */
 }
 
-static struct qv_id id_of(uint32_t shard, uint32_t i)
+struct qv_id world_id_of(uint32_t shard, uint32_t i)
 {
     struct qv_id id = qv_id_num(i + 1000 * shard);
     if (i % 4 == 3) {
@@ -306,7 +301,7 @@ static struct qv_id id_of(uint32_t shard, uint32_t i)
     return id;
 }
 
-static void put_payload(struct qv_buf *b, const struct world_state *s, bool null_n)
+void world_put_payload(struct qv_buf *b, const struct world_state *s, bool null_n)
 {
     size_t mark = qv_doc_begin_object(b);
     uint32_t n = 0;
@@ -346,13 +341,13 @@ static struct qv_doc payload_doc(struct qv_arena *arena, const struct world_stat
 {
     struct qv_buf b;
     qv_buf_init(&b, 0);
-    put_payload(&b, s, null_n);
+    world_put_payload(&b, s, null_n);
     struct qv_doc doc = {qv_arena_dup(arena, b.data, b.len), b.len};
     qv_buf_close(&b);
     return doc;
 }
 
-static const char *const vec_names[4] = {"a", "b", "m", "s"};
+const char *const world_vec_names[4] = {"a", "b", "m", "s"};
 
 static uint32_t put_vectors(struct qv_arena *arena, const struct world_state *s,
                             const struct qv_named_vec **out)
@@ -364,8 +359,8 @@ static uint32_t put_vectors(struct qv_arena *arena, const struct world_state *s,
         if (s->stamp[v] == 0)
             continue;
         float *values = QV_ARENA_ARRAY(arena, float, 16);
-        vec_values(v, s->stamp[v], values);
-        vecs[n].name = qv_str_of(vec_names[v]);
+        world_vec_values(v, s->stamp[v], values);
+        vecs[n].name = qv_str_of(world_vec_names[v]);
         vecs[n].vec = (struct qv_vec){.kind = v == 2   ? QV_VEC_MULTI
                                               : v == 3 ? QV_VEC_SPARSE
                                                        : QV_VEC_DENSE,
@@ -405,7 +400,7 @@ static void random_vectors(struct world *w, struct world_state *s)
         s->stamp[v] = qv_rng_below(&w->rng, 4) < (v == 0 ? 4 : 2) ? fresh_stamp(w) : 0;
 }
 
-static bool all_certain(const struct world *w, uint32_t shard)
+bool world_all_certain(const struct world *w, uint32_t shard)
 {
     for (uint32_t i = 0; i < WORLD_IDS; i++) {
         if (w->model[shard][i].count != 1)
@@ -420,7 +415,7 @@ static void random_op(struct world *w, uint32_t shard, struct world_op *op)
     struct qv_rng *r = &w->rng;
     memset(op, 0, sizeof *op);
     op->kind = (enum op_kind)weights[qv_rng_below(r, sizeof weights)];
-    bool certain = all_certain(w, shard);
+    bool certain = world_all_certain(w, shard);
     if (!certain && (op->kind == OP_SET_KEY || op->kind == OP_DELETE_KEYS))
         op->kind = OP_UPSERT; /* computed from a state that a crash may change */
     op->count = 1 + (uint32_t)qv_rng_below(r, op->kind == OP_UPSERT ? IDS_MAX : 3);
@@ -443,27 +438,28 @@ static void random_op(struct world *w, uint32_t shard, struct world_op *op)
     op->mask = 1 + (unsigned)qv_rng_below(r, 7);
     if ((op->kind == OP_UPSERT || op->kind == OP_UPDATE_VECTORS) && qv_rng_below(r, 3) == 0) {
         op->if_match = qv_rng_below(r, 2) == 0;
-        op->lo = 1 + (int32_t)qv_rng_below(r, 30);
-        op->hi = op->lo + 1 + (int32_t)qv_rng_below(r, 20);
+        op->range.lo = 1 + (int32_t)qv_rng_below(r, 30);
+        op->range.hi = op->range.lo + 1 + (int32_t)qv_rng_below(r, 20);
         if (op->kind == OP_UPSERT)
             op->mode = (enum qv_update_mode)qv_rng_below(r, 3);
     }
     bool filters = op->kind == OP_DELETE || op->kind == OP_SET || op->kind == OP_CLEAR;
     if (certain && filters && w->first == NULL && qv_rng_below(r, 3) == 0) {
         op->filtered = true;
-        op->lo = 1 + (int32_t)qv_rng_below(r, 38);
-        op->hi = op->lo + 1 + (int32_t)qv_rng_below(r, 2);
+        op->range.lo = 1 + (int32_t)qv_rng_below(r, 38);
+        op->range.hi = op->range.lo + 1 + (int32_t)qv_rng_below(r, 2);
     }
 }
 
-static const struct qv_filter *range_filter(struct qv_arena *arena, int32_t lo, int32_t hi)
+const struct qv_filter *world_range_filter(struct qv_arena *arena, const struct world_range *range)
 {
     struct qv_filter *f = QV_ARENA_NEW(arena, struct qv_filter);
     struct qv_cond *c = QV_ARENA_NEW(arena, struct qv_cond);
     c->type = QV_COND_RANGE;
     c->key = qv_str_of("n");
     int err = qv_path_parse(arena, c->key, &c->path, NULL);
-    c->u.range = (struct qv_range){.gte = lo, .has_gte = true, .lt = hi, .has_lt = true};
+    c->u.range =
+        (struct qv_range){.gte = range->lo, .has_gte = true, .lt = range->hi, .has_lt = true};
     f->must = c;
     f->must_count = 1;
     if (err == 0)
@@ -476,11 +472,11 @@ static void select_points(struct world_write *x, const struct world_op *op, stru
 {
     struct qv_id *ids = QV_ARENA_ARRAY(&x->arena, struct qv_id, op->count);
     for (uint32_t i = 0; i < op->count; i++)
-        ids[i] = id_of(x->shard, op->ids[i]);
+        ids[i] = world_id_of(x->shard, op->ids[i]);
     out->select.ids = ids;
     out->select.id_count = op->count;
     if (op->filtered)
-        out->select.filter = range_filter(&x->arena, op->lo, op->hi);
+        out->select.filter = world_range_filter(&x->arena, &op->range);
 }
 
 static void paths_of(struct world_write *x, const struct world_op *op, struct qv_write_op *out)
@@ -500,7 +496,7 @@ static void build_points(struct world_write *x, const struct world_op *op, struc
 {
     struct qv_point_in *points = QV_ARENA_ARRAY(&x->arena, struct qv_point_in, op->count);
     for (uint32_t i = 0; i < op->count; i++) {
-        points[i].id = id_of(x->shard, op->ids[i]);
+        points[i].id = world_id_of(x->shard, op->ids[i]);
         points[i].vec_count = put_vectors(&x->arena, &op->patch[i], &points[i].vecs);
         points[i].payload = payload_doc(&x->arena, &op->patch[i], false);
     }
@@ -524,7 +520,7 @@ static void build_op(struct world_write *x, const struct world_op *op, struct qv
     if (op->kind == OP_UPSERT || op->kind == OP_UPDATE_VECTORS) {
         build_points(x, op, out);
         out->update_mode = op->mode;
-        out->update_filter = op->if_match ? range_filter(&x->arena, op->lo, op->hi) : NULL;
+        out->update_filter = op->if_match ? world_range_filter(&x->arena, &op->range) : NULL;
         return;
     }
     select_points(x, op, out);
@@ -550,7 +546,7 @@ static void build_op(struct world_write *x, const struct world_op *op, struct qv
         struct qv_str *names = QV_ARENA_ARRAY(&x->arena, struct qv_str, 4);
         for (int v = 0; v < 4; v++) {
             if (op->mask >> v & 1)
-                names[out->name_count++] = qv_str_of(vec_names[v]);
+                names[out->name_count++] = qv_str_of(world_vec_names[v]);
         }
         out->names = names;
     }
@@ -612,6 +608,13 @@ bool world_write_some(struct world *w)
 
 /* ---- the world's life ---- */
 
+#define WORLD_INDEXES 3
+static const struct qv_payload_index indexes[WORLD_INDEXES] = {
+    {.field = {"n", 1}, .number = 4, .type = {"integer", 7}},
+    {.field = {"t", 1}, .number = 5, .type = {"keyword", 7}},
+    {.field = {"o.x", 3}, .number = 6, .type = {"float", 5}},
+};
+
 void world_init(struct world *w, uint64_t seed)
 {
     memset(w, 0, sizeof *w);
@@ -647,7 +650,9 @@ void world_init(struct world *w, uint64_t seed)
                                                   .sparse = &w->sparse,
                                                   .shard_number = 1,
                                                   .hnsw = hnsw,
-                                                  .next_number = 4};
+                                                  .payload_index_count = WORLD_INDEXES,
+                                                  .payload_indexes = indexes,
+                                                  .next_number = 8};
     w->config = (struct qv_store_config){.env = qv_sim_node_env(w->node),
                                          .kv = w->kv,
                                          .dir = "node",
@@ -735,304 +740,4 @@ int world_shut(struct world *w)
     if (w->first != NULL)
         snprintf(w->wrong, sizeof w->wrong, "closed with an unanswered write");
     return w->close_err;
-}
-
-/* ---- the checker ---- */
-
-static bool fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static bool fail(struct world *w, const char *fmt, ...)
-{
-    va_list ap;
-    if (w->wrong[0] == '\0') {
-        va_start(ap, fmt);
-        vsnprintf(w->wrong, sizeof w->wrong, fmt, ap);
-        va_end(ap);
-    }
-    return false;
-}
-
-static bool vec_equal(int v, uint32_t stamp, const struct qv_vec *got)
-{
-    float want[16];
-    static const uint32_t sorted[NNZ_S] = {5, 77, 900};
-    vec_values(v, stamp, want);
-    if (v == 3) { /* stored by ascending index */
-        float s[NNZ_S] = {want[1], want[2], want[0]};
-        return got->kind == QV_VEC_SPARSE && got->dim == NNZ_S &&
-               memcmp(got->values, s, sizeof s) == 0 &&
-               memcmp(got->indices, sorted, sizeof sorted) == 0;
-    }
-    if (v == 2)
-        return got->kind == QV_VEC_MULTI && got->dim == DIM_M && got->rows == ROWS_M &&
-               memcmp(got->values, want, DIM_M * ROWS_M * sizeof(float)) == 0;
-    if (v == 0)
-        return got->dim == DIM_A && memcmp(got->values, want, DIM_A * sizeof(float)) == 0;
-    float norm = 0;
-    for (int i = 0; i < DIM_B; i++)
-        norm += want[i] * want[i];
-    bool same = got->dim == DIM_B;
-    for (int i = 0; i < DIM_B && same; i++)
-        same = fabsf(got->values[i] - want[i] / sqrtf(norm)) < 1e-3f;
-    return same;
-}
-
-static bool point_is(const struct world_state *s, const struct qv_point_out *p)
-{
-    struct qv_buf b;
-    if (!s->alive)
-        return false;
-    qv_buf_init(&b, 0);
-    put_payload(&b, s, false);
-    bool same = qv_doc_equal((struct qv_doc){b.data, b.len}, p->payload);
-    qv_buf_close(&b);
-    uint32_t vecs = 0;
-    for (int v = 0; v < 4 && same; v++) {
-        if (s->stamp[v] == 0)
-            continue;
-        const struct qv_vec *got = NULL;
-        for (uint32_t i = 0; i < p->vec_count; i++) {
-            if (qv_str_equal(p->vecs[i].name, qv_str_of(vec_names[v])))
-                got = &p->vecs[i].vec;
-        }
-        vecs++;
-        same = got != NULL && vec_equal(v, s->stamp[v], got);
-    }
-    return same && vecs == p->vec_count;
-}
-
-static void describe(const struct world_model *m, char *out, size_t n)
-{
-    size_t at = 0;
-    out[0] = '\0';
-    for (uint32_t i = 0; i < m->count && at + 100 < n; i++) {
-        const struct world_state *s = &m->states[i];
-        at += (size_t)snprintf(out + at, n - at, " {%s a%u b%u m%u s%u n%d t%d o%d.%d.%d}",
-                               s->alive ? "alive" : "dead", s->stamp[0], s->stamp[1], s->stamp[2],
-                               s->stamp[3], s->n, s->t, s->o, s->ox, s->oy);
-    }
-}
-
-/* Narrows the model of an id to what is seen; false: it is none of what it may be. */
-static bool settle_id(struct world *w, uint32_t shard, uint32_t i, const struct qv_point_out *p)
-{
-    struct world_model *m = &w->model[shard][i];
-    for (uint32_t k = 0; k < m->count; k++) {
-        const struct world_state s = m->states[k];
-        if (p == NULL ? s.alive : !point_is(&s, p))
-            continue;
-        if (m->count > 1 && w->settling) {
-            w->replays_unknown_lost += k == 0;
-            w->replays_unknown_kept += k > 0;
-        }
-        if (w->settling) {
-            m->states[0] = s;
-            m->count = 1;
-        }
-        return true;
-    }
-    char text[360];
-    describe(m, text, sizeof text);
-    char got[80] = "nothing";
-    if (p != NULL)
-        snprintf(got, sizeof got, "a point of %u vectors, payload of %u keys", p->vec_count,
-                 qv_doc_count(p->payload));
-    return fail(w, "shard %u id %u: %s; may be%s", shard, i, got, text);
-}
-
-static int read_all(struct world *w, uint32_t shard, struct qv_arena *arena,
-                    struct qv_scroll_out *out, struct qv_errmsg *msg)
-{
-    struct qv_scroll_req req = {.limit = WORLD_IDS + 10,
-                                .with_payload = {.mode = QV_SELECT_ALL},
-                                .with_vector = {.mode = QV_SELECT_ALL}};
-    return qv_shard_scroll(qv_store_shard(w->store, shard + 1), 0, arena, &req, out, msg);
-}
-
-static bool verify_points(struct world *w, uint32_t shard, const struct qv_points_out *points)
-{
-    for (uint32_t k = 1; k < points->count; k++) {
-        if (qv_id_compare(&points->points[k - 1].id, &points->points[k].id) >= 0)
-            return fail(w, "shard %u: scroll out of order", shard);
-    }
-    uint32_t seen = 0;
-    for (uint32_t i = 0; i < WORLD_IDS; i++) {
-        struct qv_id id = id_of(shard, i);
-        const struct qv_point_out *p = NULL;
-        for (uint32_t k = 0; k < points->count && p == NULL; k++) {
-            if (qv_id_equal(&points->points[k].id, &id))
-                p = &points->points[k];
-        }
-        seen += p != NULL;
-        if (!settle_id(w, shard, i, p))
-            return false;
-    }
-    if (seen != points->count)
-        return fail(w, "shard %u: %u points nobody wrote", shard, points->count - seen);
-    return true;
-}
-
-static double dist_a(const float *q, uint32_t stamp)
-{
-    float v[16];
-    double d = 0;
-    vec_values(0, stamp, v);
-    for (int i = 0; i < DIM_A; i++)
-        d += ((double)q[i] - v[i]) * ((double)q[i] - v[i]);
-    return sqrt(d);
-}
-
-static int double_compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* The model is certain here. */
-static bool verify_hits(struct world *w, uint32_t shard, const struct qv_query *query,
-                        const float *q, const struct world_op *f, const struct qv_points_out *out)
-{
-    const uint32_t limit = (uint32_t)query->limit;
-    const bool exact = query->exact || f != NULL;
-    double best[WORLD_IDS];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < WORLD_IDS; i++) {
-        const struct world_state *s = &w->model[shard][i].states[0];
-        if (s->alive && s->stamp[0] != 0 && (f == NULL || op_filter_hits(f, s)))
-            best[n++] = dist_a(q, s->stamp[0]);
-    }
-    qsort(best, n, sizeof *best, double_compare);
-    uint32_t want = n < limit ? n : limit;
-    if (exact && out->count != want)
-        return fail(w, "shard %u: %u hits of %u", shard, out->count, want);
-    w->recall_of += exact ? 0 : want;
-    for (uint32_t k = 0; k < out->count; k++) {
-        const struct world_state *s = NULL;
-        for (uint32_t i = 0; i < WORLD_IDS && s == NULL; i++) {
-            struct qv_id id = id_of(shard, i);
-            if (qv_id_equal(&id, &out->points[k].id))
-                s = &w->model[shard][i].states[0];
-        }
-        if (s == NULL || !s->alive || s->stamp[0] == 0 || (f != NULL && !op_filter_hits(f, s)))
-            return fail(w, "shard %u: a hit that is not there or does not match", shard);
-        double score = out->points[k].score;
-        if (fabs(score - dist_a(q, s->stamp[0])) > 1e-4)
-            return fail(w, "shard %u: a hit of another vector: score %g, not %g", shard, score,
-                        dist_a(q, s->stamp[0]));
-        if (exact && fabs(score - best[k]) > 1e-4)
-            return fail(w, "shard %u: hit %u at %g, not %g", shard, k, score, best[k]);
-        w->recall_hits += !exact && want > 0 && score <= best[want - 1] + 1e-4;
-    }
-    return true;
-}
-
-static bool verify_search(struct world *w, uint32_t shard, bool strict)
-{
-    struct qv_shard *s = qv_store_shard(w->store, shard + 1);
-    for (int round = 0; round < 6; round++) {
-        struct qv_arena arena;
-        struct qv_points_out out;
-        struct qv_errmsg msg = {""};
-        float q[16];
-        struct world_op f = {.lo = 1 + (int32_t)qv_rng_below(&w->rng, 20)};
-        f.hi = f.lo + (int32_t)qv_rng_below(&w->rng, 20);
-        bool filtered = round >= 4;
-        vec_values(0, 1000000 + (uint32_t)qv_rng_below(&w->rng, 1000), q);
-        qv_arena_init(&arena, (size_t)16 << 20);
-        struct qv_query query = {
-            .kind = QV_QUERY_VECTOR,
-            .vec = {.kind = QV_VEC_DENSE, .dim = DIM_A, .rows = 1, .values = q},
-            .using_ = qv_str_of("a"),
-            .limit = 1 + qv_rng_below(&w->rng, 20),
-            .exact = round % 2 == 0,
-            .hnsw_ef = {true, 100},
-            .filter = filtered ? range_filter(&arena, f.lo, f.hi) : NULL};
-        int err = qv_shard_query(s, 0, &arena, &query, &out, &msg);
-        bool ok = true;
-        if (err != 0) {
-            w->read_errors++;
-            ok = strict ? fail(w, "query: %s: %s", qv_err_name(err), msg.text) : true;
-        } else {
-            ok = verify_hits(w, shard, &query, q, filtered ? &f : NULL, &out);
-        }
-        uint64_t count;
-        if (ok && err == 0 && filtered &&
-            qv_shard_count(s, 0, &arena, query.filter, &count, &msg) == 0) {
-            uint64_t want = 0;
-            for (uint32_t i = 0; i < WORLD_IDS; i++)
-                want += op_filter_hits(&f, &w->model[shard][i].states[0]);
-            if (count != want)
-                ok = fail(w, "shard %u: counts %llu, not %llu", shard, (unsigned long long)count,
-                          (unsigned long long)want);
-        }
-        qv_arena_close(&arena);
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-static bool verify_shard(struct world *w, uint32_t shard, bool strict)
-{
-    struct qv_arena arena;
-    struct qv_scroll_out all;
-    struct qv_errmsg msg = {""};
-    qv_arena_init(&arena, (size_t)64 << 20);
-    int err = read_all(w, shard, &arena, &all, &msg);
-    bool ok;
-    if (err != 0) {
-        w->read_errors++;
-        ok = strict ? fail(w, "scroll: %s: %s", qv_err_name(err), msg.text) : true;
-    } else {
-        uint64_t count = 0;
-        ok = verify_points(w, shard, &all.points);
-        if (ok &&
-            qv_shard_count(qv_store_shard(w->store, shard + 1), 0, &arena, NULL, &count, &msg) ==
-                0 &&
-            count != all.points.count)
-            ok = fail(w, "shard %u: counts %llu, scrolls %u", shard, (unsigned long long)count,
-                      all.points.count);
-    }
-    qv_arena_close(&arena);
-    return ok && (err != 0 || !all_certain(w, shard) || verify_search(w, shard, strict));
-}
-
-bool world_verify(struct world *w, bool strict)
-{
-    if (w->wrong[0] != '\0')
-        return false;
-    for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
-        struct qv_shard_info info;
-        qv_shard_info(qv_store_shard(w->store, s + 1), &info);
-        if (info.err == QV_ECORRUPT) {
-            w->quarantined++;
-            if (info.reason[0] == '\0')
-                return fail(w, "shard %u: quarantined without a reason", s);
-            if (strict)
-                return fail(w, "shard %u: quarantined: %s", s, info.reason);
-            continue;
-        }
-        if (!verify_shard(w, s, strict))
-            return false;
-    }
-    return true;
-}
-
-bool world_check_structures(struct world *w)
-{
-    for (uint32_t i = 0; i < WORLD_SHARDS; i++) {
-        struct qv_shard *s = qv_store_shard(w->store, i + 1);
-        struct qv_errmsg msg = {""};
-        if (atomic_load(&s->state) != QV_SHARD_OPEN)
-            continue;
-        if (qv_slot_table_check(&s->slots, &msg) != 0)
-            return fail(w, "slot table: %s", msg.text);
-        for (uint32_t v = 0; v < s->vector_count; v++) {
-            struct qv_hnsw_check_report report;
-            if (qv_shard_index_idle(s) && s->vectors[v].graph != NULL &&
-                qv_hnsw_check(s->vectors[v].graph, &report, &msg) != 0)
-                return fail(w, "graph %u: %s", v, msg.text);
-        }
-    }
-    return true;
 }

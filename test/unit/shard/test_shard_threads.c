@@ -256,7 +256,8 @@ static void read_once(struct reader *r, unsigned worker, struct qv_arena *arena)
     uint64_t count = STEADY;
     int err = 0;
     if (what == 0) {
-        err = qv_shard_count(x->shard, worker, arena, steady_filter(arena), &count, &msg);
+        const struct qv_count_req req = {.filter = steady_filter(arena)};
+        err = qv_shard_count(x->shard, worker, arena, &req, &count, &msg);
         if (err == 0 && count != STEADY)
             complain(x, "a count misses a point that is there, or has it twice", (unsigned)count);
     } else if (what == 1) {

@@ -98,9 +98,9 @@ static void paths_are_found(void **state)
         assert_int_equal(qv_pb_method_find(path, strlen(path), &call, &msg), 0);
         assert_int_equal(call, i);
     }
-    static const char later[] = "/qdrant.Points/Facet";
+    static const char later[] = "/qdrant.Points/SearchMatrixPairs";
     assert_int_equal(qv_pb_method_find(later, strlen(later), &call, &msg), QV_ENOTIMPL);
-    assert_string_equal(msg.text, "Not implemented: facet");
+    assert_string_equal(msg.text, "Not implemented: search_matrix_pairs");
     static const char snap[] = "/qdrant.Snapshots/CreateFull";
     assert_int_equal(qv_pb_method_find(snap, strlen(snap), &call, &msg), QV_ENOTIMPL);
     static const char none[] = "/qdrant.Points/Nothing";
@@ -327,9 +327,7 @@ static const struct refusal refusals[] = {
     REFUSE(QUERY, "\x1A\x02\x12\x00", "recommend"),
     REFUSE(QUERY, "\x1A\x02\x1A\x00", "discover"),
     REFUSE(QUERY, "\x1A\x02\x22\x00", "context"),
-    REFUSE(QUERY, "\x1A\x02\x2A\x00", "order_by"),
     REFUSE(QUERY, "\x1A\x02\x30\x00", "fusion"),
-    REFUSE(QUERY, "\x1A\x02\x38\x00", "sample"),
     REFUSE(QUERY, "\x1A\x02\x42\x00", "formula"),
     REFUSE(QUERY, "\x1A\x02\x4A\x00", "mmr"),
     REFUSE(QUERY, "\x1A\x02\x52\x00", "rrf"),
@@ -343,7 +341,6 @@ static const struct refusal refusals[] = {
     REFUSE(SEARCH, "\x20\x01\x72\x02\x0A\x00", "shard_key"),
     REFUSE(GET, "\x3A\x02\x12\x00", "shard_key"),
     REFUSE(SCROLL, "\x4A\x02\x0A\x00", "shard_key"),
-    REFUSE(SCROLL, "\x52\x00", "order_by"),
     REFUSE(COUNT, "\x2A\x02\x0A\x00", "shard_key"),
     REFUSE(COUNT, "\x12\x07\x12\x05\x0A\x03\x22\x01\x00", NULL), /* cut: malformed */
     REFUSE(UPSERT, "\x2A\x02\x0A\x00", "shard_key"),
