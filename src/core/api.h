@@ -85,7 +85,8 @@ struct qv_write_req {
     uint32_t op_count;
     bool wait;
     enum qv_ordering ordering;
-    uint64_t timeout_ms; /* 0: none given */
+    uint64_t timeout_ms;        /* 0: none given */
+    const struct qv_stop *stop; /* asked while the request waits for its turn; NULL: never */
 };
 
 /* One per op. status "acknowledged" (durable) or "completed" (also indexed). */

@@ -747,7 +747,7 @@ void qv_net_core_tick_calls(struct qv_net_core *core)
     struct qv_call_priv *call = core->active;
     while (call != NULL) {
         struct qv_call_priv *next = call->active_next;
-        if (call->pub.deadline_ns <= core->now_ns)
+        if (__atomic_load_n(&call->pub.deadline_ns, __ATOMIC_RELAXED) <= core->now_ns)
             call_expire(call);
         call = next;
     }

@@ -188,6 +188,14 @@ static inline bool qv_call_cancelled(const struct qv_call *call)
     return atomic_load_explicit(&call->cancelled, memory_order_relaxed);
 }
 
+/* Brings the deadline forward to deadline_ns, if that is sooner: from then on net answers in the
+ * handler's place and the call is cancelled. The thread that has the call. */
+static inline void qv_call_hurry(struct qv_call *call, uint64_t deadline_ns)
+{
+    if (deadline_ns < call->deadline_ns)
+        __atomic_store_n(&call->deadline_ns, deadline_ns, __ATOMIC_RELAXED);
+}
+
 /* A buffer of the call's own whose memory is reused from call to call: build the answer's body in
  * it and hand it to a reply, and no allocation happens. Empty at first. */
 struct qv_buf *qv_call_out(struct qv_call *call);

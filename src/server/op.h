@@ -51,6 +51,8 @@ struct qv_op {
     enum qv_op_kind kind;
     bool grpc;
     uint64_t start_ns;
+    uint64_t timeout_ms;      /* asked for by the request; 0: none */
+    struct qv_stop stop;      /* its deadline, or the client has gone */
     struct qv_str collection; /* decoded name */
     struct qv_str rest;       /* REST: the last captured segment (point id, field name), decoded */
     enum qv_write_type write_type; /* REST, QV_OP_WRITE: which body */
@@ -96,6 +98,9 @@ struct qv_op {
 /* Decodes the call into op->req, by protocol: rest.c, rpc.c. On a worker. */
 QV_MUST_USE int qv_op_decode_rest(struct qv_op *op);
 QV_MUST_USE int qv_op_decode_grpc(struct qv_op *op);
+
+/* What the op, a read of points, may take beside what is read; NULL: it is none. */
+struct qv_read_opts *qv_op_read_opts(struct qv_op *op);
 
 /* Queues the op; answers 429 when the queue is full. Loop thread. */
 void qv_op_start(struct qv_op *op);

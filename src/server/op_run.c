@@ -34,6 +34,57 @@ void qv_op_answer(struct qv_op *op, int err)
     qv_topology_unref(topology);
 }
 
+/* ---- deadlines ---- */
+
+static int stop_ask(void *ctx, struct qv_errmsg *msg)
+{
+    const struct qv_op *op = ctx;
+    if (qv_call_cancelled(op->call))
+        return qv_fail(msg, QV_ETIMEOUT, "the request was given up before its end");
+    if (now_ns(op) >= op->call->deadline_ns)
+        return qv_fail(msg, QV_ETIMEOUT, "the operation took longer than its timeout");
+    return 0;
+}
+
+struct qv_read_opts *qv_op_read_opts(struct qv_op *op)
+{
+    switch (op->kind) {
+    case QV_OP_GET:
+    case QV_OP_GET_ONE:
+        return &op->req.get.opts;
+    case QV_OP_SCROLL:
+        return &op->req.scroll.opts;
+    case QV_OP_COUNT:
+        return &op->req.count.opts;
+    case QV_OP_FACET:
+        return &op->req.facet.opts;
+    case QV_OP_QUERY:
+    case QV_OP_QUERY_BATCH:
+    case QV_OP_SEARCH:
+    case QV_OP_SEARCH_BATCH:
+        return &op->req.query.opts;
+    default:
+        return NULL;
+    }
+}
+
+/* The request's own timeout brings its deadline forward. */
+static void set_deadline(struct qv_op *op)
+{
+    struct qv_read_opts *opts = qv_op_read_opts(op);
+    op->stop = (struct qv_stop){stop_ask, op};
+    if (opts != NULL) {
+        opts->stop = &op->stop;
+        op->timeout_ms = opts->timeout_ms;
+    }
+    if (op->kind == QV_OP_WRITE || op->kind == QV_OP_WRITE_BATCH) {
+        op->req.write.stop = &op->stop;
+        op->timeout_ms = op->req.write.timeout_ms;
+    }
+    if (op->timeout_ms != 0 && op->timeout_ms < UINT64_MAX / QV_NS_PER_MS / 2)
+        qv_call_hurry(op->call, op->call->received_ns + op->timeout_ms * QV_NS_PER_MS);
+}
+
 /* ---- reads ---- */
 
 static int run_queries(struct qv_op *op, unsigned worker)
@@ -43,10 +94,12 @@ static int run_queries(struct qv_op *op, unsigned worker)
     if (op->out.lists == NULL)
         return QV_ETOOBIG;
     for (uint32_t i = 0; i < req->query_count; i++) {
-        if (qv_call_cancelled(op->call))
-            return qv_fail(&op->msg, QV_ECANCELED, "the client went away");
-        int err = qv_shard_query(op->shard, worker, &op->call->arena, &req->queries[i],
-                                 &op->out.lists[i], &op->msg);
+        struct qv_query q = req->queries[i];
+        q.stop = &op->stop;
+        int err = qv_stop_ask(q.stop, &op->msg);
+        if (err == 0)
+            err = qv_shard_query(op->shard, worker, &op->call->arena, &q, &op->out.lists[i],
+                                 &op->msg);
         if (err != 0)
             return err;
     }
@@ -250,6 +303,8 @@ static void op_job(struct qv_job *job, unsigned worker)
         return;
     }
     int err = op->grpc ? qv_op_decode_grpc(op) : qv_op_decode_rest(op);
+    if (err == 0)
+        set_deadline(op);
     if (err == 0 && needs_shard(op->kind))
         err = qv_node_shard(n, op->collection, &op->shard, &op->msg);
     if (err != 0) {

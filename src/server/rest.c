@@ -326,14 +326,10 @@ static int decode_query(struct qv_op *op)
                               &op->req.query, &op->msg);
 }
 
-int qv_op_decode_rest(struct qv_op *op)
+static int decode_body(struct qv_op *op, const struct qv_json_params *params)
 {
     struct qv_arena *arena = &op->call->arena;
     struct qv_bytes body = op->call->body;
-    struct qv_json_params params;
-    int err = read_params(op, &params);
-    if (err != 0)
-        return err;
     switch (op->kind) {
     case QV_OP_COLLECTION_CREATE:
         op->req.config = QV_ARENA_NEW(arena, struct qv_collection_config);
@@ -349,7 +345,7 @@ int qv_op_decode_rest(struct qv_op *op)
         return 0;
     case QV_OP_WRITE:
     case QV_OP_WRITE_BATCH:
-        return decode_write(op, &params);
+        return decode_write(op, params);
     case QV_OP_GET:
         return qv_json_read_get(body, arena, &op->req.get, &op->msg);
     case QV_OP_GET_ONE:
@@ -368,6 +364,19 @@ int qv_op_decode_rest(struct qv_op *op)
     default:
         return 0;
     }
+}
+
+int qv_op_decode_rest(struct qv_op *op)
+{
+    struct qv_json_params params;
+    int err = read_params(op, &params);
+    if (err == 0)
+        err = decode_body(op, &params);
+    struct qv_read_opts *opts = qv_op_read_opts(op);
+    if (err == 0 && opts != NULL)
+        *opts = params.read;
+    op->timeout_ms = params.timeout_ms;
+    return err;
 }
 
 /* ---- the handler (loop thread) ---- */

@@ -159,6 +159,7 @@ int qv_op_decode_grpc(struct qv_op *op)
     if (err != 0)
         return err;
     op->collection = r->collection;
+    op->timeout_ms = r->timeout_ms;
     switch (op->kind) {
     case QV_OP_GRPC_HEALTH:
         op->rest = r->u.service;
@@ -172,6 +173,7 @@ int qv_op_decode_grpc(struct qv_op *op)
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         op->req.index = r->u.index.index;
+        op->timeout_ms = r->u.index.timeout_ms;
         break;
     case QV_OP_WRITE:
     case QV_OP_WRITE_BATCH:

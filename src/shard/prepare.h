@@ -16,10 +16,10 @@ QV_MUST_USE int qv_prepare_groups(struct qv_write *w, uint32_t op, struct qv_cha
  * state. Owner. QV_ENOTFOUND names the missing point. */
 QV_MUST_USE int qv_prepare_resolve(struct qv_shard *s, struct qv_write *w, uint32_t op);
 
-/* shard_condition.c. Marks (type 0) the changes of p whose points exist and do not match. On a
+/* shard_condition.c. Marks (type 0) the changes of p whose points exist and do not match req. On a
  * worker, at the op's turn. */
 QV_MUST_USE int qv_condition_check(struct qv_shard *s, unsigned reader,
-                                   const struct qv_filter *filter, struct qv_prepared *p,
+                                   const struct qv_count_req *req, struct qv_prepared *p,
                                    struct qv_errmsg *msg);
 /* Leaves of p's changes those that are not marked and that the op's update_mode allows. Owner. */
 void qv_condition_keep(struct qv_shard *s, const struct qv_write_op *op, struct qv_prepared *p);

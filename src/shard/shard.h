@@ -59,6 +59,7 @@ struct qv_write {
     struct qv_prepared *prepared; /* one per op */
     uint32_t next_op;
     uint32_t groups_open;
+    bool begun;   /* something of it is in the log */
     bool stamped; /* every op is in the log */
     int err;
     size_t bytes;      /* what it holds while it waits */
@@ -96,7 +97,7 @@ struct qv_matching {
     uint32_t count;
 };
 QV_MUST_USE int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                                  const struct qv_filter *filter, struct qv_matching *out,
+                                  const struct qv_count_req *req, struct qv_matching *out,
                                   struct qv_errmsg *msg);
 
 struct qv_shard_info {

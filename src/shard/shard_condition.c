@@ -6,6 +6,8 @@
 
 #include "core/limits.h"
 
+#define ASK_EVERY 256
+
 /* A point that exists and does not match is left as it is; one that does not exist asks nothing. */
 static int check_point(struct qv_shard *s, struct qv_arena *scratch, const struct qv_filter *filter,
                        struct qv_change *c, struct qv_errmsg *msg)
@@ -20,7 +22,7 @@ static int check_point(struct qv_shard *s, struct qv_arena *scratch, const struc
     return err;
 }
 
-int qv_condition_check(struct qv_shard *s, unsigned reader, const struct qv_filter *filter,
+int qv_condition_check(struct qv_shard *s, unsigned reader, const struct qv_count_req *req,
                        struct qv_prepared *p, struct qv_errmsg *msg)
 {
     struct qv_arena scratch;
@@ -30,7 +32,10 @@ int qv_condition_check(struct qv_shard *s, unsigned reader, const struct qv_filt
     qv_arena_init(&scratch, QV_REQUEST_ARENA_BYTES);
     for (uint32_t i = 0; i < p->change_count && err == 0; i++) {
         qv_arena_reset(&scratch);
-        err = check_point(s, &scratch, filter, &p->changes[i], msg);
+        if (i % ASK_EVERY == 0)
+            err = qv_stop_ask(req->opts.stop, msg);
+        if (err == 0)
+            err = check_point(s, &scratch, req->filter, &p->changes[i], msg);
     }
     qv_arena_close(&scratch);
     qv_read_end(s, reader);

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/qv_assert.h"
+#include "core/datetime.h"
 #include "core/limits.h"
 
 #include <stdlib.h>
@@ -117,6 +118,8 @@ static bool value_of(enum qv_order_type type, struct qv_doc d, struct qv_order_v
             return false;
         out->f = qv_doc_double(d);
         return true;
+    case QV_ORDER_DATETIME:
+        return t == QV_DOC_STRING && qv_datetime_parse(qv_doc_str(d), &out->i);
     default:
         return false;
     }
@@ -197,7 +200,7 @@ static enum qv_order_type index_type(struct qv_shard *s, struct qv_str key)
         return qv_read_index_has(index, "range") ? QV_ORDER_INT : QV_ORDER_NONE;
     if (qv_str_equal(index->type, qv_str_of("float")))
         return QV_ORDER_FLOAT;
-    return QV_ORDER_NONE;
+    return qv_str_equal(index->type, qv_str_of("datetime")) ? QV_ORDER_DATETIME : QV_ORDER_NONE;
 }
 
 static int no_index(struct qv_str key, struct qv_errmsg *msg)

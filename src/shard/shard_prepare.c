@@ -488,6 +488,7 @@ int qv_write_prepare(struct qv_write *w)
     w->prepared = QV_ARENA_ARRAY(w->arena, struct qv_prepared, w->req->op_count);
     w->next_op = 0;
     w->groups_open = 0;
+    w->begun = false;
     w->stamped = false;
     w->err = 0;
     w->bytes = 0;

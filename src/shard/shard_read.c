@@ -515,7 +515,7 @@ int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
 }
 
 int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                      const struct qv_filter *filter, struct qv_matching *out,
+                      const struct qv_count_req *req, struct qv_matching *out,
                       struct qv_errmsg *msg)
 {
     struct qv_live live;
@@ -526,8 +526,9 @@ int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *aren
     if (err != 0)
         return err;
     err = qv_read_live(s, arena, QV_READ_ANY, &live);
+    live.stop = req->opts.stop;
     if (err == 0)
-        err = qv_read_bitmap(s, arena, filter, &live, &bits, msg);
+        err = qv_read_bitmap(s, arena, req->filter, &live, &bits, msg);
     if (err == 0)
         total = count_bits(bits, live.n);
     if (err == 0)

@@ -123,23 +123,37 @@ static int choose_vector(struct search *x)
 
 /* ---- candidates ---- */
 
+#define SCAN_BLOCK (1u << 16) /* rows between two looks at whether to go on */
+
 static int scan_bits(struct search *x, uint32_t n, const uint64_t *bits)
 {
     struct qv_flat flat = {.rows = x->v->view,
                            .metric = x->v->metric,
                            .dtype = x->v->config->datatype,
                            .dim = x->v->config->size,
-                           .begin = 0,
-                           .end = n,
                            .bits = bits};
     struct qv_topk_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_topk_hit, x->k);
     x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->k);
     if (hits == NULL || x->slots == NULL)
         return QV_ENOMEM;
-    int err = qv_flat_search(&flat, x->row, x->k, hits, &x->count);
-    for (uint32_t i = 0; err == 0 && i < x->count; i++)
+    struct qv_topk top;
+    const void *row = x->row;
+    uint64_t *keys = QV_ARENA_ARRAY(x->arena, uint64_t, x->k);
+    if (keys == NULL)
+        return QV_ENOMEM;
+    qv_topk_init(&top, keys, x->k);
+    for (qv_slot at = 0; at < n; at = flat.end) {
+        int err = qv_stop_ask(x->q->stop, x->msg);
+        if (err != 0)
+            return err;
+        flat.begin = at;
+        flat.end = n - at > SCAN_BLOCK ? at + SCAN_BLOCK : n;
+        qv_flat_scan(&flat, &row, &top, 1);
+    }
+    x->count = qv_topk_finish(&top, hits);
+    for (uint32_t i = 0; i < x->count; i++)
         x->slots[i] = hits[i].slot;
-    return err;
+    return 0;
 }
 
 static int scan_all(struct search *x)

@@ -214,6 +214,7 @@ static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *m
     s->inflight++;
     s->inflight_rows += g->count;
     g->write->groups_open++;
+    g->write->begun = true;
     g->waiter.done = group_done;
     g->waiter.arg = g;
     qv_log_commit(s->store->log, &g->waiter);
@@ -228,11 +229,15 @@ static void scan_run(struct qv_job *job, unsigned worker)
     struct qv_write *w = scan->write;
     const struct qv_write_op *op = &w->req->ops[w->next_op];
     struct qv_prepared *p = &w->prepared[w->next_op];
-    if (p->changes != NULL)
-        scan->err = qv_condition_check(scan->shard, worker, op->update_filter, p, &w->msg);
-    else
-        scan->err = qv_shard_matching(scan->shard, worker, w->arena, op->select.filter,
-                                      &scan->matching, &w->msg);
+    const struct qv_stop *stop = w->begun ? NULL : w->req->stop; /* begun is ended */
+    if (p->changes != NULL) {
+        const struct qv_count_req req = {.filter = op->update_filter, .opts = {.stop = stop}};
+        scan->err = qv_condition_check(scan->shard, worker, &req, p, &w->msg);
+    } else {
+        const struct qv_count_req req = {.filter = op->select.filter, .opts = {.stop = stop}};
+        scan->err =
+            qv_shard_matching(scan->shard, worker, w->arena, &req, &scan->matching, &w->msg);
+    }
 }
 
 static void scan_done(struct qv_job *job)
@@ -326,6 +331,8 @@ void qv_shard_pump(struct qv_shard *s)
     while (s->waiting != NULL && s->scan == NULL) {
         struct qv_write *w = s->waiting;
         int err = atomic_load(&s->err);
+        if (err == 0 && w->err == 0 && !w->begun)
+            w->err = qv_stop_ask(w->req->stop, &w->msg);
         if (err != 0 || w->err != 0) {
             if (w->err == 0)
                 qv_fail(&w->msg, err, "the shard takes no writes: %s", s->reason);

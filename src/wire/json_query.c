@@ -1,4 +1,5 @@
 /* Bodies of reads: query, search, get, scroll, count. */
+#include "core/datetime.h"
 #include "wire/json_doc.h"
 #include "wire/json_parts.h"
 #include "wire/json_request.h"
@@ -133,9 +134,15 @@ static void read_start_from(struct qv_json *j, struct qv_order_value *out)
     case QV_DOC_DOUBLE:
         *out = (struct qv_order_value){.type = QV_ORDER_FLOAT, .f = qv_doc_double(d)};
         return;
+    case QV_DOC_STRING:
+        out->type = QV_ORDER_DATETIME;
+        if (qv_datetime_parse(qv_doc_str(d), &out->i))
+            return;
+        break;
     default:
-        qv_json_fail_at(j, j->p - 1, "data did not match any variant of untagged enum StartFrom");
+        break;
     }
+    qv_json_fail_at(j, j->p - 1, "data did not match any variant of untagged enum StartFrom");
 }
 
 /* "key" or {"key", "direction", "start_from"}; NULL for null. */

@@ -77,11 +77,8 @@ int qv_pb_geo_polygon(struct qv_pb_ctx *c, const QvPb__GeoPolygon *m, struct qv_
 
 /* ---- times ---- */
 
-static int bound(struct qv_pb_ctx *c, const QvPb__Timestamp *m, int64_t *out, bool *has)
+int qv_pb_micros(struct qv_pb_ctx *c, const QvPb__Timestamp *m, int64_t *out)
 {
-    *has = m != NULL;
-    if (m == NULL)
-        return 0;
     if (m->seconds > QV_DATETIME_SECONDS_MAX || m->seconds < -QV_DATETIME_SECONDS_MAX ||
         m->nanos < 0 || m->nanos > 999999999)
         return qv_fail(c->msg, QV_EINVAL,
@@ -89,6 +86,12 @@ static int bound(struct qv_pb_ctx *c, const QvPb__Timestamp *m, int64_t *out, bo
                        (long long)m->seconds, m->nanos);
     *out = m->seconds * 1000000 + m->nanos / 1000;
     return 0;
+}
+
+static int bound(struct qv_pb_ctx *c, const QvPb__Timestamp *m, int64_t *out, bool *has)
+{
+    *has = m != NULL;
+    return m == NULL ? 0 : qv_pb_micros(c, m, out);
 }
 
 int qv_pb_datetime_range(struct qv_pb_ctx *c, const QvPb__DatetimeRange *m, struct qv_cond *out)

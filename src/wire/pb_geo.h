@@ -11,6 +11,8 @@ QV_MUST_USE int qv_pb_geo_radius(struct qv_pb_ctx *c, const QvPb__GeoRadius *m,
                                  struct qv_cond *out);
 QV_MUST_USE int qv_pb_geo_polygon(struct qv_pb_ctx *c, const QvPb__GeoPolygon *m,
                                   struct qv_cond *out);
+/* Microseconds since 1970. */
+QV_MUST_USE int qv_pb_micros(struct qv_pb_ctx *c, const QvPb__Timestamp *m, int64_t *out);
 QV_MUST_USE int qv_pb_datetime_range(struct qv_pb_ctx *c, const QvPb__DatetimeRange *m,
                                      struct qv_cond *out);
 

@@ -1,11 +1,13 @@
 #include "wire/pb_request.h"
 
 #include "base/qv_assert.h"
+#include "core/datetime.h"
 #include "core/limits.h"
 #include "proto/quiver_change.pb-c.h"
 #include "proto/quiver_health.pb-c.h"
 #include "wire/not_served.h"
 #include "wire/pb_config.h"
+#include "wire/pb_geo.h"
 #include "wire/pb_guard.h"
 #include "wire/pb_point.h"
 #include "wire/pb_write.h"
@@ -183,6 +185,14 @@ static int read_start_from(struct qv_pb_ctx *c, const QvPb__StartFrom *m,
         return 0;
     case QV_PB__START_FROM__VALUE_INTEGER:
         *out = (struct qv_order_value){.type = QV_ORDER_INT, .i = m->integer};
+        return 0;
+    case QV_PB__START_FROM__VALUE_TIMESTAMP:
+        out->type = QV_ORDER_DATETIME;
+        return qv_pb_micros(c, m->timestamp, &out->i);
+    case QV_PB__START_FROM__VALUE_DATETIME:
+        out->type = QV_ORDER_DATETIME;
+        if (!qv_datetime_parse(qv_pb_str(m->datetime), &out->i))
+            return qv_fail(c->msg, QV_EINVAL, "Unable to parse datetime: %.80s", m->datetime);
         return 0;
     default:
         return qv_fail(c->msg, QV_EINVAL, "order_by.start_from: empty");
