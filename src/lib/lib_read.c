@@ -307,7 +307,8 @@ int quiver_count(struct quiver_collection *c, const char *filter, uint64_t *out,
     int err = qv_lib_filter(&arena, filter, &f, &msg);
     if (err == 0) {
         unsigned reader = qv_lib_reader_take(c->db);
-        err = qv_shard_count(c->shard, reader, &arena, f, out, &msg);
+        err = qv_shard_count(c->shard, reader, &arena, &(const struct qv_count_req){.filter = f},
+                             out, &msg);
         qv_lib_reader_give(c->db, reader);
     }
     qv_arena_close(&arena);
