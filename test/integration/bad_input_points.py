@@ -1,9 +1,11 @@
 """Rows of `make bad-input` for what requests on points may say beside their points: conditions,
 order, facets, deadlines, limits of a collection. The classes are those of bad_input_rows."""
 
-from bad_input_rows import (FORMAT, GOOD, INVALID, KNOWN, POINTS, VALIDATION, WRONG, Grpc, Rest,
+import json
+
+from bad_input_rows import (FORMAT, GOOD, INVALID, KNOWN, POINTS, VALIDATION, WRONG, Do, Grpc, Rest,
                             pb_point, point, post, put, rows, upsert)
-from wire_client import pb_int, pb_len
+from wire_client import grpc, http1, pb_f64, pb_int, pb_len
 
 
 def with_mode(mode, body=None):
@@ -85,4 +87,66 @@ rows(
      INVALID, "order_by.start_from: empty"),
     ("gRPC: a sample of no kind", Grpc("Points/Query", KNOWN + pb_len(3, pb_int(7, 3))), INVALID,
      "unknown kind 3"),
+)
+
+
+# ---- deadlines: work for a minute ends after a second ---------------------------------------------
+
+SLOW_POINTS = 20000
+
+
+def slow_collection(nodes, name, work):
+    """What work(port, path) gives while there is a collection whose thousand scans take a minute."""
+    port, path = nodes["main"].http, "/collections/" + name
+    http1(port, "PUT", path, b'{"vectors":{"size":1,"distance":"Dot"}}')
+    batch = {"ids": list(range(SLOW_POINTS)), "vectors": [[1]] * SLOW_POINTS,
+             "payloads": [{"n": i} for i in range(SLOW_POINTS)]}
+    http1(port, "PUT", path + "/points?wait=true", json.dumps({"batch": batch}).encode())
+    try:
+        return work(port, path)
+    finally:
+        http1(port, "DELETE", path)
+
+
+def slow_batch(port, path):
+    one = {"query": [1], "filter": {"must_not": [{"key": "n", "range": {"lt": 1e9}}]}}
+    body = json.dumps({"searches": [one] * 1000}).encode()
+    return http1(port, "POST", path + "/points/query/batch?timeout=1", body)
+
+
+def slow_delete(port, path):
+    one = {"delete": {"filter": {"must": [{"key": "n", "match": {"value": -1}}]}}}
+    body = json.dumps({"operations": [one] * 1000}).encode()
+    return http1(port, "POST", path + "/points/batch?wait=true&timeout=1", body)
+
+
+def slow_grpc(nodes):
+    condition = pb_len(3, pb_len(1, pb_len(1, "n"), pb_len(3, pb_f64(1, 1e9))))
+    one = pb_len(2, pb_len(1, "slow-grpc"), pb_len(5, condition))
+    return slow_collection(nodes, "slow-grpc", lambda port, path: grpc(
+        nodes["main"].grpc, "Points/QueryBatch",
+        pb_len(1, "slow-grpc") + one * 1000 + pb_int(4, 1)))
+
+
+rows(
+    "points",
+    ("a read that takes longer than its timeout",
+     Do("HTTP/1.1", lambda nodes: slow_collection(nodes, "slow-read", slow_batch)), 408, "Timeout: ", True),
+    ("a write that takes longer than its timeout",
+     Do("HTTP/1.1", lambda nodes: slow_collection(nodes, "slow-write", slow_delete)), 408,
+     "Timeout: ", True),
+    ("gRPC: a read that takes longer than its timeout", Do("gRPC", slow_grpc), "DEADLINE_EXCEEDED",
+     "Timeout: ", True),
+    ("a timeout of 0", post(SCROLL + "?timeout=0", "{}"), 422, "timeout: value 0 invalid"),
+    ("a timeout that is none", post(FACET + "?timeout=soon", '{"key":"a"}'), 400,
+     "timeout: expected a number of seconds"),
+    ("a consistency that is none", post(SCROLL + "?consistency=most", "{}"), 400,
+     "expected a number, majority, quorum or all"),
+    ("a consistency of 0", post(POINTS + "?consistency=0", '{"ids":[1]}'), 400, "consistency"),
+    ("an ordering that is none", put(point("[1,2,3,4]"), POINTS + "?ordering=strict"), 400,
+     "expected weak, medium or strong"),
+    ("gRPC: a consistency of 0", Grpc("Points/Scroll", KNOWN + pb_len(8, pb_int(2, 0))), INVALID,
+     "read consistency factor 0"),
+    ("gRPC: a timeout of 0", Grpc("Points/Scroll", KNOWN + pb_int(11, 0)), INVALID,
+     "timeout: value 0 invalid"),
 )
