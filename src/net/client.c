@@ -425,15 +425,32 @@ static int client_configure(struct qv_client *client, const struct qv_client_con
     return client_resolve(client, msg);
 }
 
+static int client_open_tls(struct qv_client *client, struct qv_errmsg *msg)
+{
+    struct qv_client_config *c = &client->config;
+    struct qv_tls_config tls = {.cert_path = c->cert_path,
+                                .key_path = c->key_path,
+                                .ca_path = c->ca_path,
+                                .http1 = c->http1};
+    bool files = c->cert_path != NULL || c->key_path != NULL || c->ca_path != NULL;
+    c->cert_path = c->key_path = c->ca_path = NULL; /* were borrowed */
+    if (client->url.tls)
+        return qv_tls_ctx_create(&tls, &client->tls, msg);
+    return files ? qv_fail(msg, QV_EINVAL, "certificates need an https:// URL") : 0;
+}
+
 int qv_client_create(const struct qv_client_config *config, struct qv_client **out,
                      struct qv_errmsg *msg)
 {
     *out = NULL;
     struct qv_client *client = qv_mem_calloc(1, sizeof *client);
     int err = client_configure(client, config, msg);
+    if (err == 0)
+        err = client_open_tls(client, msg);
     if (err == 0 && uv_loop_init(&client->uv) != 0)
         err = qv_fail(msg, QV_EIO, "no event loop can be made");
     if (err != 0) {
+        qv_tls_ctx_destroy(&client->tls);
         qv_mem_free(client);
         return err;
     }
@@ -479,6 +496,7 @@ void qv_client_destroy(struct qv_client **pclient)
     QV_ASSERT(rv == 0 && client->n_calls == 0);
     for (uint32_t i = 0; i < client->config.connections; i++)
         qv_outq_close(&client->conns[i].out);
+    qv_tls_ctx_destroy(&client->tls);
     while (client->free_calls != NULL) {
         struct qv_client_call *call = client->free_calls;
         client->free_calls = call->free_next;
@@ -488,6 +506,11 @@ void qv_client_destroy(struct qv_client **pclient)
     qv_mem_free(client->conns);
     qv_mem_free(client->read_buf);
     qv_mem_free(client);
+}
+
+const char *qv_client_why(const struct qv_client *client)
+{
+    return client->why;
 }
 
 int qv_client_send(struct qv_client *client, const struct qv_client_request *request,

@@ -1,5 +1,6 @@
-/* The other side of net/server.h: HTTP/1.1 keep-alive and gRPC or HTTP over h2c, many calls in
- * flight on few connections. Used by the commands, the benches and, later, between nodes.
+/* The other side of net/server.h: HTTP/1.1 keep-alive and gRPC or HTTP over HTTP/2, under TLS when
+ * the URL says https, many calls in flight on few connections. Used by the commands, the benches
+ * and, later, between nodes.
  *
  * A client owns one libuv loop. With own_thread its loop runs on a thread of its own and calls may
  * be sent from any thread; without, everything happens on the thread that created it, inside
@@ -26,7 +27,10 @@
 struct qv_client;
 
 struct qv_client_config {
-    const char *url;        /* borrows during create; http://host:port[/path]: path = a prefix */
+    const char *url;       /* borrows during create; http[s]://host:port[/path]: path = a prefix */
+    const char *ca_path;   /* https: PEM of who may sign the server; NULL: whom the system trusts */
+    const char *cert_path; /* https: a certificate to show, PEM, and its key; NULL: none */
+    const char *key_path;
     bool http1;             /* HTTP/1.1; else HTTP/2 (needed for gRPC) */
     bool own_thread;        /* see above */
     uint32_t connections;   /* [1] opened when first needed */
@@ -67,6 +71,10 @@ int qv_client_create(const struct qv_client_config *config, struct qv_client **o
 /* Ends every call in flight with QV_ECANCELED, closes, frees; sets *client to NULL; NULL is fine.
  * Not from a callback. */
 void qv_client_destroy(struct qv_client **client);
+
+/* Why the last connection could not be made, "" before: a refused certificate, say. Without
+ * own_thread only. Valid until the loop runs again. */
+const char *qv_client_why(const struct qv_client *client);
 
 /* Queues a call. QV_EINVAL for a request that can't be one; then done isn't called. From any thread
  * with own_thread, else from the creating thread only; also from inside a callback. */

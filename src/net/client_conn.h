@@ -8,6 +8,7 @@
 
 #include "net/client.h"
 #include "net/outq.h"
+#include "net/tls.h"
 #include "net/url.h"
 
 #include <pthread.h>
@@ -66,6 +67,8 @@ struct qv_client_conn {
     uv_write_t write;
     uint64_t connect_by_ns;
     struct qv_outq out;
+    struct qv_tls *tls;  /* NULL: none; the connection is OPEN when its handshake is over */
+    size_t sealed_bytes; /* of out: encrypted and not all sent yet */
     size_t writing_bytes;
     struct qv_client_list calls; /* oldest first */
     struct qv_client_h1 *h1;
@@ -89,6 +92,8 @@ struct qv_client {
     unsigned n_free_calls;
     uint32_t n_calls; /* waiting or on a connection */
     bool stop, closing, settling;
+    struct qv_tls_ctx *tls; /* NULL: plain http */
+    char why[200];          /* see qv_client_why */
     char *read_buf;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards posted, quit */

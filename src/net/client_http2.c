@@ -205,7 +205,7 @@ int qv_client_h2_submit(struct qv_client_h2 *h, struct qv_client_call *call)
     const char *head = (const char *)call->head.data;
     const char *s = head + call->headers_at;
     size_t n = nv_add(nv, 0, ":method", qv_client_method(call));
-    n = nv_add(nv, n, ":scheme", "http");
+    n = nv_add(nv, n, ":scheme", h->conn->client->url.tls ? "https" : "http");
     n = nv_add(nv, n, ":authority", h->conn->client->authority);
     n = nv_add(nv, n, ":path", qv_client_path(call));
     if (call->has_type)

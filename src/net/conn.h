@@ -1,6 +1,6 @@
 /* One server connection as a machine over bytes: what came is fed in, what is to be sent is taken
- * out. No sockets, no clock, no threads: the socket loop (server.c), TLS later, and the fuzzers
- * drive it alike. A byte layer such as TLS goes between the owner and feed/iov.
+ * out. No sockets, no clock, no threads: the socket loop (server.c) and the fuzzers drive it alike.
+ * TLS stands between the owner and feed/iov and is not known here.
  *
  * struct qv_net_core is what the connections of one loop share. Everything here belongs to the
  * loop's thread, except `posted`, `posters` and what `shared` points to.
@@ -30,7 +30,8 @@ struct qv_net_shared {
 /* Written by the loop's thread, read by any. */
 struct qv_net_counters {
     atomic_uint_fast64_t connections_total, connections_refused, calls_total, calls_cancelled,
-        refused_total, protocol_errors, bytes_in, bytes_out, wakes, writes;
+        refused_total, protocol_errors, bytes_in, bytes_out, wakes, writes, tls_handshakes,
+        tls_resumed, tls_failures;
 };
 
 /* Work that is none for the loop: disk and compression. run happens on another thread, then done on

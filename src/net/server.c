@@ -2,14 +2,15 @@
  *
  * One loop = one thread, one qv_net_core, one listener a port, one read buffer. After every event
  * the connections that have something to send are flushed once: all answers of a batch go out in as
- * few writes as their sockets take. A TLS layer would stand between peer_read / peer_flush and the
- * qv_conn they drive, and nowhere else. */
+ * few writes as their sockets take. TLS (tls.h) stands between on_read / peer_flush and the qv_conn
+ * they drive, and nowhere else: the connection's bytes count as sent when their records are. */
 #include "net/server.h"
 
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "net/conn.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,8 @@
 #define LOOP_BACKLOG 1024
 #define LOOP_TICK_FAST_MS 25u
 #define LOOP_TICK_SLOW_MS 250u
+#define PEER_SEAL_BYTES ((size_t)64 * 1024)        /* plaintext encrypted ahead of the socket */
+#define PEER_CIPHER_BYTES_MAX ((size_t)256 * 1024) /* beyond it nothing is read */
 
 struct net_loop {
     struct qv_net_server *server;
@@ -63,7 +66,10 @@ struct net_peer {
     uv_shutdown_t shutdown;
     struct net_loop *loop;
     struct qv_conn *conn;
-    size_t unwritten; /* of the write under way, when last looked at */
+    struct qv_tls *tls;   /* NULL: none */
+    uint64_t accepted_ns; /* TLS: the handshake's time counts from here */
+    size_t sealed_bytes;  /* TLS: of conn's output, encrypted and not all sent yet */
+    size_t unwritten;     /* of the write under way, when last looked at */
     bool writing, reading, shut, closing;
 };
 
@@ -81,6 +87,7 @@ static void on_peer_closed(uv_handle_t *handle)
 {
     struct net_peer *peer = handle->data;
     qv_conn_destroy(&peer->conn);
+    qv_tls_close(&peer->tls);
     atomic_fetch_sub_explicit(&peer->loop->server->shared.connections, 1, memory_order_relaxed);
     struct net_loop *loop = peer->loop;
     qv_mem_free(peer);
@@ -96,6 +103,20 @@ static void peer_close(struct net_peer *peer)
     uv_close((uv_handle_t *)&peer->tcp, on_peer_closed);
 }
 
+/* n bytes went into the socket. */
+static void peer_sent(struct net_peer *peer, size_t n)
+{
+    if (peer->tls == NULL) {
+        qv_conn_sent(peer->conn, n);
+        return;
+    }
+    qv_tls_sent(peer->tls, n);
+    if (qv_tls_pending(peer->tls).n > 0)
+        return;
+    qv_conn_sent(peer->conn, peer->sealed_bytes);
+    peer->sealed_bytes = 0;
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct net_peer *peer = req->data;
@@ -107,7 +128,7 @@ static void on_written(uv_write_t *req, int status)
         peer_close(peer);
         return;
     }
-    qv_conn_sent(peer->conn, peer->conn->writing_bytes);
+    peer_sent(peer, peer->conn->writing_bytes);
     peer->conn->writing_bytes = 0;
     qv_conn_mark_dirty(peer->conn);
     loop_settle(peer->loop);
@@ -128,18 +149,49 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     (void)status; /* a failure shows in the next read or in the linger timeout */
 }
 
+/* Encrypts what the connection has to send, when all that was encrypted before is sent. */
+static void peer_seal(struct net_peer *peer)
+{
+    struct qv_conn *conn = peer->conn;
+    if (peer->sealed_bytes > 0 || conn->out.bytes == 0 || !qv_tls_is_open(peer->tls))
+        return;
+    if (qv_tls_seal_queue(peer->tls, &conn->out, PEER_SEAL_BYTES, &peer->sealed_bytes) != 0)
+        conn->broken = true;
+}
+
+/* The runs to be written next. */
+static unsigned peer_runs(struct net_peer *peer, uv_buf_t *bufs, size_t *total)
+{
+    struct qv_out_iov iov[LOOP_IOV_MAX];
+    size_t n = 1;
+    if (peer->tls == NULL) {
+        n = qv_outq_iov(&peer->conn->out, iov, LOOP_IOV_MAX);
+    } else {
+        struct qv_bytes bytes = qv_tls_pending(peer->tls);
+        bufs[0] = uv_buf_init((char *)(uintptr_t)bytes.p, (unsigned)bytes.n);
+        *total = bytes.n;
+        return 1;
+    }
+    *total = 0;
+    for (size_t i = 0; i < n; i++) {
+        bufs[i] = uv_buf_init((char *)iov[i].p, (unsigned)iov[i].n);
+        *total += iov[i].n;
+    }
+    return (unsigned)n;
+}
+
+static bool peer_has_output(struct net_peer *peer)
+{
+    return peer->tls != NULL ? qv_tls_pending(peer->tls).n > 0 : peer->conn->out.bytes > 0;
+}
+
 /* Sends what the socket takes now. False when nothing more can be done before it drains. */
 static bool peer_send(struct net_peer *peer)
 {
     struct qv_conn *conn = peer->conn;
-    struct qv_out_iov iov[LOOP_IOV_MAX];
     uv_buf_t bufs[LOOP_IOV_MAX];
-    size_t total = 0;
-    unsigned n = (unsigned)qv_outq_iov(&conn->out, iov, LOOP_IOV_MAX);
-    for (unsigned i = 0; i < n; i++) {
-        bufs[i] = uv_buf_init((char *)iov[i].p, (unsigned)iov[i].n);
-        total += iov[i].n;
-    }
+    size_t total;
+    unsigned n = peer_runs(peer, bufs, &total);
     int rv = uv_try_write((uv_stream_t *)&peer->tcp, bufs, n);
     if (rv < 0 && rv != UV_EAGAIN) {
         peer_close(peer);
@@ -147,24 +199,54 @@ static bool peer_send(struct net_peer *peer)
     }
     size_t sent = rv > 0 ? (size_t)rv : 0;
     count(&peer->loop->core.counters.writes, 1);
-    qv_conn_sent(conn, sent);
+    peer_sent(peer, sent);
     if (sent == total)
         return true;
-    n = (unsigned)qv_outq_iov(&conn->out, iov, LOOP_IOV_MAX);
-    for (unsigned i = 0; i < n; i++)
-        bufs[i] = uv_buf_init((char *)iov[i].p, (unsigned)iov[i].n);
-    qv_outq_seal(&conn->out);
-    conn->writing_bytes = 0;
-    for (unsigned i = 0; i < n; i++)
-        conn->writing_bytes += iov[i].n;
+    n = peer_runs(peer, bufs, &total);
+    if (peer->tls == NULL)
+        qv_outq_seal(&conn->out);
+    conn->writing_bytes = total;
     peer->write.data = peer;
     peer->writing = true;
-    peer->unwritten = conn->writing_bytes;
+    peer->unwritten = total;
     if (uv_write(&peer->write, (uv_stream_t *)&peer->tcp, bufs, n, on_written) != 0) {
         peer->writing = false;
         peer_close(peer);
     }
     return false;
+}
+
+/* The last words of TLS, as far as the socket takes them at once. */
+static void peer_end_tls(struct net_peer *peer)
+{
+    if (peer->tls == NULL || peer->writing)
+        return;
+    qv_tls_end(peer->tls);
+    if (qv_tls_pending(peer->tls).n > 0)
+        (void)peer_send(peer);
+}
+
+/* The connection can't be trusted any more: an alert may tell the peer why. */
+static void peer_fail_tls(struct net_peer *peer, const char *why)
+{
+    count(&peer->loop->core.counters.tls_failures, 1);
+    QV_DEBUG("net", "%s: TLS: %s", peer->conn->peer, why);
+    if (!peer->writing && qv_tls_pending(peer->tls).n > 0)
+        (void)peer_send(peer);
+    peer_close(peer);
+}
+
+static void peer_update_reading(struct net_peer *peer)
+{
+    bool want = qv_conn_wants_read(peer->conn) &&
+                (peer->tls == NULL || qv_tls_pending(peer->tls).n <= PEER_CIPHER_BYTES_MAX);
+    if (peer->closing || want == peer->reading)
+        return;
+    peer->reading = want;
+    if (want)
+        uv_read_start((uv_stream_t *)&peer->tcp, on_alloc, on_read);
+    else
+        uv_read_stop((uv_stream_t *)&peer->tcp);
 }
 
 static void peer_flush(struct net_peer *peer)
@@ -174,26 +256,63 @@ static void peer_flush(struct net_peer *peer)
         return;
     do {
         qv_conn_fill(conn);
-    } while (!conn->broken && !peer->writing && conn->out.bytes > 0 && peer_send(peer));
+        if (peer->tls != NULL && !peer->writing && !conn->broken)
+            peer_seal(peer);
+    } while (!conn->broken && !peer->writing && peer_has_output(peer) && peer_send(peer));
     if (peer->closing)
         return;
     if (qv_conn_done(conn)) {
+        peer_end_tls(peer);
         peer_close(peer);
         return;
     }
     if (conn->lingering && conn->out.bytes == 0 && !peer->shut) {
         peer->shut = true;
-        if (uv_shutdown(&peer->shutdown, (uv_stream_t *)&peer->tcp, on_shutdown) != 0)
+        peer_end_tls(peer);
+        if (!peer->closing &&
+            uv_shutdown(&peer->shutdown, (uv_stream_t *)&peer->tcp, on_shutdown) != 0)
             peer_close(peer);
     }
-    bool want = qv_conn_wants_read(conn);
-    if (!peer->closing && want != peer->reading) {
-        peer->reading = want;
-        if (want)
-            uv_read_start((uv_stream_t *)&peer->tcp, on_alloc, on_read);
-        else
-            uv_read_stop((uv_stream_t *)&peer->tcp);
+    peer_update_reading(peer);
+}
+
+static void on_plain(void *arg, const void *p, size_t n)
+{
+    struct net_peer *peer = arg;
+    qv_conn_feed(peer->conn, p, n);
+}
+
+static void peer_feed(struct net_peer *peer, const void *p, size_t n)
+{
+    struct qv_net_counters *counters = &peer->loop->core.counters;
+    qv_conn_mark_dirty(peer->conn);
+    if (peer->tls == NULL) {
+        qv_conn_feed(peer->conn, p, n);
+        return;
     }
+    bool was_open = qv_tls_is_open(peer->tls);
+    bool was_ended = qv_tls_is_ended(peer->tls);
+    int err = qv_tls_feed(peer->tls, p, n, on_plain, peer);
+    if (!was_open && qv_tls_is_open(peer->tls)) {
+        count(&counters->tls_handshakes, 1);
+        count(&counters->tls_resumed, qv_tls_is_resumed(peer->tls));
+    }
+    if (err != 0)
+        peer_fail_tls(peer, qv_tls_why(peer->tls));
+    else if (!was_ended && qv_tls_is_ended(peer->tls))
+        qv_conn_eof(peer->conn);
+}
+
+/* The peer sends no more. Without TLS's own notice the end may be forged: a request that is not
+ * complete is dropped as always, and a half record says that something was cut off. */
+static void peer_eof(struct net_peer *peer)
+{
+    peer->reading = false;
+    uv_read_stop((uv_stream_t *)&peer->tcp);
+    if (peer->tls != NULL && (!qv_tls_is_open(peer->tls) || qv_tls_is_cut(peer->tls)))
+        peer_fail_tls(peer, "cut off by the peer");
+    else
+        qv_conn_eof(peer->conn);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -203,16 +322,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == 0 || peer->closing)
         return;
     loop->core.now_ns = uv_hrtime();
-    if (n > 0) {
-        qv_conn_feed(peer->conn, buf->base, (size_t)n);
-        qv_conn_mark_dirty(peer->conn);
-    } else if (n == UV_EOF) {
-        peer->reading = false;
-        uv_read_stop(stream);
-        qv_conn_eof(peer->conn);
-    } else {
+    if (n > 0)
+        peer_feed(peer, buf->base, (size_t)n);
+    else if (n == UV_EOF)
+        peer_eof(peer);
+    else
         peer_close(peer);
-    }
     loop_settle(loop);
 }
 
@@ -262,9 +377,14 @@ static void on_connection(uv_stream_t *listener, int status)
         char name[56];
         size_t port = (size_t)((uv_tcp_t *)listener - loop->listeners);
         peer_name(&peer->tcp, name);
-        peer->conn = qv_conn_create(&loop->core, name, server->ports[port], peer);
+        peer->accepted_ns = loop->core.now_ns;
+        if (server->config.tls != NULL)
+            peer->tls = qv_tls_open(server->config.tls, NULL);
+        if (server->config.tls == NULL || peer->tls != NULL)
+            peer->conn = qv_conn_create(&loop->core, name, server->ports[port], peer);
     }
     if (peer->conn == NULL) {
+        qv_tls_close(&peer->tls);
         count(&loop->core.counters.connections_refused, 1);
         atomic_fetch_sub_explicit(&server->shared.connections, 1, memory_order_relaxed);
         uv_close((uv_handle_t *)&peer->tcp, on_refused_closed);
@@ -365,6 +485,20 @@ static void note_progress(struct qv_net_core *core)
     }
 }
 
+static void tick_tls(struct qv_net_core *core)
+{
+    const uint64_t limit_ns = (uint64_t)core->limits.header_timeout_ms * 1000000u;
+    for (struct qv_conn *conn = core->conns; conn != NULL; conn = conn->next) {
+        struct net_peer *peer = conn->owner;
+        if (peer->tls == NULL || peer->closing)
+            continue;
+        if (!qv_tls_is_open(peer->tls) && core->now_ns - peer->accepted_ns > limit_ns)
+            peer_fail_tls(peer, "the handshake took too long");
+        else if (conn->n_calls == 0 && !peer->writing)
+            qv_tls_trim(peer->tls);
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct net_loop *loop = timer->data;
@@ -376,6 +510,7 @@ static void on_tick(uv_timer_t *timer)
         loop->conns_ticked_ns = core->now_ns;
         loop_set_date(loop);
         note_progress(core);
+        tick_tls(core);
         qv_net_core_tick_conns(core);
     }
     if (core->draining && core->now_ns >= loop->cut_ns) {
@@ -702,5 +837,8 @@ void qv_net_server_stats(const struct qv_net_server *server, struct qv_net_stats
         out->bytes_out += get(&c->bytes_out);
         out->wakes += get(&c->wakes);
         out->writes += get(&c->writes);
+        out->tls_handshakes += get(&c->tls_handshakes);
+        out->tls_resumed += get(&c->tls_resumed);
+        out->tls_failures += get(&c->tls_failures);
     }
 }

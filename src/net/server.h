@@ -1,4 +1,5 @@
-/* The network face of a node: HTTP/1.1, HTTP/2 (prior knowledge) and gRPC on every port.
+/* The network face of a node: HTTP/1.1, HTTP/2 (prior knowledge, or ALPN under TLS) and gRPC on
+ * every port.
  *
  * A server owns `loops` threads, each with one libuv loop; every loop listens on every port
  * (SO_REUSEPORT where there is more than one). A request is given to the handler once it is
@@ -46,6 +47,7 @@
 
 struct qv_call;
 struct qv_net_server;
+struct qv_tls_ctx;
 
 /* Name in lower case. Strings end with NUL. */
 struct qv_net_header {
@@ -86,7 +88,7 @@ struct qv_net_limits {
     size_t arena_bytes_max;      /* [64 MiB] call->arena */
     size_t pack_bytes_min;       /* [1024] answers from here on are packed where asked for */
     uint32_t request_timeout_ms; /* [60000] complete request -> answer; 408 / DEADLINE_EXCEEDED */
-    uint32_t header_timeout_ms;  /* [10000] first byte -> end of headers; 408 */
+    uint32_t header_timeout_ms;  /* [10000] first byte -> end of headers; 408; TLS handshakes */
     uint32_t body_timeout_ms;    /* [10000] for each 64 KiB of a body, or its end; 408 */
     uint32_t idle_timeout_ms;    /* [75000] keep-alive with nothing in flight; closed */
     uint32_t write_timeout_ms;   /* [30000] output that doesn't move; closed */
@@ -99,6 +101,7 @@ struct qv_net_server_config {
     uint32_t loops;                   /* threads; 0 = 1 */
     int cpu;                          /* pin loop i to CPU cpu + i; negative = don't pin */
     bool cors;                        /* answer preflights, add access-control-* headers */
+    struct qv_tls_ctx *tls; /* every port speaks TLS; NULL = none. Borrowed until destroy returns */
     struct qv_net_limits limits;
     qv_net_handler_f *handler;
     qv_net_headers_f *on_headers; /* may be NULL */
@@ -138,7 +141,9 @@ struct qv_net_stats {
     uint64_t refused_total;   /* answered by net or on_headers before the handler */
     uint64_t protocol_errors; /* connections cut for breaking a protocol or flooding */
     uint64_t bytes_in, bytes_out;
-    uint64_t wakes, writes; /* of the loops; system calls that sent bytes */
+    uint64_t wakes, writes;               /* of the loops; system calls that sent bytes */
+    uint64_t tls_handshakes, tls_resumed; /* done; those of them that a ticket made short */
+    uint64_t tls_failures; /* connections cut for a bad or late handshake, or a bad record */
     uint64_t buffered_bytes;
 };
 void qv_net_server_stats(const struct qv_net_server *server, struct qv_net_stats *out);

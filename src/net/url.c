@@ -13,7 +13,7 @@ static int wrong_port(const char *p, const char *end, struct qv_errmsg *msg)
 static int parse_port(const char *p, const char *end, struct qv_url *out, struct qv_errmsg *msg)
 {
     if (p == end) {
-        out->port = 80;
+        out->port = out->tls ? 443 : 80;
         return 0;
     }
     unsigned long port = 0;
@@ -64,9 +64,10 @@ static int parse_authority(const char *p, const char *end, struct qv_url *out,
 int qv_url_parse(const char *text, struct qv_url *out, struct qv_errmsg *msg)
 {
     memset(out, 0, sizeof *out);
-    if (strncasecmp(text, "http://", 7) != 0)
-        return qv_fail(msg, QV_EINVAL, "a URL begins with http://");
-    const char *p = text + 7;
+    out->tls = strncasecmp(text, "https://", 8) == 0;
+    if (!out->tls && strncasecmp(text, "http://", 7) != 0)
+        return qv_fail(msg, QV_EINVAL, "a URL begins with http:// or https://");
+    const char *p = text + (out->tls ? 8 : 7);
     const char *end = p + strcspn(p, "/?#");
     int err = parse_authority(p, end, out, msg);
     if (err != 0)

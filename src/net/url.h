@@ -1,4 +1,4 @@
-/* URLs of the form http://host[:port][/path][?query] and percent escapes. Pure functions. */
+/* URLs of the form http[s]://host[:port][/path][?query] and percent escapes. Pure functions. */
 #ifndef QV_NET_URL_H
 #define QV_NET_URL_H
 
@@ -11,11 +11,12 @@
 /* Cut into place; every string ends with NUL. */
 struct qv_url {
     char host[256];  /* without the brackets of an IPv6 address */
-    uint16_t port;   /* 80 when none is given */
+    bool tls;        /* https */
+    uint16_t port;   /* 80, or 443, when none is given */
     char path[1024]; /* "/" when none is given; the query, if any, stays in it */
 };
 
-/* QV_EINVAL with a text that names what is wrong. Refuses user:password@ and schemes but http. */
+/* QV_EINVAL with a text that names what is wrong. Refuses user:password@ and other schemes. */
 int qv_url_parse(const char *text, struct qv_url *out, struct qv_errmsg *msg) QV_MUST_USE;
 
 /* Decodes %XX (and '+' as a space when plus is set) from in[0..n) to out, which has room for n + 1

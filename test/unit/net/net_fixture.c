@@ -1,6 +1,7 @@
 #include "net_fixture.h"
 
 #include "suite.h"
+#include "tls_fixture.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -141,11 +142,15 @@ void echo_server_start(struct echo_server *s, const struct qv_net_server_config 
     c.handler = echo_handle;
     c.on_headers = on_headers;
     c.ctx = s;
+#ifdef NET_OVER_TLS
+    s->tls = tls_server_ctx(false);
+    c.tls = s->tls;
+#endif
     int err = qv_net_server_create(&c, &s->net, &msg);
     if (err != 0)
         fail_msg("server: %s", msg.text);
     s->port = qv_net_server_port(s->net, 0);
-    snprintf(s->url, sizeof s->url, "http://127.0.0.1:%u", s->port);
+    snprintf(s->url, sizeof s->url, NET_SCHEME "://127.0.0.1:%u", s->port);
 }
 
 void echo_server_stop(struct echo_server *s, uint32_t drain_ms)
@@ -153,6 +158,8 @@ void echo_server_stop(struct echo_server *s, uint32_t drain_ms)
     qv_net_server_shutdown(s->net, drain_ms);
     qv_net_server_destroy(&s->net);
     assert_null(s->net);
+    tls_relays_wait();
+    qv_tls_ctx_destroy(&s->tls);
     pthread_mutex_lock(&s->mutex);
     s->quit = true;
     pthread_cond_signal(&s->cond);
@@ -165,7 +172,25 @@ void echo_server_stop(struct echo_server *s, uint32_t drain_ms)
 
 /* ---- raw sockets ---------------------------------------------------------------------------- */
 
+const char *net_fixture_ca(void)
+{
+#ifdef NET_OVER_TLS
+    return tls_files()->ca;
+#else
+    return NULL;
+#endif
+}
+
 int raw_connect(uint16_t port)
+{
+#ifdef NET_OVER_TLS
+    return tls_relay(raw_connect_tcp(port));
+#else
+    return raw_connect_tcp(port);
+#endif
+}
+
+int raw_connect_tcp(uint16_t port)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval tv = {.tv_sec = 20};

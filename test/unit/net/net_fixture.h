@@ -29,14 +29,23 @@ struct echo_server {
     atomic_uint cancelled_seen; /* calls whose flag the worker saw */
     atomic_uint handled;
     bool refuse_unauthorized; /* on_headers asks for x-key: yes */
+    struct qv_tls_ctx *tls;   /* of a suite built with NET_OVER_TLS */
 };
+
+#ifdef NET_OVER_TLS
+#define NET_SCHEME "https"
+#else
+#define NET_SCHEME "http"
+#endif
+const char *net_fixture_ca(void); /* for clients; NULL without TLS */
 
 /* config: its handler, ctx, n_ports are set here; NULL = defaults. */
 void echo_server_start(struct echo_server *s, const struct qv_net_server_config *config);
 void echo_server_stop(struct echo_server *s, uint32_t drain_ms);
 void echo_handle(void *ctx, struct qv_call *call); /* without a worker: ctx may be NULL */
 
-int raw_connect(uint16_t port); /* blocking, 20 s timeouts */
+int raw_connect(uint16_t port); /* blocking, 20 s timeouts; NET_OVER_TLS: a relay's */
+int raw_connect_tcp(uint16_t port);
 void raw_send(int fd, const void *p, size_t n);
 void raw_send_str(int fd, const char *s);
 /* Reads until EOF, an error, or max bytes; gives how many; adds a NUL (room for max + 1). */

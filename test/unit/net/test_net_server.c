@@ -22,7 +22,8 @@ static uint64_t now_ms(void)
 
 static struct qv_client *client_open(const char *url, bool http1, bool own_thread)
 {
-    struct qv_client_config config = {.url = url, .http1 = http1, .own_thread = own_thread};
+    struct qv_client_config config = {
+        .url = url, .ca_path = net_fixture_ca(), .http1 = http1, .own_thread = own_thread};
     struct qv_client *client;
     struct qv_errmsg msg;
     assert_int_equal(qv_client_create(&config, &client, &msg), 0);
@@ -155,8 +156,11 @@ static void fly(bool http1, uint32_t connections, uint32_t in_flight, uint32_t l
     qv_net_server_config_init(&config);
     config.loops = loops;
     echo_server_start(&server, &config);
-    struct qv_client_config cc = {
-        .url = server.url, .http1 = http1, .connections = connections, .in_flight_max = in_flight};
+    struct qv_client_config cc = {.url = server.url,
+                                  .ca_path = net_fixture_ca(),
+                                  .http1 = http1,
+                                  .connections = connections,
+                                  .in_flight_max = in_flight};
     struct flight f = {.total = 2000, .grpc = !http1};
     qv_rng_init(&f.rng, 42);
     f.bytes = random_bytes(201000, 7);
@@ -455,7 +459,7 @@ static void test_ipv6(void **state)
     qv_net_server_destroy(&probe);
     echo_server_start(&server, &config);
     for (uint32_t i = 0; i < 2; i++) {
-        snprintf(url, sizeof url, "http://[::1]:%u", qv_net_server_port(server.net, i));
+        snprintf(url, sizeof url, NET_SCHEME "://[::1]:%u", qv_net_server_port(server.net, i));
         struct qv_client *client = client_open(url, i == 0, false);
         echo_size(client, i != 0, 1000);
         qv_client_destroy(&client);
