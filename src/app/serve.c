@@ -1,5 +1,6 @@
 #include "app/serve.h"
 
+#include "app/cert_watch.h"
 #include "app/settings.h"
 #include "base/build_info.h"
 #include "base/logger.h"
@@ -41,6 +42,7 @@ struct serve {
     struct qv_node *node;
     struct qv_edge *edge;
     struct qv_net_server *net;
+    struct qv_cert_watch certs;
     int lock_fd;
     int err;
     struct qv_errmsg msg;
@@ -69,7 +71,9 @@ static void print_help(void)
          "\n"
          "examples:\n"
          "  quiver serve\n"
-         "  quiver serve --storage-path /var/lib/quiver --set service.api_key=SECRET");
+         "  quiver serve --storage-path /var/lib/quiver --set service.api_key=SECRET\n"
+         "  quiver serve --set service.enable_tls=true --set tls.cert=cert.pem "
+         "--set tls.key=key.pem");
 }
 
 enum option_id { OPT_CONFIG = 256, OPT_STORAGE, OPT_HOST, OPT_HTTP, OPT_GRPC, OPT_SET, OPT_HELP };
@@ -277,6 +281,7 @@ static int start_net(struct serve *x)
     config.handler = qv_edge_handle;
     config.on_headers = qv_edge_headers;
     config.ctx = x->edge;
+    config.tls = x->certs.ctx;
     int err = qv_net_server_create(&config, &x->net, &x->msg);
     if (err == 0)
         qv_edge_set_net(x->edge, x->net);
@@ -302,6 +307,7 @@ static void close_node(void *arg)
 static void stop(struct serve *x)
 {
     qv_net_server_destroy(&x->net);
+    qv_cert_watch_close(&x->certs);
     if (x->node != NULL) {
         qv_uv_env_call(x->env, close_node, x);
         pthread_mutex_lock(&x->lock);
@@ -326,12 +332,20 @@ static void stop(struct serve *x)
     qv_settings_close(&x->settings);
 }
 
-static void block_signals(sigset_t *set)
+static uint64_t now_ns(const struct serve *x)
+{
+    return qv_env_mono_ns(qv_uv_env_env(x->env));
+}
+
+/* SIGHUP reads the certificates again; without any it ends the process, as it does by default. */
+static void block_signals(const struct serve *x, sigset_t *set)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    if (x->settings.enable_tls)
+        sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread: all inherit it */
 }
 
@@ -353,14 +367,15 @@ static void trim_when_idle(const struct serve *x, uint64_t *trimmed_at)
 
 #define IDLE_LOOK_NS 500000000
 
-static int wait_for_end(const struct serve *x, const sigset_t *set)
+static int wait_for_end(struct serve *x, const sigset_t *set)
 {
     const struct timespec look = {.tv_nsec = IDLE_LOOK_NS};
     uint64_t trimmed_at = 0;
     for (;;) {
         int sig = sigtimedwait(set, NULL, &look);
-        if (sig > 0)
+        if (sig > 0 && sig != SIGHUP)
             return sig;
+        qv_cert_watch_look(&x->certs, now_ns(x), sig == SIGHUP);
         trim_when_idle(x, &trimmed_at);
     }
 }
@@ -377,16 +392,19 @@ static int run(struct serve *x)
     int err = qv_simd_select(getenv("QUIVER_ISA"), &x->msg);
     if (err != 0)
         return err;
-    block_signals(&set);
+    block_signals(x, &set);
     bound_heap();
     raise_file_limit();
-    err = start_node(x);
+    err = qv_cert_watch_open(&x->settings, &x->certs, &x->msg);
+    if (err == 0)
+        err = start_node(x);
     if (err == 0)
         err = start_net(x);
     if (err != 0)
         return err;
-    printf("quiver %s listening: http://%s:%u (REST, metrics), grpc://%s:%u; data in %s\n",
-           QV_VERSION, x->settings.host, qv_net_server_port(x->net, 0), x->settings.host,
+    const char *s = x->settings.enable_tls ? "s" : "";
+    printf("quiver %s listening: http%s://%s:%u (REST, metrics), grpc%s://%s:%u; data in %s\n",
+           QV_VERSION, s, x->settings.host, qv_net_server_port(x->net, 0), s, x->settings.host,
            qv_net_server_port(x->net, 1), x->settings.storage_path);
     (void)fflush(stdout);
     sig = wait_for_end(x, &set);

@@ -63,7 +63,9 @@ static void test_bad_values_name_key_value_and_what_is_allowed(void **state)
         {"service.max_request_size_mb", "0", "1 to 1024"},
         {"service.enable_cors", "maybe", "true or false"},
         {"log_level", "LOUD", "ERROR, WARN, INFO or DEBUG"},
-        {"service.enable_tls", "true", "service.enable_tls"},
+        {"service.enable_tls", "yes", "true or false"},
+        {"tls.cert_ttl", "1h", "0 to 31536000"},
+        {"cluster.p2p.enable_tls", "true", "cluster.p2p.enable_tls"},
         {"cluster.enabled", "true", "cluster.enabled"},
     };
     struct qv_settings s;

@@ -157,7 +157,7 @@ static void test_url(void **state)
     struct qv_errmsg msg;
     static const char *const bad[] = {"",
                                       "localhost:6333",
-                                      "https://a",
+                                      "httpsx://a",
                                       "http://",
                                       "http://:80",
                                       "http://a:",
@@ -182,6 +182,11 @@ static void test_url(void **state)
     assert_int_equal(qv_url_parse("http://h?x=1", &u, &msg), 0);
     assert_int_equal(u.port, 80);
     assert_string_equal(u.path, "/?x=1");
+    assert_false(u.tls);
+    assert_int_equal(qv_url_parse("HTTPS://h", &u, &msg), 0);
+    assert_true(u.tls && u.port == 443);
+    assert_int_equal(qv_url_parse("https://[::1]:8/", &u, &msg), 0);
+    assert_true(u.tls && u.port == 8);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         msg.text[0] = '\0';
         if (qv_url_parse(bad[i], &u, &msg) != QV_EINVAL || msg.text[0] == '\0')
