@@ -119,11 +119,13 @@ struct qv_collection_config {
     bool vectors_unnamed; /* given as one object: the only vector, without a name */
     uint32_t sparse_count;
     const struct qv_sparse_config *sparse;
-    uint32_t shard_number;             /* 1 */
-    bool has_sharding_custom;          /* sharding_method: custom */
-    uint32_t replication_factor;       /* 1 */
-    uint32_t write_consistency_factor; /* 1 */
-    bool on_disk_payload;              /* true */
+    uint32_t shard_number;                   /* 1 */
+    bool has_sharding_custom;                /* sharding_method: custom */
+    uint32_t replication_factor;             /* 1 */
+    uint32_t write_consistency_factor;       /* 1 */
+    struct qv_opt_u64 read_fan_out_factor;   /* stored and echoed: there is one copy */
+    struct qv_opt_u64 read_fan_out_delay_ms; /* likewise */
+    bool on_disk_payload;                    /* true */
     struct qv_hnsw_config hnsw;
     struct qv_optimizer_config optimizer;
     struct qv_wal_config wal;
@@ -134,6 +136,58 @@ struct qv_collection_config {
     const struct qv_payload_index *payload_indexes;
     uint32_t next_number; /* next vector or index number */
 };
+
+/* ---- changes of a configuration ---- */
+
+struct qv_vector_diff {
+    struct qv_str name; /* empty: the unnamed vector */
+    bool has_hnsw;
+    struct qv_hnsw_config hnsw; /* what is set replaces */
+    bool has_quant;
+    struct qv_quant_config quant; /* as a whole; kind NONE: disabled */
+    struct qv_opt_bool on_disk;
+};
+
+/* PATCH of a collection: what is set replaces, the rest stays. */
+struct qv_config_diff {
+    uint32_t vector_count;
+    const struct qv_vector_diff *vectors;
+    uint32_t sparse_count;
+    const struct qv_sparse_config *sparse; /* index fields and modifier that are set */
+    bool has_hnsw;
+    struct qv_hnsw_config hnsw;
+    struct qv_optimizer_config optimizer;
+    bool has_quant;
+    struct qv_quant_config quant;
+    struct qv_opt_u64 replication_factor;
+    struct qv_opt_u64 write_consistency_factor;
+    struct qv_opt_u64 read_fan_out_factor;
+    struct qv_opt_u64 read_fan_out_delay_ms;
+    struct qv_opt_bool on_disk_payload;
+    struct qv_doc strict_mode; /* its keys replace those of the same name; p == NULL: unchanged */
+    struct qv_doc metadata;    /* likewise; a null removes a key */
+};
+
+/* c with the changes of d, in the arena, checked. QV_EINVAL (a vector that c has not), what
+ * qv_config_check says, QV_ENOMEM. */
+QV_MUST_USE int qv_config_apply(struct qv_arena *a, const struct qv_collection_config *c,
+                                const struct qv_config_diff *d, struct qv_collection_config **out,
+                                struct qv_errmsg *msg);
+
+/* A named vector to add: dense, or sparse where vector is NULL. */
+struct qv_vector_spec {
+    const struct qv_vector_config *dense; /* number unset */
+    const struct qv_sparse_config *sparse;
+};
+/* c with one more vector under the next number. *out == c: it was there already, defined alike.
+ * QV_EINVAL: it was there and differs. */
+QV_MUST_USE int qv_config_add_vector(struct qv_arena *a, const struct qv_collection_config *c,
+                                     const struct qv_vector_spec *spec,
+                                     const struct qv_collection_config **out,
+                                     struct qv_errmsg *msg);
+/* c without the vector. *out == c: there was none. */
+QV_MUST_USE int qv_config_drop_vector(struct qv_arena *a, const struct qv_collection_config *c,
+                                      struct qv_str name, const struct qv_collection_config **out);
 
 #define QV_HNSW_M_DEFAULT 16
 #define QV_HNSW_EF_CONSTRUCT_DEFAULT 100

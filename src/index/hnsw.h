@@ -65,6 +65,9 @@ int qv_hnsw_create(const struct qv_hnsw_params *params, const struct qv_rows *ro
                    struct qv_hnsw **out, struct qv_errmsg *msg) QV_MUST_USE;
 void qv_hnsw_destroy(struct qv_hnsw **h); /* NULL is fine; sets NULL */
 
+/* As given at its creation or load; valid while h is. */
+const struct qv_hnsw_params *qv_hnsw_get_params(const struct qv_hnsw *h);
+
 /* A context holds visited marks and pools, grown on use to the largest graph and ef it met: one a
  * thread serves a thousand graphs. About a byte a slot. Gives; never NULL. */
 struct qv_hnsw_ctx *qv_hnsw_ctx_create(void);
@@ -169,9 +172,10 @@ int qv_hnsw_save(struct qv_hnsw *h, qv_hnsw_write_f write, void *arg) QV_MUST_US
 
 struct qv_hnsw_load_report {
     uint32_t kept;
-    uint32_t dropped;    /* in the file, refused by keep */
-    uint32_t cut_links;  /* links to nodes that are not there (dropped, or newer than the file) */
-    uint32_t reattached; /* kept nodes that had become unreachable and were linked again */
+    uint32_t dropped;      /* in the file, refused by keep */
+    uint32_t cut_links;    /* links to nodes that are not there (dropped, or newer than the file) */
+    uint32_t reattached;   /* kept nodes that had become unreachable and were linked again */
+    uint32_t ef_construct; /* that the saved graph was built with */
 };
 
 /* Where a load reads from, and what it may keep. */

@@ -384,6 +384,11 @@ enum qv_hnsw_state qv_hnsw_slot_state(const struct qv_hnsw *h, qv_slot slot, uin
     QV_UNREACHABLE();
 }
 
+const struct qv_hnsw_params *qv_hnsw_get_params(const struct qv_hnsw *h)
+{
+    return &h->params;
+}
+
 struct qv_hnsw_stats qv_hnsw_stats(const struct qv_hnsw *h)
 {
     struct qv_hnsw_stats s = {0};

@@ -136,6 +136,7 @@ static int read_header(struct loading *g, const struct qv_hnsw_params *want)
                        head.metric, head.dtype, head.dim, head.m, head.m0, (unsigned)want->metric,
                        (unsigned)want->dtype, want->dim, want->m, want->m0);
     g->bound = head.bound;
+    g->report.ef_construct = head.ef_construct;
     return 0;
 }
 

@@ -480,69 +480,6 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
     return 0;
 }
 
-static int changed_indexes(const struct qv_collection_config *config, struct qv_str field,
-                           const struct qv_payload_index *index, struct qv_arena *arena,
-                           struct qv_collection_config *out, bool *changed)
-{
-    struct qv_payload_index *list =
-        QV_ARENA_ARRAY(arena, struct qv_payload_index, config->payload_index_count + 1);
-    if (list == NULL)
-        return QV_ENOMEM;
-    uint32_t n = 0;
-    *out = *config;
-    *changed = index != NULL;
-    for (uint32_t i = 0; i < config->payload_index_count; i++) {
-        if (qv_str_equal(config->payload_indexes[i].field, field))
-            *changed = true;
-        else
-            list[n++] = config->payload_indexes[i];
-    }
-    if (index != NULL) {
-        list[n] = *index;
-        list[n].field = field;
-        list[n].number = out->next_number++;
-        n++;
-    }
-    out->payload_indexes = list;
-    out->payload_index_count = n;
-    return 0;
-}
-
-int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_str field,
-                              const struct qv_payload_index *index, struct qv_errmsg *msg)
-{
-    const struct qv_collection *c = qv_topology_find(n->topology, name);
-    const struct qv_collection *next = NULL;
-    struct qv_collection_config config;
-    struct qv_arena arena;
-    bool changed = false;
-    if (c == NULL)
-        return qv_node_missing(name, msg);
-    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
-    int err = changed_indexes(c->config, field, index, &arena, &config, &changed);
-    if (err == 0 && changed) {
-        struct qv_collection_spec spec = {.name = c->name,
-                                          .generation = c->generation + 1,
-                                          .config = &config,
-                                          .shard_count = c->shard_count,
-                                          .shards = c->shards,
-                                          .before = c};
-        memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
-        err = qv_collection_create(&spec, &next);
-    }
-    qv_arena_close(&arena);
-    if (err != 0 || !changed)
-        return err;
-    err = qv_node_save_collection(n, next, msg);
-    if (err != 0) {
-        qv_collection_unref(next);
-        return err;
-    }
-    qv_store_set_config(n->store, next->shards[0], next->config, (uint32_t)next->generation);
-    qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
-    return 0;
-}
-
 /* ---- telling ---- */
 
 /* How many points hold a value at each indexed field: counted, while the indexes themselves are

@@ -54,6 +54,18 @@ QV_MUST_USE int qv_node_create_collection(struct qv_node *n, struct qv_str name,
 /* By its own name; its aliases go with it. *existed false: there was none. */
 QV_MUST_USE int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *existed,
                                           struct qv_errmsg *msg);
+/* Changes the configuration, generation + 1. A graph whose m or ef_construct is another now is
+ * built anew in the background. QV_ENOTFOUND, QV_EINVAL (an unknown vector), QV_EVALIDATION,
+ * QV_ENOTIMPL. */
+QV_MUST_USE int qv_node_update_collection(struct qv_node *n, struct qv_str name,
+                                          const struct qv_config_diff *diff, struct qv_errmsg *msg);
+/* Adds a named vector, empty; 0 when it is there and defined alike. QV_ENOTFOUND, QV_EINVAL (there
+ * and different), QV_EVALIDATION. */
+QV_MUST_USE int qv_node_create_vector(struct qv_node *n, struct qv_str name,
+                                      const struct qv_vector_spec *spec, struct qv_errmsg *msg);
+/* Removes a named vector with what the points hold of it; 0 when there is none. */
+QV_MUST_USE int qv_node_delete_vector(struct qv_node *n, struct qv_str name, struct qv_str vector,
+                                      struct qv_errmsg *msg);
 /* Runs the actions in order, all of them or none. QV_ENOTFOUND (a collection to name, an alias to
  * rename), QV_EEXISTS (a collection has that name), QV_EVALIDATION (name), QV_ELIMIT. */
 QV_MUST_USE int qv_node_update_aliases(struct qv_node *n, const struct qv_alias_req *req,

@@ -23,6 +23,9 @@ enum qv_op_kind {
     QV_OP_COLLECTION_EXISTS,
     QV_OP_COLLECTION_CREATE,
     QV_OP_COLLECTION_DELETE,
+    QV_OP_COLLECTION_UPDATE,
+    QV_OP_VECTOR_CREATE,
+    QV_OP_VECTOR_DELETE,
     QV_OP_ALIASES_UPDATE,
     QV_OP_ALIASES_OF, /* of one collection */
     QV_OP_ALIASES_LIST,
@@ -60,8 +63,13 @@ struct qv_op {
 
     union {
         struct qv_collection_config *config; /* COLLECTION_CREATE */
-        struct qv_alias_req aliases;         /* ALIASES_UPDATE */
-        struct qv_payload_index index;       /* INDEX_CREATE, INDEX_DELETE (field) */
+        struct qv_config_diff diff;          /* COLLECTION_UPDATE */
+        struct {
+            struct qv_str name;
+            struct qv_vector_spec spec; /* VECTOR_CREATE */
+        } vector;
+        struct qv_alias_req aliases;   /* ALIASES_UPDATE */
+        struct qv_payload_index index; /* INDEX_CREATE, INDEX_DELETE (field) */
         struct qv_write_req write;
         struct qv_get_req get;
         struct qv_scroll_req scroll;

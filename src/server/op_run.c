@@ -209,6 +209,18 @@ static void collection_task(struct qv_task *task)
     case QV_OP_COLLECTION_DELETE:
         err = qv_node_delete_collection(n, op->collection, &op->out.done, &op->msg);
         break;
+    case QV_OP_COLLECTION_UPDATE:
+        err = qv_node_update_collection(n, op->collection, &op->req.diff, &op->msg);
+        op->out.done = true;
+        break;
+    case QV_OP_VECTOR_CREATE:
+        err = qv_node_create_vector(n, op->collection, &op->req.vector.spec, &op->msg);
+        op->out.result = (struct qv_write_result){.completed = true};
+        break;
+    case QV_OP_VECTOR_DELETE:
+        err = qv_node_delete_vector(n, op->collection, op->req.vector.name, &op->msg);
+        op->out.result = (struct qv_write_result){.completed = true};
+        break;
     case QV_OP_ALIASES_UPDATE:
         err = qv_node_update_aliases(n, &op->req.aliases, &op->msg);
         op->out.done = true;
@@ -315,6 +327,9 @@ static void op_job(struct qv_job *job, unsigned worker)
     switch (op->kind) {
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
+    case QV_OP_COLLECTION_UPDATE:
+    case QV_OP_VECTOR_CREATE:
+    case QV_OP_VECTOR_DELETE:
     case QV_OP_ALIASES_UPDATE:
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:

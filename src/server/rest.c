@@ -33,6 +33,9 @@ static const struct route routes[] = {
     {"GET", "/collections/{}/exists", QV_OP_COLLECTION_EXISTS, 0, true},
     {"PUT", "/collections/{}", QV_OP_COLLECTION_CREATE, 0, false},
     {"DELETE", "/collections/{}", QV_OP_COLLECTION_DELETE, 0, false},
+    {"PATCH", "/collections/{}", QV_OP_COLLECTION_UPDATE, 0, false},
+    {"PUT", "/collections/{}/vectors/{}", QV_OP_VECTOR_CREATE, 0, false},
+    {"DELETE", "/collections/{}/vectors/{}", QV_OP_VECTOR_DELETE, 0, false},
     {"POST", "/collections/aliases", QV_OP_ALIASES_UPDATE, 0, false},
     {"GET", "/collections/{}/aliases", QV_OP_ALIASES_OF, 0, true},
     {"GET", "/aliases", QV_OP_ALIASES_LIST, 0, true},
@@ -197,6 +200,7 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
         break;
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
+    case QV_OP_COLLECTION_UPDATE:
     case QV_OP_ALIASES_UPDATE:
         qv_json_write_true(b, op->out.done);
         break;
@@ -204,6 +208,8 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_ALIASES_LIST:
         qv_json_write_aliases(b, &op->out.aliases);
         break;
+    case QV_OP_VECTOR_CREATE:
+    case QV_OP_VECTOR_DELETE:
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         qv_json_write_update(b, &op->out.result);
@@ -336,6 +342,14 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
         if (op->req.config == NULL)
             return QV_ETOOBIG;
         return qv_json_read_create_collection(body, arena, op->req.config, &op->msg);
+    case QV_OP_COLLECTION_UPDATE:
+        return qv_json_read_update_collection(body, arena, &op->req.diff, &op->msg);
+    case QV_OP_VECTOR_CREATE:
+        op->req.vector.name = op->rest;
+        return qv_json_read_vector_name(body, arena, op->rest, &op->req.vector.spec, &op->msg);
+    case QV_OP_VECTOR_DELETE:
+        op->req.vector.name = op->rest;
+        return 0;
     case QV_OP_ALIASES_UPDATE:
         return qv_json_read_aliases(body, arena, &op->req.aliases, &op->msg);
     case QV_OP_INDEX_CREATE:

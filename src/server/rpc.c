@@ -21,6 +21,9 @@ static const struct {
     [QV_PB_COLLECTION_CREATE] = {QV_OP_COLLECTION_CREATE, false},
     [QV_PB_COLLECTION_DELETE] = {QV_OP_COLLECTION_DELETE, false},
     [QV_PB_COLLECTION_EXISTS] = {QV_OP_COLLECTION_EXISTS, true},
+    [QV_PB_COLLECTION_UPDATE] = {QV_OP_COLLECTION_UPDATE, false},
+    [QV_PB_VECTOR_CREATE] = {QV_OP_VECTOR_CREATE, false},
+    [QV_PB_VECTOR_DELETE] = {QV_OP_VECTOR_DELETE, false},
     [QV_PB_ALIASES_UPDATE] = {QV_OP_ALIASES_UPDATE, false},
     [QV_PB_ALIASES_OF] = {QV_OP_ALIASES_OF, true},
     [QV_PB_ALIASES_LIST] = {QV_OP_ALIASES_LIST, true},
@@ -92,6 +95,7 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
         return 0;
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
+    case QV_OP_COLLECTION_UPDATE:
     case QV_OP_ALIASES_UPDATE:
         qv_pb_answer_done(b, op->out.done, seconds);
         return 0;
@@ -99,6 +103,8 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
     case QV_OP_ALIASES_LIST:
         qv_pb_answer_aliases(b, &op->out.aliases, seconds);
         return 0;
+    case QV_OP_VECTOR_CREATE:
+    case QV_OP_VECTOR_DELETE:
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         qv_pb_answer_update(b, &op->out.result, seconds);
@@ -166,6 +172,14 @@ int qv_op_decode_grpc(struct qv_op *op)
         break;
     case QV_OP_COLLECTION_CREATE:
         op->req.config = r->u.config;
+        break;
+    case QV_OP_COLLECTION_UPDATE:
+        op->req.diff = r->u.diff;
+        break;
+    case QV_OP_VECTOR_CREATE:
+    case QV_OP_VECTOR_DELETE:
+        op->req.vector.name = r->u.vector.name;
+        op->req.vector.spec = r->u.vector.spec;
         break;
     case QV_OP_ALIASES_UPDATE:
         op->req.aliases = r->u.aliases;

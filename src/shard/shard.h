@@ -55,6 +55,7 @@ struct qv_write {
     uint32_t failed_op;              /* on an error: which op */
     struct qv_errmsg msg;
     /* the shard's */
+    const struct qv_collection_config *config; /* that it was prepared for */
     struct qv_task task;
     struct qv_prepared *prepared; /* one per op */
     uint32_t next_op;

@@ -45,12 +45,11 @@ int qv_shard_reserve(struct qv_shard *s, uint32_t n, struct qv_errmsg *msg)
         return qv_fail(msg, err, "no room for %u more points: %s", n, qv_err_text(err));
     uint32_t slots = qv_slot_table_high(&s->slots);
     slots += n > s->slots.free_count ? n - s->slots.free_count : 0;
-    for (uint32_t v = 0; v < s->vector_count; v++) {
-        err = qv_rowfile_reserve(s->vectors[v].rows, slots, msg);
-        if (err != 0)
-            return err;
+    for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
+        if (s->vectors[v].life == QV_VECTOR_IN)
+            err = qv_rowfile_reserve(s->vectors[v].rows, slots, msg);
     }
-    return 0;
+    return err;
 }
 
 int qv_shard_load_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id,
@@ -248,6 +247,24 @@ struct planner {
     struct qv_buf scratch;     /* of one record */
 };
 
+/* Takes away the parts of vectors that were dropped: what the change says of them (it was logged
+ * before), and what the point held. */
+static void forget_dropped(const struct qv_shard *s, struct qv_copy *copy)
+{
+    const struct qv_collection_config *config =
+        atomic_load(&((struct qv_shard *)(uintptr_t)s)->config);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < copy->part_count; i++) {
+        struct qv_part *part = &copy->parts[i];
+        if (part->kind == QV_PART_VECTOR && qv_config_vector_name(config, part->number).p == NULL)
+            continue;
+        if (n != i)
+            copy->parts[n] = *part;
+        n++;
+    }
+    copy->part_count = n;
+}
+
 static int plan_change(struct planner *x, const struct qv_change *c, struct plan *p,
                        struct qv_errmsg *msg)
 {
@@ -282,6 +299,7 @@ static int plan_change(struct planner *x, const struct qv_change *c, struct plan
             copy = joined;
     }
     p->newest = qv_copy_newest(&copy);
+    forget_dropped(s, &copy);
     if (!qv_copy_visible(&copy)) {
         p->outcome = OUT_DEAD;
     } else if (rows_differ(s, &copy, p)) {
@@ -347,7 +365,7 @@ static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *are
         err = plan_change(&x, &g->changes[i], &plans[i], msg);
     }
     for (uint32_t v = 0; v < s->vector_count; v++) {
-        int flushed = stage_flush(&s->vectors[v], msg);
+        int flushed = s->vectors[v].life == QV_VECTOR_NONE ? 0 : stage_flush(&s->vectors[v], msg);
         if (err == 0)
             err = flushed;
     }

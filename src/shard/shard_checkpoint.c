@@ -41,7 +41,8 @@ struct qv_checkpoint {
     struct qv_job job;
     struct qv_shard *shard;
     uint64_t seq;
-    uint64_t graph_changes; /* that it saves */
+    uint64_t graph_changes;               /* that it saves */
+    uint32_t place[QV_SHARD_VECTORS_MAX]; /* in the shard, of each vector in rec */
     struct qv_checkpoint_record rec;
     const struct qv_collection_config *config; /* that it is made under */
     struct qv_buf slots;
@@ -123,16 +124,17 @@ void qv_checkpoint_path(const struct qv_shard *s, char *out, size_t n, int vecto
     if (vector < 0)
         snprintf(out, n, "%s/slots-%llu", s->dir, (unsigned long long)number);
     else
-        snprintf(out, n, "%s/graph-%u-%llu", s->dir, s->vectors[vector].number,
+        snprintf(out, n, "%s/graph-%u-%llu", s->dir, s->vectors[vector].id,
                  (unsigned long long)number);
 }
 
 /* ---- capture ---- */
 
-static void encode_slot(const struct qv_shard *s, qv_slot slot, struct qv_buf *b)
+static void encode_slot(const struct qv_checkpoint *c, qv_slot slot, struct qv_buf *b)
 {
-    const struct qv_slot_table *t = &s->slots;
-    bool live = qv_slot_table_is_live(t, s->vector_count, slot);
+    const struct qv_slot_table *t = &c->shard->slots;
+    const uint32_t vectors = c->rec.vector_count;
+    bool live = qv_slot_table_is_live(t, QV_SLOT_ANY_VECTOR, slot);
     if (!live) {
         qv_buf_u8(b, 0);
         qv_buf_u32(b, *qv_slot_table_generation(t, slot));
@@ -149,12 +151,12 @@ static void encode_slot(const struct qv_shard *s, qv_slot slot, struct qv_buf *b
         qv_buf_u64(b, id.hi);
     qv_buf_u64(b, version.clock);
     qv_buf_u32(b, version.writer);
-    for (uint32_t v = 0; v < s->vector_count; v++)
-        present[v / 8] |= (uint8_t)(qv_slot_table_is_live(t, v, slot) << (v & 7));
-    qv_buf_append(b, present, (s->vector_count + 7) / 8);
-    for (uint32_t v = 0; v < s->vector_count; v++) {
+    for (uint32_t v = 0; v < vectors; v++)
+        present[v / 8] |= (uint8_t)(qv_slot_table_is_live(t, c->place[v], slot) << (v & 7));
+    qv_buf_append(b, present, (vectors + 7) / 8);
+    for (uint32_t v = 0; v < vectors; v++) {
         if (present[v / 8] >> (v & 7) & 1)
-            qv_buf_u32(b, *qv_slot_table_row_crc(t, v, slot));
+            qv_buf_u32(b, *qv_slot_table_row_crc(t, c->place[v], slot));
     }
 }
 
@@ -191,16 +193,18 @@ static uint32_t encode_ghosts(const struct qv_shard *s, struct qv_buf *b)
     return n;
 }
 
-static void capture_slots(const struct qv_shard *s, struct qv_buf *b)
+static void capture_slots(struct qv_checkpoint *c)
 {
+    const struct qv_shard *s = c->shard;
+    struct qv_buf *b = &c->slots;
     uint32_t high = qv_slot_table_high(&s->slots);
-    qv_buf_u32(b, s->vector_count);
+    qv_buf_u32(b, c->rec.vector_count);
     qv_buf_u32(b, high);
     qv_buf_u32(b, s->slots.live_count);
     size_t ghosts_at = b->len;
     qv_buf_u32(b, 0);
     for (qv_slot slot = 0; slot < high; slot++)
-        encode_slot(s, slot, b);
+        encode_slot(c, slot, b);
     uint32_t ghosts = encode_ghosts(s, b);
     if (!b->failed)
         memcpy(b->data + ghosts_at, &ghosts, sizeof ghosts);
@@ -245,15 +249,15 @@ static int write_graph(struct qv_checkpoint *c, uint32_t v)
     struct qv_checkpoint_vector *rec = &c->rec.vectors[v];
     struct graph_out out = {.msg = &c->msg};
     char path[QV_SHARD_PATH_MAX];
-    rec->number = s->vectors[v].number;
-    rec->has_graph = s->vectors[v].graph != NULL;
+    struct qv_hnsw *graph = s->vectors[c->place[v]].graph;
+    rec->has_graph = graph != NULL;
     if (!rec->has_graph)
         return 0;
-    qv_checkpoint_path(s, path, sizeof path, (int)v, c->rec.file_number);
+    qv_checkpoint_path(s, path, sizeof path, (int)c->place[v], c->rec.file_number);
     int err = qv_statefile_create(s->env->disk, path, QV_GRAPH_FILE_KIND, 1, &out.w, &c->msg);
     if (err != 0)
         return err;
-    err = qv_hnsw_save(s->vectors[v].graph, graph_write, &out);
+    err = qv_hnsw_save(graph, graph_write, &out);
     if (err != 0) {
         qv_statefile_abort(out.w);
         return err;
@@ -308,9 +312,9 @@ static int write_all(struct qv_checkpoint *c)
 {
     struct qv_shard *s = c->shard;
     int err = c->slots.failed ? QV_ENOMEM : 0;
-    for (uint32_t v = 0; v < s->vector_count && err == 0; v++)
-        err = qv_rowfile_sync(s->vectors[v].rows, &c->msg);
-    for (uint32_t v = 0; v < s->vector_count && err == 0; v++)
+    for (uint32_t v = 0; v < c->rec.vector_count && err == 0; v++)
+        err = qv_rowfile_sync(s->vectors[c->place[v]].rows, &c->msg);
+    for (uint32_t v = 0; v < c->rec.vector_count && err == 0; v++)
         err = write_graph(c, v);
     if (err == 0)
         err = write_slots(c);
@@ -357,6 +361,8 @@ void qv_shard_remove_files(struct qv_shard *s, uint64_t number)
 {
     char path[QV_SHARD_PATH_MAX];
     for (int v = -1; v < (int)s->vector_count; v++) {
+        if (v >= 0 && s->vectors[v].life == QV_VECTOR_NONE)
+            continue;
         qv_checkpoint_path(s, path, sizeof path, v, number);
         int err = qv_disk_unlink(s->env->disk, path, NULL);
         if (err != 0 && err != QV_ENOTFOUND)
@@ -480,6 +486,7 @@ static void checkpoint_done(struct qv_job *job)
     atomic_store_explicit(&s->dirty_bytes_shared, s->dirty.bytes + s->frozen.bytes,
                           memory_order_relaxed);
     qv_shard_reclaim(s);
+    qv_shard_reshape_step(s);
     qv_store_shard_step(s->store);
 }
 
@@ -509,6 +516,25 @@ bool qv_shard_checkpoint_step(struct qv_shard *s)
     return s->checkpoint != NULL && !s->checkpoint->waiting;
 }
 
+/* The vectors that it holds, ascending by number: the order of every configuration. */
+static void capture_vectors(struct qv_checkpoint *c)
+{
+    const struct qv_shard *s = c->shard;
+    uint32_t n = 0;
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        if (s->vectors[v].life != QV_VECTOR_IN)
+            continue;
+        uint32_t at = n++;
+        for (; at > 0 && c->rec.vectors[at - 1].number > s->vectors[v].id; at--) {
+            c->rec.vectors[at] = c->rec.vectors[at - 1];
+            c->place[at] = c->place[at - 1];
+        }
+        c->rec.vectors[at].number = s->vectors[v].id;
+        c->place[at] = v;
+    }
+    c->rec.vector_count = n;
+}
+
 static struct qv_checkpoint *capture(struct qv_shard *s)
 {
     QV_ASSERT(s->checkpoint == NULL && qv_dirty_empty(&s->frozen));
@@ -526,9 +552,9 @@ static struct qv_checkpoint *capture(struct qv_shard *s)
     c->rec.file_number = ++s->file_number;
     c->rec.last_version = s->last_version;
     c->rec.prev_clock = s->last_version.clock;
-    c->rec.vector_count = s->vector_count;
+    capture_vectors(c);
     qv_buf_init(&c->slots, 0);
-    capture_slots(s, &c->slots);
+    capture_slots(c);
     pthread_rwlock_wrlock(&s->lock);
     s->frozen = s->dirty;
     memset(&s->dirty, 0, sizeof s->dirty);
@@ -572,7 +598,7 @@ bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force)
 {
     const struct qv_store *st = s->store;
     if (atomic_load(&((struct qv_shard *)(uintptr_t)s)->state) != QV_SHARD_OPEN ||
-        s->checkpoint != NULL || !qv_shard_heal_idle(s) || qv_shard_rows_failed(s))
+        s->checkpoint != NULL || s->reshape || !qv_shard_heal_idle(s) || qv_shard_rows_failed(s))
         return false;
     bool caught_up = graph_caught_up(s);
     if (qv_dirty_empty(&s->dirty) && !caught_up && (!force || s->graph_changes == 0))

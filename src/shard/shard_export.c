@@ -141,22 +141,35 @@ static int step_slots(struct qv_shard_export *e, uint64_t bytes_max, struct qv_e
     return err;
 }
 
+/* Where the vector is in the shard: places keep what they hold while a checkpoint is pinned. */
+static uint32_t place(const struct qv_shard_export *e)
+{
+    const struct qv_shard *s = e->pin->shard;
+    uint32_t v = 0;
+    while (v < s->vector_count && s->vectors[v].id != e->pin->rec.vectors[e->vector].number)
+        v++;
+    QV_ASSERT(v < s->vector_count);
+    return v;
+}
+
 /* A slot that the checkpoint holds keeps row and CRC while it is pinned. */
 static int put_row(struct qv_shard_export *e, qv_slot slot, struct qv_errmsg *msg)
 {
     struct qv_shard *s = e->pin->shard;
-    const struct qv_shard_vector *v = &s->vectors[e->vector];
+    uint32_t at = place(e);
+    const struct qv_shard_vector *v = &s->vectors[at];
     const uint8_t *row = qv_rows_at(&v->view, slot);
-    if (qv_hash_crc32c(0, row, v->row_bytes) != *qv_slot_table_row_crc(&s->slots, e->vector, slot))
-        return QV_CORRUPT(msg, "%s/rows-%u: row %u fails its checksum", s->dir, v->number, slot);
+    if (qv_hash_crc32c(0, row, v->row_bytes) != *qv_slot_table_row_crc(&s->slots, at, slot))
+        return QV_CORRUPT(msg, "%s/rows-%u: row %u fails its checksum", s->dir, v->id, slot);
     return qv_snapshot_append(e->w, row, v->row_bytes, msg);
 }
 
 static int step_rows(struct qv_shard_export *e, uint64_t bytes_max, struct qv_errmsg *msg)
 {
-    const struct qv_shard_vector *v = &e->pin->shard->vectors[e->vector];
     const uint64_t to = qv_snapshot_written(e->w) + bytes_max;
-    int err = e->begun ? 0 : begin_part(e, QV_SHARD_PART_ROWS, v->number, msg);
+    int err = e->begun
+                  ? 0
+                  : begin_part(e, QV_SHARD_PART_ROWS, e->pin->rec.vectors[e->vector].number, msg);
     for (; err == 0 && e->next_row < e->slots.high && qv_snapshot_written(e->w) < to;
          e->next_row++) {
         if (qv_slot_stream_has(&e->slots, e->vector, e->next_row))
@@ -179,7 +192,7 @@ static int step_graph(struct qv_shard_export *e, uint64_t bytes_max, struct qv_e
     if (!e->begun) {
         err = begin_part(e, QV_SHARD_PART_GRAPH, rec->number, msg);
         if (err == 0)
-            err = open_file(e, (int)e->vector, QV_GRAPH_FILE_KIND, &rec->graph, msg);
+            err = open_file(e, (int)place(e), QV_GRAPH_FILE_KIND, &rec->graph, msg);
     }
     for (uint64_t done = 0; err == 0 && done < bytes_max;) {
         uint64_t left = qv_statefile_left(e->file);

@@ -88,7 +88,8 @@ bool qv_shard_heal_idle(const struct qv_shard *s)
 static uint32_t failed_rows(const struct qv_shard *s)
 {
     uint32_t v = 0;
-    while (v < s->vector_count && !qv_rowfile_failed(s->vectors[v].rows))
+    while (v < s->vector_count &&
+           (s->vectors[v].life != QV_VECTOR_IN || !qv_rowfile_failed(s->vectors[v].rows)))
         v++;
     return v;
 }

@@ -49,7 +49,7 @@ uint64_t qv_shard_pending(const struct qv_shard *s)
 
 static bool slot_is_live(const struct qv_shard *s, qv_slot slot)
 {
-    return qv_slot_table_is_live(&s->slots, s->vector_count, slot);
+    return qv_slot_table_is_live(&s->slots, QV_SLOT_ANY_VECTOR, slot);
 }
 
 void qv_shard_push_pending(struct qv_shard *s, qv_slot slot)
@@ -57,7 +57,8 @@ void qv_shard_push_pending(struct qv_shard *s, qv_slot slot)
     struct qv_pending *p = &s->pending;
     bool wanted = false;
     for (uint32_t v = 0; v < s->vector_count && !wanted && !s->replaying; v++)
-        wanted = s->vectors[v].graph != NULL && qv_slot_table_is_live(&s->slots, v, slot);
+        wanted = (s->vectors[v].graph != NULL || s->vectors[v].next != NULL) &&
+                 qv_slot_table_is_live(&s->slots, v, slot);
     if (!wanted)
         return;
     uint64_t high = pending_high(p);
@@ -70,6 +71,14 @@ void qv_shard_push_pending(struct qv_shard *s, qv_slot slot)
 }
 
 /* ---- jobs ---- */
+
+/* The graphs that are kept level: each vector's present one (even) and the one that is being built
+ * to replace it (odd). */
+static struct qv_hnsw *graph_of(const struct qv_shard *s, uint32_t g)
+{
+    struct qv_shard_vector *v = &s->vectors[g / 2];
+    return g % 2 == 0 ? atomic_load_explicit(&v->graph, memory_order_relaxed) : v->next;
+}
 
 static struct index_job *job_create(struct qv_shard *s)
 {
@@ -108,10 +117,11 @@ static void insert_run(struct qv_job *job, unsigned worker)
     for (uint32_t i = 0; i < j->count && j->err == 0; i++) {
         qv_slot slot = j->slots[i];
         uint32_t generation = *qv_slot_table_generation(&s->slots, slot);
-        for (uint32_t v = 0; v < s->vector_count && j->err == 0; v++) {
-            if (s->vectors[v].graph == NULL || !qv_slot_table_is_live(&s->slots, v, slot))
+        for (uint32_t g = 0; g < 2 * s->vector_count && j->err == 0; g++) {
+            struct qv_hnsw *graph = graph_of(s, g);
+            if (graph == NULL || !qv_slot_table_is_live(&s->slots, g / 2, slot))
                 continue;
-            int err = qv_hnsw_insert(s->vectors[v].graph, *ctx, slot, generation);
+            int err = qv_hnsw_insert(graph, *ctx, slot, generation);
             if (err == 0)
                 j->inserted[i] = true;
             else if (err != QV_EEXISTS) /* in this graph already: queued for another one */
@@ -131,8 +141,8 @@ static void repair_run(struct qv_job *job, unsigned worker)
         *ctx = qv_hnsw_ctx_create();
     qv_epoch_enter(&s->epoch, worker);
     for (uint32_t i = 0; i < j->count && j->err == 0; i++) {
-        for (uint32_t v = 0; v < s->vector_count && j->err == 0; v++) {
-            struct qv_hnsw *graph = s->vectors[v].graph;
+        for (uint32_t g = 0; g < 2 * s->vector_count && j->err == 0; g++) {
+            struct qv_hnsw *graph = graph_of(s, g);
             if (graph == NULL || qv_hnsw_slot_state(graph, j->slots[i], NULL) != QV_HNSW_DEAD)
                 continue;
             int err = qv_hnsw_repair(graph, *ctx, j->slots[i]);
@@ -149,6 +159,7 @@ static void job_end(struct index_job *j)
     struct qv_shard *s = j->shard;
     job_free(j);
     qv_shard_reclaim(s);
+    qv_shard_reshape_step(s);
     qv_shard_index_step(s);
     qv_store_shard_step(s->store);
 }
@@ -165,8 +176,8 @@ static void add_limbo(struct qv_shard *s, qv_slot slot)
 
 static void queue_repair(struct qv_shard *s, qv_slot slot)
 {
-    for (uint32_t v = 0; v < s->vector_count; v++) {
-        struct qv_hnsw *graph = s->vectors[v].graph;
+    for (uint32_t g = 0; g < 2 * s->vector_count; g++) {
+        struct qv_hnsw *graph = graph_of(s, g);
         if (graph != NULL && qv_hnsw_slot_state(graph, slot, NULL) == QV_HNSW_LIVE) {
             int err = qv_hnsw_remove(graph, slot);
             QV_ASSERT(err == 0);
@@ -248,6 +259,7 @@ static void feed_backlog(struct qv_shard *s)
 static bool start_insert(struct qv_shard *s)
 {
     feed_backlog(s);
+    qv_shard_feed_rebuild(s);
     struct qv_pending *p = &s->pending;
     uint64_t high = pending_high(p);
     uint32_t count =
@@ -292,7 +304,8 @@ static bool start_repair(struct qv_shard *s)
 
 void qv_shard_index_step(struct qv_shard *s)
 {
-    if (s->replaying || atomic_load(&s->state) != QV_SHARD_OPEN || atomic_load(&s->err) != 0)
+    if (s->resting || s->replaying || atomic_load(&s->state) != QV_SHARD_OPEN ||
+        atomic_load(&s->err) != 0)
         return; /* a shard that takes no more writes is searched as it is */
     unsigned jobs_max = s->store->workers + 1; /* one more than run, so that none waits for us */
     while (s->index_jobs + s->repair_jobs < jobs_max) {
@@ -324,8 +337,8 @@ void qv_shard_retire(struct qv_shard *s, qv_slot slot)
 
 static void release_slot(struct qv_shard *s, qv_slot slot)
 {
-    for (uint32_t v = 0; v < s->vector_count; v++) {
-        struct qv_hnsw *graph = s->vectors[v].graph;
+    for (uint32_t g = 0; g < 2 * s->vector_count; g++) {
+        struct qv_hnsw *graph = graph_of(s, g);
         if (graph != NULL && qv_hnsw_slot_state(graph, slot, NULL) == QV_HNSW_UNLINKED) {
             int err = qv_hnsw_release(graph, slot);
             QV_ASSERT(err == 0);

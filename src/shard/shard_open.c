@@ -20,12 +20,7 @@ static void shard_free(struct qv_shard *s)
     qv_shard_discard_jobs(s);
     qv_shard_heal_discard(s);
     qv_mem_free(s->scan);
-    for (uint32_t v = 0; v < s->vector_count; v++) {
-        qv_hnsw_destroy(&s->vectors[v].graph);
-        qv_rowfile_close(s->vectors[v].rows);
-        qv_mem_free(s->vectors[v].stage);
-    }
-    qv_mem_free(s->vectors);
+    qv_shard_close_vectors(s);
     qv_shard_discard_pins(s);
     qv_kv_close(s->kv);
     qv_slot_table_close(&s->slots);
@@ -94,25 +89,6 @@ static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shar
 
 /* ---- parts ---- */
 
-#define STAGE_BYTES ((size_t)1 << 20)
-
-static void vectors_from_config(struct qv_shard *s)
-{
-    const struct qv_collection_config *config = atomic_load(&s->config);
-    s->vectors = qv_mem_calloc(config->vector_count, sizeof *s->vectors);
-    for (uint32_t i = 0; i < config->vector_count; i++) {
-        const struct qv_vector_config *vc = &config->vectors[i];
-        if (vc->multivector)
-            continue; /* kept in the record */
-        struct qv_shard_vector *v = &s->vectors[s->vector_count++];
-        v->config = vc;
-        v->number = vc->number;
-        v->normalise = qv_prepare_normalises(vc);
-        v->metric = v->normalise ? QV_METRIC_DOT : qv_distance_metric(vc->distance);
-        v->row_bytes = vc->size * (uint32_t)qv_dtype_bytes(vc->datatype);
-    }
-}
-
 static uint32_t slots_max_of(const struct qv_shard *s)
 {
     uint32_t n = s->store->config.slots_max;
@@ -124,49 +100,14 @@ static uint32_t slots_max_of(const struct qv_shard *s)
     return n;
 }
 
-static int open_rows(struct qv_shard *s, uint32_t index, bool create, struct qv_errmsg *msg)
-{
-    struct qv_shard_vector *v = &s->vectors[index];
-    char path[QV_SHARD_PATH_MAX];
-    uint64_t id;
-    memcpy(&id, s->uuid, sizeof id);
-    snprintf(path, sizeof path, "%s/rows-%u", s->dir, v->number);
-    struct qv_rowfile_config config = {
-        .row_bytes = v->row_bytes, .slot_max = s->slots.max_slots, .id = id, .create = create};
-    int err = qv_rowfile_open(s->env->disk, path, &config, &v->rows, msg);
-    if (err != 0)
-        return err;
-    v->view.base = qv_rowfile_base(v->rows);
-    v->view.stride_bytes = qv_rowfile_stride(v->rows);
-    v->stage_cap = (uint32_t)(STAGE_BYTES / v->view.stride_bytes);
-    if (v->stage_cap == 0)
-        v->stage_cap = 1;
-    v->stage = qv_mem_alloc(v->stage_cap * v->view.stride_bytes);
-    return create ? qv_rowfile_sync(v->rows, msg) : 0;
-}
-
-static struct qv_hnsw_params graph_params(const struct qv_shard *s, uint32_t index)
-{
-    const struct qv_shard_vector *v = &s->vectors[index];
-    uint32_t m;
-    uint32_t ef;
-    qv_config_hnsw(atomic_load(&((struct qv_shard *)(uintptr_t)s)->config), v->config, &m, &ef);
-    struct qv_hnsw_params p =
-        qv_hnsw_params_default(v->metric, v->config->datatype, v->config->size);
-    p.m = m > 0 && m < QV_HNSW_M_MIN ? QV_HNSW_M_MIN : m;
-    p.ef_construct = ef;
-    p.max_slots = s->slots.max_slots;
-    p.seed = s->number;
-    return p;
-}
-
 static int create_graph(struct qv_shard *s, uint32_t index, struct qv_errmsg *msg)
 {
     struct qv_shard_vector *v = &s->vectors[index];
-    struct qv_hnsw_params p = graph_params(s, index);
-    if (p.m == 0)
-        return 0;
-    return qv_hnsw_create(&p, &v->view, &v->graph, msg);
+    struct qv_hnsw_params p = qv_shard_graph_params(s, index);
+    struct qv_hnsw *graph = NULL;
+    int err = p.m == 0 ? 0 : qv_hnsw_create(&p, &v->view, &graph, msg);
+    v->graph = graph;
+    return err;
 }
 
 static int kv_open(struct qv_shard *s, bool create, struct qv_errmsg *msg)
@@ -182,12 +123,13 @@ int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec, st
                     struct qv_errmsg *msg)
 {
     struct qv_shard *s = shard_alloc(store, spec);
-    vectors_from_config(s);
-    int err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
+    int err = qv_shard_init_vectors(s);
+    if (err == 0)
+        err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
     if (err == 0)
         err = qv_disk_mkdir_all(s->env->disk, s->dir, msg);
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
-        err = open_rows(s, v, true, msg);
+        err = qv_shard_open_rows(s, v, true, msg);
         if (err == 0)
             err = create_graph(s, v, msg);
     }
@@ -222,7 +164,40 @@ static void take(struct slot_reader *in, void *p, size_t n)
         memset(p, 0, n);
 }
 
-static void read_slot(struct qv_shard *s, qv_slot slot, struct slot_reader *in, uint8_t *present)
+/* The vectors of a slots file: where each is in the shard; -1: it was dropped since. */
+struct columns {
+    uint32_t count;
+    int index[QV_SHARD_VECTORS_MAX];
+};
+
+static void columns_of(const struct qv_shard *s, const struct qv_checkpoint_record *rec,
+                       struct columns *out)
+{
+    out->count = rec->vector_count;
+    for (uint32_t i = 0; i < rec->vector_count; i++)
+        out->index[i] = qv_shard_vector_index(s, rec->vectors[i].number);
+}
+
+static void read_rows(struct qv_shard *s, qv_slot slot, struct slot_reader *in,
+                      const struct columns *columns, uint8_t *present)
+{
+    uint8_t in_file[QV_SHARD_VECTORS_MAX / 8] = {0};
+    take(in, in_file, (columns->count + 7) / 8);
+    for (uint32_t i = 0; i < columns->count; i++) {
+        uint32_t crc;
+        int v = columns->index[i];
+        if (!(in_file[i / 8] >> (i & 7) & 1))
+            continue;
+        take(in, &crc, sizeof crc);
+        if (v < 0)
+            continue;
+        present[v / 8] |= (uint8_t)(1u << (v & 7));
+        *qv_slot_table_row_crc(&s->slots, (uint32_t)v, slot) = crc;
+    }
+}
+
+static void read_slot(struct qv_shard *s, qv_slot slot, struct slot_reader *in,
+                      const struct columns *columns, uint8_t *present)
 {
     uint8_t flags;
     uint32_t generation;
@@ -237,11 +212,7 @@ static void read_slot(struct qv_shard *s, qv_slot slot, struct slot_reader *in, 
             take(in, &id.hi, sizeof id.hi);
         take(in, &version.clock, sizeof version.clock);
         take(in, &version.writer, sizeof version.writer);
-        take(in, present, (s->vector_count + 7) / 8);
-        for (uint32_t v = 0; v < s->vector_count; v++) {
-            if (present[v / 8] >> (v & 7) & 1)
-                take(in, qv_slot_table_row_crc(&s->slots, v, slot), sizeof(uint32_t));
-        }
+        read_rows(s, slot, in, columns, present);
     }
     qv_slot_table_restore(&s->slots, slot, &id, version, generation, flags & 1);
 }
@@ -281,9 +252,11 @@ int qv_checkpoint_read_slots(struct qv_shard *s, const struct qv_checkpoint_reco
 {
     struct slot_reader in = {.msg = msg};
     uint32_t head[4] = {0};
+    struct columns columns;
     char path[QV_SHARD_PATH_MAX];
     size_t stride = (s->vector_count + 7) / 8;
     *present = NULL;
+    columns_of(s, rec, &columns);
     qv_checkpoint_path(s, path, sizeof path, -1, rec->file_number);
     int err = qv_statefile_open(s->env->disk, path, QV_SLOTS_FILE_KIND, 1, &in.r, msg);
     if (err != 0)
@@ -292,7 +265,7 @@ int qv_checkpoint_read_slots(struct qv_shard *s, const struct qv_checkpoint_reco
     take(&in, head, sizeof head);
     uint32_t high = head[1];
     if (in.err == 0 &&
-        (info.payload_hash != rec->slots.payload_hash || head[0] != s->vector_count ||
+        (info.payload_hash != rec->slots.payload_hash || head[0] != rec->vector_count ||
          high > s->slots.max_slots || (uint64_t)high * 5 > info.payload_bytes))
         in.err = QV_CORRUPT(msg, "%s is not the checkpoint's", path);
     if (in.err == 0)
@@ -302,7 +275,7 @@ int qv_checkpoint_read_slots(struct qv_shard *s, const struct qv_checkpoint_reco
         in.err = *present == NULL ? QV_ENOMEM : 0;
     }
     for (qv_slot slot = 0; slot < high && in.err == 0; slot++)
-        read_slot(s, slot, &in, *present + slot * stride);
+        read_slot(s, slot, &in, &columns, *present + slot * stride);
     if (in.err == 0)
         in.err = read_ghosts(s, head[3], &in);
     if (in.err == 0)
@@ -329,19 +302,18 @@ static int verify_rows(struct qv_shard *s, uint32_t index, struct qv_errmsg *msg
     const struct qv_shard_vector *v = &s->vectors[index];
     uint32_t high = qv_slot_table_high(&s->slots);
     const uint32_t ahead = 8192;
-    if (qv_rowfile_capacity(v->rows) < high)
-        return QV_CORRUPT(msg, "%s/rows-%u holds %u rows, the checkpoint has %u", s->dir, v->number,
-                          qv_rowfile_capacity(v->rows), high);
     for (qv_slot slot = 0; slot < high; slot++) {
         if (slot % ahead == 0 && slot + ahead < high)
             qv_rowfile_prefetch(v->rows, slot + ahead,
                                 high - slot - ahead < ahead ? high - slot - ahead : ahead);
         if (!qv_slot_table_is_live(&s->slots, index, slot))
             continue;
+        if (slot >= qv_rowfile_capacity(v->rows))
+            return QV_CORRUPT(msg, "%s/rows-%u holds %u rows, the checkpoint has row %u", s->dir,
+                              v->id, qv_rowfile_capacity(v->rows), slot);
         uint32_t crc = qv_hash_crc32c(0, qv_rows_at(&v->view, slot), v->row_bytes);
         if (crc != *qv_slot_table_row_crc(&s->slots, index, slot))
-            return QV_CORRUPT(msg, "%s/rows-%u: row %u fails its checksum", s->dir, v->number,
-                              slot);
+            return QV_CORRUPT(msg, "%s/rows-%u: row %u fails its checksum", s->dir, v->id, slot);
     }
     return 0;
 }
@@ -375,8 +347,8 @@ static int load_graph(struct qv_shard *s, uint32_t index, const struct qv_checkp
     struct qv_shard_vector *v = &s->vectors[index];
     struct graph_in in = {.shard = s, .vector = index, .msg = msg};
     char path[QV_SHARD_PATH_MAX];
-    struct qv_hnsw_params p = graph_params(s, index);
-    if (p.m == 0 || !rec->has_graph)
+    struct qv_hnsw_params p = qv_shard_graph_params(s, index);
+    if (p.m == 0 || rec == NULL || !rec->has_graph)
         return create_graph(s, index, msg);
     qv_checkpoint_path(s, path, sizeof path, (int)index, file_number);
     int err = qv_statefile_open(s->env->disk, path, QV_GRAPH_FILE_KIND, 1, &in.r, msg);
@@ -386,19 +358,38 @@ static int load_graph(struct qv_shard *s, uint32_t index, const struct qv_checkp
         err = QV_CORRUPT(msg, "%s is not the checkpoint's", path);
     struct qv_hnsw_source source = {
         .read = graph_read, .read_arg = &in, .keep = graph_keep, .keep_arg = &in};
+    struct qv_hnsw_load_report report;
+    struct qv_hnsw *graph = NULL;
     if (err == 0)
-        err = qv_hnsw_load(&p, &v->view, &source, &v->graph, NULL, msg);
-    bool other_params = err == QV_EINVAL;
+        err = qv_hnsw_load(&p, &v->view, &source, &graph, &report, msg);
+    bool anew = err == QV_EINVAL || (err == 0 && report.ef_construct != p.ef_construct);
     if (err == 0)
         err = qv_statefile_end(in.r, msg);
     qv_statefile_close(in.r);
-    return other_params ? create_graph(s, index, msg) : err; /* then it is built anew */
+    if (err == 0 && !anew) {
+        v->graph = graph;
+        return 0;
+    }
+    qv_hnsw_destroy(&graph);
+    return anew && (err == 0 || err == QV_EINVAL) ? create_graph(s, index, msg) : err;
 }
 
 struct stray {
     struct qv_shard *shard;
     uint64_t keep;
 };
+
+/* Rows of a vector that was dropped, or that was to be added when the process ended. */
+static bool is_present_vector(const struct qv_shard *s, const char *digits)
+{
+    char want[16];
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        snprintf(want, sizeof want, "%u", s->vectors[v].id);
+        if (strcmp(want, digits) == 0)
+            return true;
+    }
+    return false;
+}
 
 static bool remove_stray(void *arg, const char *name, bool is_dir)
 {
@@ -410,7 +401,9 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
     size_t k = strlen(keep);
     bool state = strncmp(name, "slots-", 6) == 0 || strncmp(name, "graph-", 6) == 0;
     bool unfinished = n > 4 && strcmp(name + n - 4, ".tmp") == 0;
-    if (is_dir || (!state && !unfinished) || (n > k && strcmp(name + n - k, keep) == 0))
+    bool rows = strncmp(name, "rows-", 5) == 0 && !is_present_vector(x->shard, name + 5);
+    if (is_dir || (!state && !unfinished && !rows) ||
+        (state && n > k && strcmp(name + n - k, keep) == 0))
         return true;
     snprintf(path, sizeof path, "%s/%s", x->shard->dir, name);
     int err = qv_disk_unlink(x->shard->env->disk, path, NULL);
@@ -458,14 +451,24 @@ static void mark_indexed(struct qv_shard *s)
     }
 }
 
+/* NULL: the vector is newer than the checkpoint. */
+static const struct qv_checkpoint_vector *vector_of(const struct qv_checkpoint_record *rec,
+                                                    uint32_t number)
+{
+    for (uint32_t i = 0; i < rec->vector_count; i++) {
+        if (rec->vectors[i].number == number)
+            return &rec->vectors[i];
+    }
+    return NULL;
+}
+
 /* From the checkpoint's record to a shard at its position. */
 static int open_checkpoint(struct qv_shard *s, const struct qv_checkpoint_record *rec,
                            struct qv_errmsg *msg)
 {
     struct present_of present = {.stride = (s->vector_count + 7) / 8};
     uint8_t *bytes = NULL;
-    if (rec->shard != s->number || memcmp(rec->uuid, s->uuid, sizeof rec->uuid) != 0 ||
-        rec->vector_count != s->vector_count)
+    if (rec->shard != s->number || memcmp(rec->uuid, s->uuid, sizeof rec->uuid) != 0)
         return QV_CORRUPT(msg, "%s: the checkpoint is of another shard", s->dir);
     int err = qv_checkpoint_read_slots(s, rec, &bytes, msg);
     present.bytes = bytes;
@@ -475,7 +478,7 @@ static int open_checkpoint(struct qv_shard *s, const struct qv_checkpoint_record
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
         err = verify_rows(s, v, msg);
         if (err == 0)
-            err = load_graph(s, v, &rec->vectors[v], rec->file_number, msg);
+            err = load_graph(s, v, vector_of(rec, s->vectors[v].id), rec->file_number, msg);
     }
     if (err == 0)
         mark_indexed(s);
@@ -501,11 +504,21 @@ int qv_checkpoint_read(struct qv_shard *s, struct qv_checkpoint_record *rec, boo
     return err;
 }
 
+static bool same_vectors(const struct qv_shard *s, const struct qv_checkpoint_record *rec)
+{
+    bool same = rec->vector_count == s->vector_count;
+    for (uint32_t v = 0; v < s->vector_count && same; v++)
+        same = rec->vectors[v].number == s->vectors[v].id;
+    return same;
+}
+
 static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
 {
     struct qv_checkpoint_record *rec = qv_mem_calloc(1, sizeof *rec);
     bool found = false;
-    int err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
+    int err = qv_shard_init_vectors(s);
+    if (err == 0)
+        err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
     if (err == 0)
         err = kv_open(s, false, msg);
     if (err == 0)
@@ -513,14 +526,19 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
     if (err == QV_ENOTFOUND || (err == 0 && !found))
         err = QV_CORRUPT(msg, "%s/kv holds no checkpoint", s->dir); /* its creation made one */
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
-        err = open_rows(s, v, false, msg);
-        if (err == QV_ENOTFOUND)
-            err = QV_CORRUPT(msg, "%s/rows-%u is missing", s->dir, s->vectors[v].number);
+        bool newer = vector_of(rec, s->vectors[v].id) == NULL; /* all of its rows are in the log */
+        err = qv_shard_open_rows(s, v, false, msg);
+        if (err == QV_ENOTFOUND && newer && !s->store->checking)
+            err = qv_shard_open_rows(s, v, true, msg);
+        if (err == QV_ENOTFOUND && !newer)
+            err = QV_CORRUPT(msg, "%s/rows-%u is missing", s->dir, s->vectors[v].id);
     }
     if (err == 0)
         err = open_checkpoint(s, rec, msg);
     if (err == 0 && !s->store->checking)
         err = remove_strays(s, rec->file_number, msg);
+    if (err == 0 && !same_vectors(s, rec))
+        s->graph_changes++; /* a snapshot asks for a checkpoint of this configuration */
     s->durable = rec;
     s->durable_config = atomic_load(&s->config);
     return err;
@@ -530,7 +548,6 @@ int qv_shard_open_built(struct qv_store *store, const struct qv_shard_spec *spec
                         struct qv_shard **out, struct qv_errmsg *msg)
 {
     struct qv_shard *s = shard_alloc(store, spec);
-    vectors_from_config(s);
     s->replaying = true;
     int err = open_parts(s, msg);
     if (err != 0) {
@@ -546,7 +563,6 @@ int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec, stru
 {
     struct qv_shard *s = shard_alloc(store, spec);
     struct qv_errmsg why = {""};
-    vectors_from_config(s);
     int err = open_parts(s, &why);
     s->replaying = true;
     if (err == QV_ECORRUPT || err == QV_ENOTFOUND || err == QV_EIO) {

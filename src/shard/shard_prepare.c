@@ -486,6 +486,7 @@ int qv_write_prepare(struct qv_write *w)
     const struct qv_collection_config *config = atomic_load(&w->shard->config);
     w->results = QV_ARENA_ARRAY(w->arena, struct qv_write_result, w->req->op_count);
     w->prepared = QV_ARENA_ARRAY(w->arena, struct qv_prepared, w->req->op_count);
+    w->config = config;
     w->next_op = 0;
     w->groups_open = 0;
     w->begun = false;

@@ -66,17 +66,32 @@ struct qv_limbo { /* a dead slot on its way to the free list */
     uint64_t checkpoint; /* the capture that must be durable */
 };
 
-/* A dense named vector: its rows and graph. */
+#define QV_VECTOR_GONE UINT32_MAX /* the number of none */
+
+enum qv_vector_life {
+    QV_VECTOR_NONE,   /* a place for a new one */
+    QV_VECTOR_IN,     /* in use */
+    QV_VECTOR_LEAVING /* dropped: readers and jobs may still stand on its rows and graph */
+};
+
+/* A dense named vector: its rows and graph. Places never move; one is used again when nobody can
+ * stand on what was there (shard_reshape.c). */
 struct qv_shard_vector {
-    const struct qv_vector_config *config;
-    uint32_t number;
-    enum qv_metric metric; /* of graph and score: COSINE over unit rows is DOT */
+    const struct qv_vector_config *config; /* for what never changes: size, datatype, distance */
+    enum qv_vector_life life;              /* owner */
+    uint32_t id;                           /* its number, in the names of its files */
+    atomic_uint number;                    /* the same; GONE: nothing is found here */
+    enum qv_metric metric;                 /* of graph and score: COSINE over unit rows is DOT */
     bool normalise;
     uint32_t row_bytes;
     struct qv_rowfile *rows;
     struct qv_rows view;
-    struct qv_hnsw *graph; /* NULL: m = 0 */
-    uint8_t *stage;        /* owner: rows of consecutive slots, one write */
+    _Atomic(struct qv_hnsw *) graph; /* NULL: m = 0 */
+    struct qv_hnsw *next;            /* with other parameters; jobs insert into both until it is
+                                        complete. Owner, while no job runs */
+    struct qv_hnsw *old;             /* replaced: readers that came before old_epoch may be in it */
+    uint64_t old_epoch;              /* LEAVING: since then */
+    uint8_t *stage;                  /* owner: rows of consecutive slots, one write */
     uint32_t stage_cap, stage_count;
     qv_slot stage_first;
 };
@@ -130,8 +145,9 @@ struct qv_shard {
 
     pthread_rwlock_t lock; /* exclusive: the owner applying; shared: readers of hash and records */
     struct qv_slot_table slots;
+    struct qv_vmem vectors_mem; /* QV_SHARD_VECTORS_MAX places */
     struct qv_shard_vector *vectors;
-    uint32_t vector_count;
+    atomic_uint vector_count; /* places in use or once used */
     struct qv_kv *kv;
     struct qv_epoch epoch;
     struct qv_pending pending;
@@ -166,6 +182,16 @@ struct qv_shard {
     uint64_t inflight_rows;
 
     struct index_job *jobs; /* under way */
+
+    /* graphs built anew beside the present ones: shard_reshape.c */
+    bool reshape;               /* some place wants to be changed: no new checkpoint */
+    bool resting;               /* and no new index jobs */
+    bool rebuilding;            /* some vector has a `next` */
+    qv_slot rebuild_at;         /* slots below it are in the ring, or were */
+    qv_slot rebuild_end;        /* from here on points are published into the ring anyway */
+    uint64_t rebuild_failed_ns; /* no memory for a new graph; 0: there was */
+    uint64_t rebuild_mark;      /* ring position behind the last of them */
+    atomic_uint_fast64_t rebuild_left;
 
     struct qv_checkpoint *checkpoint;
     uint64_t graph_changes;        /* nodes linked or unlinked since the last capture */
@@ -248,6 +274,26 @@ void qv_shard_discard_jobs(struct qv_shard *s);         /* none can run any more
 bool qv_shard_index_idle(const struct qv_shard *s);
 void qv_shard_push_pending(struct qv_shard *s, qv_slot slot);
 uint64_t qv_shard_pending(const struct qv_shard *s); /* any thread */
+
+/* shard_reshape.c; owner */
+/* Fills places from the configuration; the shard has no other thread yet. */
+QV_MUST_USE int qv_shard_init_vectors(struct qv_shard *s);
+void qv_shard_close_vectors(struct qv_shard *s);
+/* The graph that the configuration asks for: m 0 where it wants none. */
+struct qv_hnsw_params qv_shard_graph_params(const struct qv_shard *s, uint32_t index);
+QV_MUST_USE int qv_shard_open_rows(struct qv_shard *s, uint32_t index, bool create,
+                                   struct qv_errmsg *msg);
+/* Files and places for the vectors of config that the shard has not. On an error none is added. */
+QV_MUST_USE int qv_shard_add_vectors(struct qv_shard *s, const struct qv_collection_config *config,
+                                     struct qv_errmsg *msg);
+/* The configuration as it is now: vectors that it does not name leave, graphs of other parameters
+ * are built anew. */
+void qv_shard_set_config(struct qv_shard *s, const struct qv_collection_config *config,
+                         uint32_t generation);
+/* Does what waits for rest, and brings rest about. */
+void qv_shard_reshape_step(struct qv_shard *s);
+/* Slots that the new graphs lack go into the ring, as there is room. */
+void qv_shard_feed_rebuild(struct qv_shard *s);
 
 /* shard_write.c */
 void qv_shard_pump(struct qv_shard *s);         /* stamps what may be stamped; owner */

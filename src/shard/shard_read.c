@@ -180,7 +180,7 @@ int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, st
         out->with = QV_ARENA_ARRAY(arena, uint64_t, out->n / 64 + 1);
     bool ok = out->all != NULL && (vector == QV_READ_ANY || out->with != NULL);
     if (ok)
-        qv_slot_table_copy_live(&s->slots, s->vector_count, out->n, out->all);
+        qv_slot_table_copy_live(&s->slots, QV_SLOT_ANY_VECTOR, out->n, out->all);
     if (ok && out->with != NULL)
         qv_slot_table_copy_live(&s->slots, vector, out->n, out->with);
     pthread_rwlock_unlock(&s->lock);
@@ -200,7 +200,7 @@ static int slot_record(struct walk *w, qv_slot slot, struct qv_id *id, struct qv
     *record = (struct qv_bytes){NULL, 0};
     pthread_rwlock_rdlock(&s->lock);
     *id = qv_slot_table_id(&s->slots, slot);
-    if (!qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+    if (!qv_slot_table_is_live(&s->slots, QV_SLOT_ANY_VECTOR, slot))
         slot = qv_slot_table_find(&s->slots, id);
     const struct qv_record *r =
         slot == QV_SLOT_NONE ? NULL : *qv_slot_table_record(&s->slots, slot);
@@ -225,7 +225,7 @@ static int walk_memory(struct walk *w, const struct qv_live *live)
             continue;
         /* in this order: a point's death clears its live bit first, its record after that */
         if (__atomic_load_n(qv_slot_table_record(&s->slots, slot), __ATOMIC_ACQUIRE) == NULL &&
-            qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+            qv_slot_table_is_live(&s->slots, QV_SLOT_ANY_VECTOR, slot))
             continue;
         qv_arena_reset(&w->scratch);
         err = ask(w);
@@ -447,7 +447,7 @@ static int bitmap_moved(struct bitmap_walk *b, struct walk *w)
     for (qv_slot slot = 0; slot < b->live->n && err == 0; slot++) {
         struct qv_present now;
         bool match = false;
-        if (!bit(b->live->all, slot) || qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+        if (!bit(b->live->all, slot) || qv_slot_table_is_live(&s->slots, QV_SLOT_ANY_VECTOR, slot))
             continue;
         struct qv_id id = qv_slot_table_id(&s->slots, slot);
         qv_arena_reset(&w->scratch);
@@ -728,12 +728,13 @@ static int answer_vectors(struct qv_shard *s, struct qv_arena *arena, const stru
         if (part->kind != QV_PART_VECTOR || part->state == QV_PART_ABSENT)
             continue;
         struct qv_str name = qv_config_vector_name(config, part->number);
-        if (name.p == NULL || !name_wanted(sel, name))
+        int v = qv_shard_vector_index(s, part->number);
+        bool dropped = part->state == QV_PART_IN_ROW && v < 0; /* this moment */
+        if (name.p == NULL || dropped || !name_wanted(sel, name))
             continue;
         struct qv_named_vec *nv = &vecs[out->vec_count];
         nv->name = name;
-        int v = qv_shard_vector_index(s, part->number);
-        if (part->state == QV_PART_IN_ROW && v >= 0)
+        if (part->state == QV_PART_IN_ROW)
             err = row_vector(s, arena, (uint32_t)v, slot, &nv->vec);
         else
             err = qv_vec_decode(arena, part->value, &nv->vec);

@@ -29,9 +29,11 @@ struct search {
     struct qv_arena *arena;
     const struct qv_query *q;
     struct qv_shard_vector *v;
-    uint32_t vector; /* index of v */
-    const void *row; /* the query in the storage dtype */
-    bool has_self;   /* by id: that point is left out */
+    struct qv_hnsw *graph; /* of v; NULL: none */
+    uint32_t ef;           /* of its configuration */
+    uint32_t vector;       /* index of v */
+    const void *row;       /* the query in the storage dtype */
+    bool has_self;         /* by id: that point is left out */
     struct qv_id self;
     uint32_t k;
     qv_slot *slots; /* candidates, distinct */
@@ -101,6 +103,13 @@ static int vector_of_point(struct search *x)
     return 0;
 }
 
+static int missing_vector(const struct search *x)
+{
+    struct qv_str name = x->q->using_;
+    return qv_fail(x->msg, QV_EINVAL, "Not existing vector name error: %.*s",
+                   (int)(name.n < 200 ? name.n : 200), name.n == 0 ? "" : name.p);
+}
+
 static int choose_vector(struct search *x)
 {
     const struct qv_collection_config *config = atomic_load(&x->s->config);
@@ -109,15 +118,18 @@ static int choose_vector(struct search *x)
     if (vc == NULL) {
         if (qv_config_sparse(config, name) != NULL)
             return qv_fail(x->msg, QV_ENOTIMPL, "Not implemented: sparse vector search");
-        return qv_fail(x->msg, QV_EINVAL, "Not existing vector name error: %.*s",
-                       (int)(name.n < 200 ? name.n : 200), name.n == 0 ? "" : name.p);
+        return missing_vector(x);
     }
     if (vc->multivector)
         return qv_fail(x->msg, QV_ENOTIMPL, "Not implemented: multi vector search");
     int index = qv_shard_vector_index(x->s, vc->number);
-    QV_ASSERT(index >= 0);
+    if (index < 0) /* it was dropped this moment */
+        return missing_vector(x);
+    uint32_t m;
     x->vector = (uint32_t)index;
     x->v = &x->s->vectors[index];
+    x->graph = x->v->graph;
+    qv_config_hnsw(config, vc, &m, &x->ef);
     return x->q->kind == QV_QUERY_ID ? vector_of_point(x) : given_vector(x);
 }
 
@@ -216,9 +228,7 @@ static int add_pending(struct search *x, uint64_t low)
 
 static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
 {
-    uint32_t m;
-    uint32_t ef;
-    qv_config_hnsw(atomic_load(&x->s->config), x->v->config, &m, &ef);
+    uint32_t ef = x->ef;
     if (x->q->hnsw_ef.has)
         ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
     if (ef < x->k)
@@ -228,7 +238,7 @@ static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
     x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->k);
     if (hits == NULL || x->slots == NULL)
         return QV_ENOMEM;
-    int err = qv_hnsw_search(x->v->graph, ctx, &query, hits, &x->count);
+    int err = qv_hnsw_search(x->graph, ctx, &query, hits, &x->count);
     if (err != 0)
         return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
     for (uint32_t i = 0; i < x->count; i++)
@@ -243,7 +253,7 @@ static int candidates(struct search *x, unsigned reader)
     QV_ASSERT(x->v != NULL);
     if (x->q->filter != NULL)
         return scan_filtered(x);
-    if (x->q->exact || x->v->graph == NULL || x->k > QV_HNSW_EF_MAX ||
+    if (x->q->exact || x->graph == NULL || x->k > QV_HNSW_EF_MAX ||
         atomic_load_explicit(&s->backlog, memory_order_acquire) > 0)
         return scan_all(x);
     struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];

@@ -297,6 +297,22 @@ static enum step resolve(struct qv_shard *s, struct qv_write *w, int *err)
     return *err == 0 ? STEP_ON : STEP_FAILED;
 }
 
+/* The configuration has changed since the write was prepared: are its vectors still there? */
+static int check_vectors(const struct qv_shard *s, const struct qv_group *g, struct qv_errmsg *msg)
+{
+    const struct qv_collection_config *now =
+        atomic_load(&((struct qv_shard *)(uintptr_t)s)->config);
+    for (uint32_t i = 0; i < g->count && g->write->config != now; i++) {
+        for (uint32_t k = 0; k < g->changes[i].part_count; k++) {
+            const struct qv_part *part = &g->changes[i].parts[k];
+            if (part->kind == QV_PART_VECTOR && qv_config_vector_name(now, part->number).p == NULL)
+                return qv_fail(msg, QV_EINVAL,
+                               "Not existing vector name error: one was dropped meanwhile");
+        }
+    }
+    return 0;
+}
+
 static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
 {
     struct qv_prepared *p = &w->prepared[w->next_op];
@@ -311,7 +327,9 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
             return STEP_WAIT; /* slows to the pace of the graph */
         if (s->inflight_rows >= QV_PENDING_RING / 4)
             return STEP_WAIT;
-        *err = log_group(s, p->groups, &w->msg);
+        *err = check_vectors(s, p->groups, &w->msg);
+        if (*err == 0)
+            *err = log_group(s, p->groups, &w->msg);
         if (*err == QV_EBUSY) {
             s->store->log_full = true;
             return STEP_WAIT;

@@ -18,21 +18,59 @@ static uint32_t *col_u32(const struct qv_vmem *vm)
     return (uint32_t *)(void *)vm->base;
 }
 
+static uint32_t vectors_of(const struct qv_slot_table *t)
+{
+    return atomic_load_explicit(&((struct qv_slot_table *)(uintptr_t)t)->vectors,
+                                memory_order_acquire);
+}
+
+static struct qv_slot_columns *columns_of(const struct qv_slot_table *t)
+{
+    return atomic_load_explicit(&((struct qv_slot_table *)(uintptr_t)t)->columns,
+                                memory_order_acquire);
+}
+
 static _Atomic uint64_t *live_words(const struct qv_slot_table *t, uint32_t vector)
 {
-    return (_Atomic uint64_t *)(void *)t->live[vector].base;
+    const struct qv_vmem *vm =
+        vector == QV_SLOT_ANY_VECTOR ? &t->live_any : &columns_of(t)->by_vector[vector].live;
+    return (_Atomic uint64_t *)(void *)vm->base;
+}
+
+static struct qv_slot_columns *columns_alloc(uint32_t room)
+{
+    struct qv_slot_columns *c = qv_mem_calloc(1, sizeof *c + room * sizeof c->by_vector[0]);
+    c->room = room;
+    return c;
+}
+
+static size_t live_bytes(uint32_t slots)
+{
+    return ((size_t)slots + 63) / 64 * 8;
+}
+
+static int reserve_vector(struct qv_slot_table *t, struct qv_slot_columns *c, uint32_t v)
+{
+    int err = qv_vmem_reserve(&c->by_vector[v].row_crc, (size_t)4 * t->max_slots, false);
+    return err == 0 ? qv_vmem_reserve(&c->by_vector[v].live, live_bytes(t->max_slots), false) : err;
+}
+
+static int grow_vector(struct qv_slot_columns *c, uint32_t v, uint32_t slots)
+{
+    int err = qv_vmem_grow(&c->by_vector[v].row_crc, (size_t)4 * slots);
+    return err == 0 ? qv_vmem_grow(&c->by_vector[v].live, live_bytes(slots)) : err;
 }
 
 int qv_slot_table_init(struct qv_slot_table *t, uint32_t vectors, uint32_t max_slots)
 {
     QV_ASSERT(max_slots >= 1 && max_slots <= QV_SLOTS_MAX);
     memset(t, 0, sizeof *t);
-    t->vectors = vectors;
+    atomic_init(&t->vectors, vectors);
     t->max_slots = max_slots;
     atomic_init(&t->high, 0);
     atomic_init(&t->live_shared, 0);
-    t->row_crc = qv_mem_calloc(vectors, sizeof *t->row_crc);
-    t->live = qv_mem_calloc(vectors + 1, sizeof *t->live);
+    struct qv_slot_columns *by_vector = columns_alloc(vectors);
+    atomic_init(&t->columns, by_vector);
     t->hash = qv_mem_alloc(HASH_MIN * sizeof *t->hash);
     memset(t->hash, 0xFF, HASH_MIN * sizeof *t->hash);
     t->hash_tags = qv_mem_calloc(HASH_MIN, 1);
@@ -46,10 +84,10 @@ int qv_slot_table_init(struct qv_slot_table *t, uint32_t vectors, uint32_t max_s
     int err = 0;
     for (size_t i = 0; i < sizeof columns / sizeof columns[0] && err == 0; i++)
         err = qv_vmem_reserve(columns[i].vm, columns[i].bytes * max_slots, false);
+    if (err == 0)
+        err = qv_vmem_reserve(&t->live_any, live_bytes(max_slots), false);
     for (uint32_t v = 0; v < vectors && err == 0; v++)
-        err = qv_vmem_reserve(&t->row_crc[v], (size_t)4 * max_slots, false);
-    for (uint32_t v = 0; v <= vectors && err == 0; v++)
-        err = qv_vmem_reserve(&t->live[v], ((size_t)max_slots + 63) / 64 * 8, false);
+        err = reserve_vector(t, by_vector, v);
     if (err != 0)
         qv_slot_table_close(t);
     return err;
@@ -64,17 +102,22 @@ void qv_slot_table_close(struct qv_slot_table *t)
     qv_vmem_close(&t->generation);
     qv_vmem_close(&t->state);
     qv_vmem_close(&t->record);
-    for (uint32_t v = 0; t->row_crc != NULL && v < t->vectors; v++)
-        qv_vmem_close(&t->row_crc[v]);
-    for (uint32_t v = 0; t->live != NULL && v <= t->vectors; v++)
-        qv_vmem_close(&t->live[v]);
-    qv_mem_free(t->row_crc);
-    qv_mem_free(t->live);
+    qv_vmem_close(&t->live_any);
+    struct qv_slot_columns *columns = columns_of(t);
+    for (uint32_t v = 0; columns != NULL && v < columns->room; v++) {
+        qv_vmem_close(&columns->by_vector[v].row_crc);
+        qv_vmem_close(&columns->by_vector[v].live);
+    }
+    qv_mem_free(columns);
+    while (t->outgrown != NULL) {
+        struct qv_slot_columns *next = t->outgrown->next;
+        qv_mem_free(t->outgrown);
+        t->outgrown = next;
+    }
     qv_mem_free(t->hash);
     qv_mem_free(t->hash_tags);
     qv_mem_free(t->free_slots);
-    t->row_crc = NULL;
-    t->live = NULL;
+    atomic_store(&t->columns, NULL);
     t->hash = NULL;
     t->hash_tags = NULL;
     t->free_slots = NULL;
@@ -153,7 +196,8 @@ static void hash_fill(struct qv_slot_table *t)
 {
     const uint32_t words = (qv_slot_table_high(t) + 63) / 64;
     for (uint32_t w = 0; w < words; w++) {
-        uint64_t bits = atomic_load_explicit(&live_words(t, t->vectors)[w], memory_order_relaxed);
+        uint64_t bits =
+            atomic_load_explicit(&live_words(t, QV_SLOT_ANY_VECTOR)[w], memory_order_relaxed);
         for (; bits != 0; bits &= bits - 1) {
             qv_slot slot = w * 64 + (uint32_t)__builtin_ctzll(bits);
             struct qv_id id = qv_slot_table_id(t, slot);
@@ -223,11 +267,44 @@ static int grow_columns(struct qv_slot_table *t, uint32_t slots)
         err = qv_vmem_grow(&t->generation, n * 4);
     if (err == 0)
         err = qv_vmem_grow(&t->state, n);
-    for (uint32_t v = 0; v < t->vectors && err == 0; v++)
-        err = qv_vmem_grow(&t->row_crc[v], n * 4);
-    for (uint32_t v = 0; v <= t->vectors && err == 0; v++)
-        err = qv_vmem_grow(&t->live[v], (n + 63) / 64 * 8);
+    if (err == 0)
+        err = qv_vmem_grow(&t->live_any, live_bytes(slots));
+    for (uint32_t v = 0; v < vectors_of(t) && err == 0; v++)
+        err = grow_vector(columns_of(t), v, slots);
     return err;
+}
+
+int qv_slot_table_add_vector(struct qv_slot_table *t)
+{
+    uint32_t n = vectors_of(t);
+    struct qv_slot_columns *columns = columns_of(t);
+    if (n == columns->room) {
+        struct qv_slot_columns *larger = columns_alloc(n < 8 ? 16 : 2 * n);
+        memcpy(larger->by_vector, columns->by_vector, n * sizeof columns->by_vector[0]);
+        columns->next = t->outgrown;
+        t->outgrown = columns;
+        atomic_store_explicit(&t->columns, larger, memory_order_release);
+        columns = larger;
+    }
+    uint32_t used =
+        (uint32_t)(t->state.usable_bytes < t->max_slots ? t->state.usable_bytes : t->max_slots);
+    int err = reserve_vector(t, columns, n);
+    if (err == 0 && used > 0) /* as far as the other columns go, whatever was asked of those */
+        err = grow_vector(columns, n, used);
+    if (err != 0) {
+        qv_vmem_close(&columns->by_vector[n].row_crc);
+        qv_vmem_close(&columns->by_vector[n].live);
+        return err;
+    }
+    atomic_store_explicit(&t->vectors, n + 1, memory_order_release);
+    return 0;
+}
+
+void qv_slot_table_clear_vector(struct qv_slot_table *t, uint32_t vector)
+{
+    QV_ASSERT(vector < vectors_of(t));
+    for (uint32_t w = 0; w < (qv_slot_table_high(t) + 63) / 64; w++)
+        atomic_store_explicit(&live_words(t, vector)[w], 0, memory_order_release);
 }
 
 int qv_slot_table_reserve(struct qv_slot_table *t, uint32_t n)
@@ -258,18 +335,21 @@ qv_slot qv_slot_table_take(struct qv_slot_table *t)
 static void set_live_bits(struct qv_slot_table *t, qv_slot slot, const uint8_t *present)
 {
     uint64_t bit = 1ull << (slot & 63);
-    for (uint32_t v = 0; v < t->vectors; v++) {
+    for (uint32_t v = 0; v < vectors_of(t); v++) {
         if (present[v / 8] & (1u << (v & 7)))
             atomic_fetch_or_explicit(&live_words(t, v)[slot / 64], bit, memory_order_release);
     }
-    atomic_fetch_or_explicit(&live_words(t, t->vectors)[slot / 64], bit, memory_order_release);
+    atomic_fetch_or_explicit(&live_words(t, QV_SLOT_ANY_VECTOR)[slot / 64], bit,
+                             memory_order_release);
 }
 
 static void clear_live_bits(struct qv_slot_table *t, qv_slot slot)
 {
     uint64_t bit = 1ull << (slot & 63);
-    for (uint32_t v = 0; v <= t->vectors; v++)
+    for (uint32_t v = 0; v < vectors_of(t); v++)
         atomic_fetch_and_explicit(&live_words(t, v)[slot / 64], ~bit, memory_order_release);
+    atomic_fetch_and_explicit(&live_words(t, QV_SLOT_ANY_VECTOR)[slot / 64], ~bit,
+                              memory_order_release);
 }
 
 static void push_free(struct qv_slot_table *t, qv_slot slot)
@@ -358,7 +438,7 @@ qv_slot qv_slot_table_find(const struct qv_slot_table *t, const struct qv_id *id
 
 bool qv_slot_table_is_live(const struct qv_slot_table *t, uint32_t vector, qv_slot slot)
 {
-    QV_ASSERT(vector <= t->vectors);
+    QV_ASSERT(vector == QV_SLOT_ANY_VECTOR || vector < vectors_of(t));
     uint64_t word = atomic_load_explicit(&live_words(t, vector)[slot / 64], memory_order_acquire);
     return (word >> (slot & 63)) & 1;
 }
@@ -366,7 +446,8 @@ bool qv_slot_table_is_live(const struct qv_slot_table *t, uint32_t vector, qv_sl
 void qv_slot_table_copy_live(const struct qv_slot_table *t, uint32_t vector, uint32_t n,
                              uint64_t *out)
 {
-    QV_ASSERT(vector <= t->vectors && n <= qv_slot_table_high(t));
+    QV_ASSERT(vector == QV_SLOT_ANY_VECTOR || vector < vectors_of(t));
+    QV_ASSERT(n <= qv_slot_table_high(t));
     for (uint32_t w = 0; w < (n + 63) / 64; w++)
         out[w] = atomic_load_explicit(&live_words(t, vector)[w], memory_order_acquire);
     if (n % 64 != 0)
@@ -419,9 +500,9 @@ int qv_slot_table_check(const struct qv_slot_table *t, struct qv_errmsg *msg)
     for (qv_slot slot = 0; slot < qv_slot_table_high(t); slot++) {
         uint8_t state = atomic_load_explicit(qv_slot_table_state(t, slot), memory_order_relaxed);
         bool is_live = (state & QV_SLOT_STATE_MASK) == QV_SLOT_LIVE;
-        if (is_live != qv_slot_table_is_live(t, t->vectors, slot))
+        if (is_live != qv_slot_table_is_live(t, QV_SLOT_ANY_VECTOR, slot))
             return QV_CORRUPT(msg, "slot %u: state %u against its live bit", slot, state);
-        for (uint32_t v = 0; v < t->vectors; v++) {
+        for (uint32_t v = 0; v < vectors_of(t); v++) {
             if (!is_live && qv_slot_table_is_live(t, v, slot))
                 return QV_CORRUPT(msg, "slot %u: vector %u of a dead point is live", slot, v);
         }

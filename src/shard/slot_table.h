@@ -41,11 +41,24 @@ struct qv_record { /* of one point, as the payload store keeps it; in an arena o
     uint8_t data[];
 };
 
+/* What there is a vector: columns never move, the list of them is replaced where it is full. */
+struct qv_slot_columns {
+    uint32_t room;
+    struct qv_slot_columns *next; /* outgrown ones */
+    struct {
+        struct qv_vmem row_crc;
+        struct qv_vmem live; /* bits */
+    } by_vector[];
+};
+
+#define QV_SLOT_ANY_VECTOR UINT32_MAX /* instead of a vector: live at all */
+
 struct qv_slot_table {
     struct qv_vmem id_lo, id_hi, clock, writer, generation, state, record;
-    struct qv_vmem *row_crc; /* by vector */
-    struct qv_vmem *live;    /* by vector: bits; [vectors] = live at all */
-    uint32_t vectors;
+    struct qv_vmem live_any;                   /* bits: live at all */
+    _Atomic(struct qv_slot_columns *) columns; /* by vector */
+    struct qv_slot_columns *outgrown;          /* smaller ones that readers may still look into */
+    atomic_uint vectors;
     uint32_t max_slots;
     atomic_uint high; /* no slot at or above it was ever used */
     uint32_t live_count;
@@ -62,6 +75,12 @@ struct qv_slot_table {
 
 QV_MUST_USE int qv_slot_table_init(struct qv_slot_table *t, uint32_t vectors, uint32_t max_slots);
 void qv_slot_table_close(struct qv_slot_table *t);
+
+/* Columns for one more vector, with index t->vectors, which no point has; readers see it from then
+ * on. Owner. QV_ENOMEM. */
+QV_MUST_USE int qv_slot_table_add_vector(struct qv_slot_table *t);
+/* No point has the vector any more. Exclusive lock. */
+void qv_slot_table_clear_vector(struct qv_slot_table *t, uint32_t vector);
 
 /* Room for n more live points: hash and columns. Exclusive lock. QV_ENOMEM, QV_ELIMIT (max_slots).
  * After it, n calls of take and publish can't fail. */
@@ -110,9 +129,10 @@ static inline struct qv_record **qv_slot_table_record(const struct qv_slot_table
 static inline uint32_t *qv_slot_table_row_crc(const struct qv_slot_table *t, uint32_t vector,
                                               qv_slot slot)
 {
-    return (uint32_t *)(void *)t->row_crc[vector].base + slot;
+    const struct qv_slot_columns *c = atomic_load_explicit(
+        &((struct qv_slot_table *)(uintptr_t)t)->columns, memory_order_acquire);
+    return (uint32_t *)(void *)c->by_vector[vector].row_crc.base + slot;
 }
-/* vector == t->vectors: live at all. */
 bool qv_slot_table_is_live(const struct qv_slot_table *t, uint32_t vector, qv_slot slot);
 /* Copies the live bits of slots [0, n) into out ((n + 63) / 64 words). Any thread. */
 void qv_slot_table_copy_live(const struct qv_slot_table *t, uint32_t vector, uint32_t n,

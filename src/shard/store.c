@@ -112,8 +112,15 @@ void qv_store_set_config(struct qv_store *st, uint32_t number,
 {
     struct qv_shard *s = qv_store_shard(st, number);
     QV_ASSERT(s != NULL);
-    atomic_store(&s->config, config);
-    s->generation = generation;
+    qv_shard_set_config(s, config, generation);
+}
+
+int qv_store_prepare_config(struct qv_store *st, uint32_t number,
+                            const struct qv_collection_config *config, struct qv_errmsg *msg)
+{
+    struct qv_shard *s = qv_store_shard(st, number);
+    QV_ASSERT(s != NULL);
+    return qv_shard_add_vectors(s, config, msg);
 }
 
 struct removal {
@@ -381,6 +388,7 @@ static void tick(struct qv_timer *timer)
     for (uint32_t i = 0; i < st->shard_count; i++) {
         qv_shard_heal_step(st->shards[i]);
         qv_shard_reclaim(st->shards[i]);
+        qv_shard_reshape_step(st->shards[i]);
         if (!st->closing)
             qv_shard_index_step(st->shards[i]);
     }
@@ -462,7 +470,8 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
 {
     memset(out, 0, sizeof *out);
     out->points = atomic_load_explicit(&s->slots.live_shared, memory_order_relaxed);
-    out->pending = qv_shard_pending(s) + atomic_load_explicit(&s->backlog, memory_order_relaxed);
+    out->pending = qv_shard_pending(s) + atomic_load_explicit(&s->backlog, memory_order_relaxed) +
+                   atomic_load_explicit(&s->rebuild_left, memory_order_relaxed);
     out->dirty_bytes = atomic_load_explicit(&s->dirty_bytes_shared, memory_order_relaxed);
     out->checkpoints = atomic_load_explicit(&s->checkpoints_shared, memory_order_relaxed);
     out->err = atomic_load(&s->err);
@@ -471,11 +480,17 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
     pthread_mutex_unlock(&s->reason_lock);
     if (atomic_load(&s->state) != QV_SHARD_OPEN)
         return;
+    pthread_rwlock_rdlock(
+        &s->lock); /* what is taken down is taken out under the other lock first */
     for (uint32_t v = 0; v < s->vector_count; v++) {
-        if (s->vectors[v].graph != NULL)
-            out->indexed_vectors += qv_hnsw_stats(s->vectors[v].graph).live;
+        const struct qv_hnsw *graph = s->vectors[v].graph;
+        if (s->vectors[v].number == QV_VECTOR_GONE)
+            continue;
+        if (graph != NULL)
+            out->indexed_vectors += qv_hnsw_stats(graph).live;
         out->disk_bytes += qv_rowfile_disk_bytes(s->vectors[v].rows);
     }
+    pthread_rwlock_unlock(&s->lock);
     out->disk_bytes += qv_kv_disk_bytes(s->kv);
 }
 

@@ -40,7 +40,14 @@ QV_MUST_USE int qv_store_add_shard(struct qv_store *s, const struct qv_shard_spe
  * once its last job and reader are done, and then gone(arg) is called (NULL: nobody asks); until
  * then its configuration must stay. The metadata must have forgotten it already. */
 void qv_store_drop_shard(struct qv_store *s, uint32_t number, void (*gone)(void *arg), void *arg);
-/* The shard's configuration has changed (payload indexes): from the next change on. */
+/* Makes what a new configuration needs before the metadata names it: files of the vectors that it
+ * adds. Blocks. On an error nothing is left; set_config with the old configuration takes it back.
+ */
+QV_MUST_USE int qv_store_prepare_config(struct qv_store *s, uint32_t number,
+                                        const struct qv_collection_config *config,
+                                        struct qv_errmsg *msg);
+/* The shard's configuration has changed: from the next change on. What it no longer names goes,
+ * graphs whose parameters changed are built anew in the background. */
 void qv_store_set_config(struct qv_store *s, uint32_t number,
                          const struct qv_collection_config *config, uint32_t generation);
 

@@ -258,14 +258,15 @@ static void check_shard(struct check *c, struct qv_shard *s)
         found(c, s->number, s->dir, msg.text);
     for (uint32_t v = 0; v < s->vector_count; v++) {
         struct qv_hnsw_check_report report;
-        if (s->vectors[v].graph != NULL && qv_hnsw_check(s->vectors[v].graph, &report, &msg) != 0)
+        const struct qv_hnsw *graph = s->vectors[v].graph;
+        if (graph != NULL && qv_hnsw_check(graph, &report, &msg) != 0)
             found(c, s->number, s->dir, msg.text);
     }
     for (qv_slot slot = 0; slot < qv_slot_table_high(&s->slots); slot++) {
         struct qv_arena arena;
         struct qv_copy copy;
         bool known;
-        if (!qv_slot_table_is_live(&s->slots, s->vector_count, slot))
+        if (!qv_slot_table_is_live(&s->slots, QV_SLOT_ANY_VECTOR, slot))
             continue;
         struct qv_id id = qv_slot_table_id(&s->slots, slot);
         qv_arena_init(&arena, (size_t)64 << 20);

@@ -525,10 +525,23 @@ static bool counted_field(struct qv_json *j, struct qv_str key, bool stored,
     return true;
 }
 
+static bool fan_out_field(struct qv_json *j, struct qv_str key, struct qv_opt_u64 *factor,
+                          struct qv_opt_u64 *delay_ms)
+{
+    if (qv_str_is(key, "read_fan_out_factor"))
+        qv_json_opt_u64(j, factor);
+    else if (qv_str_is(key, "read_fan_out_delay_ms"))
+        qv_json_opt_u64(j, delay_ms);
+    else
+        return false;
+    return true;
+}
+
 static bool config_field(struct qv_json *j, struct qv_str key, bool stored,
                          struct qv_collection_config *out)
 {
-    if (counted_field(j, key, stored, out))
+    if (counted_field(j, key, stored, out) ||
+        (stored && fan_out_field(j, key, &out->read_fan_out_factor, &out->read_fan_out_delay_ms)))
         return true;
     if (qv_str_is(key, "vectors"))
         read_vectors(j, stored, out);
@@ -636,6 +649,186 @@ int qv_json_read_create_collection(struct qv_bytes body, struct qv_arena *a,
     struct qv_json j;
     qv_json_init(&j, body, a, msg);
     qv_json_collection_config(&j, NULL, out);
+    return qv_json_finish(&j);
+}
+
+/* ---- changes of a collection ---- */
+
+/* {"scalar": ..} as at creation, or "Disabled". */
+static bool read_quantization_diff(struct qv_json *j, struct qv_quant_config *out)
+{
+    static const char *const words[] = {"Disabled", NULL};
+    *out = (struct qv_quant_config){.kind = QV_QUANT_NONE};
+    if (qv_json_null(j))
+        return false;
+    if (qv_json_peek(j) == QV_JSON_STRING)
+        (void)qv_json_variant(j, words);
+    else
+        read_quantization(j, out);
+    return true;
+}
+
+static void read_vector_diff(struct qv_json *j, struct qv_vector_diff *out)
+{
+    struct qv_str key;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "hnsw_config"))
+            out->has_hnsw = read_hnsw(j, &out->hnsw);
+        else if (qv_str_is(key, "quantization_config"))
+            out->has_quant = read_quantization_diff(j, &out->quant);
+        else if (qv_str_is(key, "on_disk"))
+            qv_json_opt_bool(j, &out->on_disk);
+        else if (qv_str_is(key, "memory"))
+            read_memory(j);
+        else
+            qv_json_skip(j);
+    }
+}
+
+static void read_vector_diffs(struct qv_json *j, struct qv_config_diff *out)
+{
+    struct qv_vector_diff *v = NULL;
+    struct qv_str name;
+    uint32_t cap = 0;
+    out->vector_count = 0;
+    out->vectors = NULL;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &name)) {
+        v = qv_json_grow(j, v, out->vector_count, &cap,
+                         QV_JSON_LIST(*v, QV_VECTORS_PER_POINT_MAX, "vectors"));
+        if (v == NULL)
+            return;
+        qv_json_check_name(j, name);
+        v[out->vector_count] = (struct qv_vector_diff){.name = name};
+        read_vector_diff(j, &v[out->vector_count++]);
+        out->vectors = v;
+    }
+}
+
+static void read_params_diff(struct qv_json *j, struct qv_config_diff *out)
+{
+    struct qv_str key;
+    if (qv_json_null(j))
+        return;
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "replication_factor"))
+            qv_json_opt_u64(j, &out->replication_factor);
+        else if (qv_str_is(key, "write_consistency_factor"))
+            qv_json_opt_u64(j, &out->write_consistency_factor);
+        else if (qv_str_is(key, "on_disk_payload"))
+            qv_json_opt_bool(j, &out->on_disk_payload);
+        else if (qv_str_is(key, "payload"))
+            read_payload_storage(j);
+        else if (!fan_out_field(j, key, &out->read_fan_out_factor, &out->read_fan_out_delay_ms))
+            qv_json_skip(j);
+    }
+}
+
+static void read_sparse_diffs(struct qv_json *j, struct qv_config_diff *out)
+{
+    struct qv_collection_config c = {0};
+    read_sparse_vectors(j, false, &c);
+    out->sparse = c.sparse;
+    out->sparse_count = c.sparse_count;
+}
+
+static void diff_field(struct qv_json *j, struct qv_str key, struct qv_config_diff *out)
+{
+    if (qv_str_is(key, "vectors"))
+        read_vector_diffs(j, out);
+    else if (qv_str_is(key, "sparse_vectors"))
+        read_sparse_diffs(j, out);
+    else if (qv_str_is(key, "params"))
+        read_params_diff(j, out);
+    else if (qv_str_is(key, "hnsw_config"))
+        out->has_hnsw = read_hnsw(j, &out->hnsw);
+    else if (qv_str_is(key, "optimizers_config"))
+        read_optimizers(j, &out->optimizer);
+    else if (qv_str_is(key, "quantization_config"))
+        out->has_quant = read_quantization_diff(j, &out->quant);
+    else if (qv_str_is(key, "strict_mode_config"))
+        out->strict_mode = read_strict_mode(j);
+    else if (qv_str_is(key, "metadata"))
+        out->metadata = read_object(j);
+    else
+        qv_json_skip(j);
+}
+
+static void check_not_zero(struct qv_json *j, const char *field, struct qv_opt_u64 v)
+{
+    if (v.has && v.v == 0)
+        qv_json_fail(j, QV_EVALIDATION, "params.%s: value 0 invalid, must be 1 or larger", field);
+}
+
+int qv_json_read_update_collection(struct qv_bytes body, struct qv_arena *a,
+                                   struct qv_config_diff *out, struct qv_errmsg *msg)
+{
+    struct qv_json j;
+    struct qv_str key;
+    *out = (struct qv_config_diff){0};
+    qv_json_init(&j, body, a, msg);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key))
+        diff_field(&j, key, out);
+    check_not_zero(&j, "replication_factor", out->replication_factor);
+    check_not_zero(&j, "write_consistency_factor", out->write_consistency_factor);
+    return qv_json_finish(&j);
+}
+
+/* {"modifier", "datatype"}: the latter stands in the index of the stored form. */
+static void read_sparse_name(struct qv_json *j, struct qv_sparse_config *out)
+{
+    struct qv_str key;
+    struct qv_json_mark m = qv_json_mark(j);
+    qv_json_begin_object(j);
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, "datatype"))
+            out->has_index = out->has_datatype = read_datatype(j, &out->datatype);
+        else
+            qv_json_skip(j);
+    }
+    if (j->err != 0)
+        return;
+    qv_json_restore(j, m);
+    struct qv_sparse_config words = {.name = out->name};
+    read_sparse_params(j, false, &words);
+    out->has_modifier = words.has_modifier;
+    out->modifier_idf = words.modifier_idf;
+}
+
+int qv_json_read_vector_name(struct qv_bytes body, struct qv_arena *a, struct qv_str name,
+                             struct qv_vector_spec *out, struct qv_errmsg *msg)
+{
+    struct qv_json j;
+    struct qv_str key;
+    struct qv_vector_config *v = QV_ARENA_NEW(a, struct qv_vector_config);
+    struct qv_sparse_config *s = QV_ARENA_NEW(a, struct qv_sparse_config);
+    if (v == NULL || s == NULL)
+        return QV_ETOOBIG;
+    *out = (struct qv_vector_spec){0};
+    v->name = s->name = name;
+    qv_json_init(&j, body, a, msg);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key)) {
+        if (qv_str_is(key, "dense")) {
+            read_vector_params(&j, false, v);
+            *out = (struct qv_vector_spec){.dense = v};
+        } else if (qv_str_is(key, "sparse")) {
+            read_sparse_name(&j, s);
+            *out = (struct qv_vector_spec){.sparse = s};
+        } else {
+            qv_json_skip(&j);
+        }
+    }
+    if (j.err == 0 && out->dense == NULL && out->sparse == NULL)
+        qv_json_fail_at(&j, j.p - 1,
+                        "data did not match any variant of untagged enum VectorNameConfig");
     return qv_json_finish(&j);
 }
 

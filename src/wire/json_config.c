@@ -199,6 +199,8 @@ static void put_params(struct qv_buf *b, bool *in, const struct qv_collection_co
         put_text(b, in, "sharding_method", "custom");
     put_u64(b, in, "replication_factor", c->replication_factor);
     put_u64(b, in, "write_consistency_factor", c->write_consistency_factor);
+    put_opt_u64(b, in, "read_fan_out_factor", c->read_fan_out_factor);
+    put_opt_u64(b, in, "read_fan_out_delay_ms", c->read_fan_out_delay_ms);
     put_bool(b, in, "on_disk_payload", c->on_disk_payload);
     put_sparse_vectors(b, in, c, stored);
 }

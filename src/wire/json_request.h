@@ -27,6 +27,14 @@ QV_MUST_USE int qv_json_read_create_collection(struct qv_bytes body, struct qv_a
                                                struct qv_collection_config *out,
                                                struct qv_errmsg *msg);
 
+/* PATCH /collections/{c}. */
+QV_MUST_USE int qv_json_read_update_collection(struct qv_bytes body, struct qv_arena *a,
+                                               struct qv_config_diff *out, struct qv_errmsg *msg);
+/* PUT /collections/{c}/vectors/{name}: its kind and what can't be changed later. */
+QV_MUST_USE int qv_json_read_vector_name(struct qv_bytes body, struct qv_arena *a,
+                                         struct qv_str name, struct qv_vector_spec *out,
+                                         struct qv_errmsg *msg);
+
 /* POST /collections/aliases. Names are as given. */
 QV_MUST_USE int qv_json_read_aliases(struct qv_bytes body, struct qv_arena *a,
                                      struct qv_alias_req *out, struct qv_errmsg *msg);

@@ -45,9 +45,6 @@
 /* Whole operations. X(name, method, path, grpc): {} stands for one segment of the path; grpc is
  * "Service/Method" in package qdrant; "" where there is none. */
 #define QV_NOT_SERVED_OPERATIONS(X)                                                                \
-    X("update_collection", "PATCH", "/collections/{}", "Collections/Update")                       \
-    X("create_vector_name", "PUT", "/collections/{}/vectors/{}", "Points/CreateVectorName")        \
-    X("delete_vector_name", "DELETE", "/collections/{}/vectors/{}", "Points/DeleteVectorName")     \
     X("get_optimizations", "GET", "/collections/{}/optimizations", "")                             \
     X("query_points_groups", "POST", "/collections/{}/points/query/groups", "Points/QueryGroups")  \
     X("search_points_groups", "POST", "/collections/{}/points/search/groups",                      \

@@ -222,9 +222,11 @@ static void put_params(struct qv_buf *b, uint32_t number, const struct qv_collec
     put_vectors_config(b, 5, c);
     qv_pb_put_u64(b, 6, c->replication_factor);
     qv_pb_put_u64(b, 7, c->write_consistency_factor);
+    put_opt_u64(b, 8, c->read_fan_out_factor);
     if (c->has_sharding_custom)
         qv_pb_put_u64(b, 9, QV_PB__SHARDING_METHOD__Custom);
     put_sparse(b, 10, c);
+    put_opt_u64(b, 11, c->read_fan_out_delay_ms);
     qv_pb_end(b, mark);
 }
 

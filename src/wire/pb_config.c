@@ -345,6 +345,173 @@ int qv_pb_config(struct qv_pb_ctx *c, const QvPb__CreateCollection *m,
     return qv_config_check(cfg, c->msg);
 }
 
+/* ---- changes ---- */
+
+/* The same message with one kind more: disabled. */
+static int read_quant_diff(struct qv_pb_ctx *c, const QvPb__QuantizationConfigDiff *m, bool *given,
+                           struct qv_quant_config *out)
+{
+    QvPb__QuantizationConfig same = QV_PB__QUANTIZATION_CONFIG__INIT;
+    *given = m != NULL;
+    if (m == NULL)
+        return 0;
+    switch (m->quantization_case) {
+    case QV_PB__QUANTIZATION_CONFIG_DIFF__QUANTIZATION_DISABLED:
+        return 0;
+    case QV_PB__QUANTIZATION_CONFIG_DIFF__QUANTIZATION_SCALAR:
+        same.quantization_case = QV_PB__QUANTIZATION_CONFIG__QUANTIZATION_SCALAR;
+        same.scalar = m->scalar;
+        break;
+    case QV_PB__QUANTIZATION_CONFIG_DIFF__QUANTIZATION_BINARY:
+        same.quantization_case = QV_PB__QUANTIZATION_CONFIG__QUANTIZATION_BINARY;
+        same.binary = m->binary;
+        break;
+    case QV_PB__QUANTIZATION_CONFIG_DIFF__QUANTIZATION_PRODUCT:
+        same.quantization_case = QV_PB__QUANTIZATION_CONFIG__QUANTIZATION_PRODUCT;
+        break;
+    case QV_PB__QUANTIZATION_CONFIG_DIFF__QUANTIZATION_TURBOQUANT:
+        same.quantization_case = QV_PB__QUANTIZATION_CONFIG__QUANTIZATION_TURBOQUANT;
+        break;
+    default:
+        break;
+    }
+    return read_quant(c, &same, out);
+}
+
+static int read_vector_diff(struct qv_pb_ctx *c, const QvPb__VectorParamsDiff *m,
+                            struct qv_str name, struct qv_vector_diff *out)
+{
+    *out = (struct qv_vector_diff){.name = name};
+    if (m == NULL)
+        return 0;
+    out->has_hnsw = m->hnsw_config != NULL;
+    out->on_disk = OPT_BOOL(m, on_disk);
+    int err = read_hnsw(c, m->hnsw_config, &out->hnsw);
+    if (err == 0)
+        err = read_quant_diff(c, m->quantization_config, &out->has_quant, &out->quant);
+    return err != 0 ? err : refuse_memory(c, m->has_memory);
+}
+
+static int read_vector_diffs(struct qv_pb_ctx *c, const QvPb__VectorsConfigDiff *m,
+                             struct qv_config_diff *out)
+{
+    if (m == NULL || m->config_case == QV_PB__VECTORS_CONFIG_DIFF__CONFIG__NOT_SET)
+        return 0;
+    bool one = m->config_case == QV_PB__VECTORS_CONFIG_DIFF__CONFIG_PARAMS;
+    size_t n = one ? 1 : m->params_map->n_map;
+    struct qv_pb_entry *e = NULL;
+    out->vector_count = 1;
+    int err = qv_pb_check_count(c, "named vectors", n, QV_VECTORS_PER_POINT_MAX);
+    if (err == 0 && !one)
+        err = qv_pb_entries_read(c, (ProtobufCMessage *const *)m->params_map->map, n, &e,
+                                 &out->vector_count);
+    struct qv_vector_diff *v =
+        err == 0 ? QV_PB_ARRAY(c, struct qv_vector_diff, out->vector_count) : NULL;
+    if (v == NULL)
+        return err != 0 ? err : QV_ETOOBIG;
+    out->vectors = v;
+    if (one)
+        return read_vector_diff(c, m->params, (struct qv_str){"", 0}, v);
+    for (size_t i = 0; i < n && err == 0; i++) {
+        if (!e[i].dropped)
+            err = read_vector_diff(c, (const QvPb__VectorParamsDiff *)e[i].value, e[i].key, v++);
+    }
+    return err;
+}
+
+static int read_params_diff(struct qv_pb_ctx *c, const QvPb__CollectionParamsDiff *m,
+                            struct qv_config_diff *out)
+{
+    uint32_t unused;
+    if (m == NULL)
+        return 0;
+    out->replication_factor = OPT_U64(m, replication_factor);
+    out->write_consistency_factor = OPT_U64(m, write_consistency_factor);
+    out->read_fan_out_factor = OPT_U64(m, read_fan_out_factor);
+    out->read_fan_out_delay_ms = OPT_U64(m, read_fan_out_delay_ms);
+    out->on_disk_payload = OPT_BOOL(m, on_disk_payload);
+    int err = read_count(c, "params.replication_factor", m->has_replication_factor,
+                         m->replication_factor, &unused);
+    if (err == 0)
+        err = read_count(c, "params.write_consistency_factor", m->has_write_consistency_factor,
+                         m->write_consistency_factor, &unused);
+    return err != 0 ? err : refuse_memory(c, m->payload != NULL && m->payload->has_memory);
+}
+
+int qv_pb_config_diff(struct qv_pb_ctx *c, const QvPb__UpdateCollection *m,
+                      struct qv_config_diff *out)
+{
+    struct qv_collection_config sparse = {0};
+    *out = (struct qv_config_diff){.has_hnsw = m->hnsw_config != NULL};
+    int err = read_vector_diffs(c, m->vectors_config, out);
+    if (err == 0)
+        err = read_sparse(c, m->sparse_vectors_config, &sparse);
+    out->sparse = sparse.sparse;
+    out->sparse_count = sparse.sparse_count;
+    if (err == 0)
+        err = read_hnsw(c, m->hnsw_config, &out->hnsw);
+    if (err == 0)
+        err = read_optimizer(c, m->optimizers_config, &out->optimizer);
+    if (err == 0)
+        err = read_quant_diff(c, m->quantization_config, &out->has_quant, &out->quant);
+    if (err == 0)
+        err = read_params_diff(c, m->params, out);
+    if (err == 0)
+        err = read_strict(c, m->strict_mode_config, &out->strict_mode);
+    if (err == 0)
+        err =
+            qv_pb_map_doc(c, (ProtobufCMessage *const *)m->metadata, m->n_metadata, &out->metadata);
+    return err;
+}
+
+static int read_dense_name(struct qv_pb_ctx *c, const QvPb__DenseVectorCreationConfig *m,
+                           struct qv_vector_config *out)
+{
+    out->multivector = m->multivector_config != NULL;
+    if (!m->has_size || m->size == 0 || m->size > QV_DIM_MAX)
+        return qv_fail(c->msg, QV_EVALIDATION, "dense_config.size: must be between 1 and %u",
+                       QV_DIM_MAX);
+    out->size = (uint32_t)m->size;
+    int err = read_distance(c, m->has_distance, (int)m->distance, &out->distance);
+    return err != 0 ? err
+                    : read_datatype(c, m->has_datatype, (int)m->datatype, &out->has_datatype,
+                                    &out->datatype);
+}
+
+static int read_sparse_name(struct qv_pb_ctx *c, const QvPb__SparseVectorCreationConfig *m,
+                            struct qv_sparse_config *out)
+{
+    if (m->has_modifier && (unsigned)m->modifier > 1)
+        return qv_fail(c->msg, QV_EINVAL, "sparse_config: unknown modifier %d", (int)m->modifier);
+    out->has_modifier = m->has_modifier;
+    out->modifier_idf = m->has_modifier && m->modifier == QV_PB__MODIFIER__Idf;
+    int err =
+        read_datatype(c, m->has_datatype, (int)m->datatype, &out->has_datatype, &out->datatype);
+    out->has_index = out->has_datatype;
+    return err;
+}
+
+int qv_pb_vector_spec(struct qv_pb_ctx *c, const QvPb__CreateVectorNameRequest *m,
+                      struct qv_vector_spec *out)
+{
+    struct qv_vector_config *v = QV_PB_ARRAY(c, struct qv_vector_config, 1);
+    struct qv_sparse_config *s = QV_PB_ARRAY(c, struct qv_sparse_config, 1);
+    *out = (struct qv_vector_spec){0};
+    if (v == NULL || s == NULL)
+        return QV_ETOOBIG;
+    v->name = s->name = qv_pb_str(m->vector_name);
+    switch (m->vector_config_case) {
+    case QV_PB__CREATE_VECTOR_NAME_REQUEST__VECTOR_CONFIG_DENSE_CONFIG:
+        out->dense = v;
+        return read_dense_name(c, m->dense_config, v);
+    case QV_PB__CREATE_VECTOR_NAME_REQUEST__VECTOR_CONFIG_SPARSE_CONFIG:
+        out->sparse = s;
+        return read_sparse_name(c, m->sparse_config, s);
+    default:
+        return qv_fail(c->msg, QV_EINVAL, "vector_config: must be given");
+    }
+}
+
 /* ---- payload indexes ---- */
 
 static const struct qv_pb_index_type *find_type(const QvPb__CreateFieldIndexCollection *m)

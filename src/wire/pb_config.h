@@ -3,11 +3,16 @@
 #ifndef QV_WIRE_PB_CONFIG_H
 #define QV_WIRE_PB_CONFIG_H
 
+#include "proto/quiver_change.pb-c.h"
 #include "wire/pb_parts.h"
 
 /* As qv_json_read_create_collection: numbers 0.. for vectors, then sparse ones; checked. */
 QV_MUST_USE int qv_pb_config(struct qv_pb_ctx *c, const QvPb__CreateCollection *m,
                              struct qv_collection_config **out);
+QV_MUST_USE int qv_pb_config_diff(struct qv_pb_ctx *c, const QvPb__UpdateCollection *m,
+                                  struct qv_config_diff *out);
+QV_MUST_USE int qv_pb_vector_spec(struct qv_pb_ctx *c, const QvPb__CreateVectorNameRequest *m,
+                                  struct qv_vector_spec *out);
 /* number stays 0: the caller assigns it. */
 QV_MUST_USE int qv_pb_index(struct qv_pb_ctx *c, const QvPb__CreateFieldIndexCollection *m,
                             struct qv_payload_index *out);

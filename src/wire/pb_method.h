@@ -16,6 +16,7 @@
     X(COLLECTION_DELETE, "qdrant.Collections", "Delete", qv_pb__delete_collection)                 \
     X(COLLECTION_EXISTS, "qdrant.Collections", "CollectionExists",                                 \
       qv_pb__collection_exists_request)                                                            \
+    X(COLLECTION_UPDATE, "qdrant.Collections", "Update", qv_pb__update_collection)                 \
     X(ALIASES_UPDATE, "qdrant.Collections", "UpdateAliases", qv_pb__change_aliases)                \
     X(ALIASES_OF, "qdrant.Collections", "ListCollectionAliases",                                   \
       qv_pb__list_collection_aliases_request)                                                      \
@@ -31,6 +32,8 @@
     X(UPDATE_BATCH, "qdrant.Points", "UpdateBatch", qv_pb__update_batch_points)                    \
     X(CREATE_INDEX, "qdrant.Points", "CreateFieldIndex", qv_pb__create_field_index_collection)     \
     X(DELETE_INDEX, "qdrant.Points", "DeleteFieldIndex", qv_pb__delete_field_index_collection)     \
+    X(VECTOR_CREATE, "qdrant.Points", "CreateVectorName", qv_pb__create_vector_name_request)       \
+    X(VECTOR_DELETE, "qdrant.Points", "DeleteVectorName", qv_pb__delete_vector_name_request)       \
     X(GET, "qdrant.Points", "Get", qv_pb__get_points)                                              \
     X(SCROLL, "qdrant.Points", "Scroll", qv_pb__scroll_points)                                     \
     X(COUNT, "qdrant.Points", "Count", qv_pb__count_points)                                        \

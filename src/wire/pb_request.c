@@ -77,6 +77,44 @@ static int decode_collection_create(struct qv_pb_ctx *c, const ProtobufCMessage 
     return err != 0 ? err : qv_pb_config(c, m, &out->u.config);
 }
 
+static int decode_collection_update(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                    struct qv_pb_request *out)
+{
+    const QvPb__UpdateCollection *m = (const QvPb__UpdateCollection *)base;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+    return err != 0 ? err : qv_pb_config_diff(c, m, &out->u.diff);
+}
+
+static int decode_vector_create(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                struct qv_pb_request *out)
+{
+    const QvPb__CreateVectorNameRequest *m = (const QvPb__CreateVectorNameRequest *)base;
+    enum qv_ordering unused;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->u.vector.timeout_ms);
+    if (err == 0)
+        err = qv_pb_ordering(c, m->ordering, &unused);
+    out->u.vector.name = qv_pb_str(m->vector_name);
+    return err != 0 ? err : qv_pb_vector_spec(c, m, &out->u.vector.spec);
+}
+
+static int decode_vector_delete(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                struct qv_pb_request *out)
+{
+    const QvPb__DeleteVectorNameRequest *m = (const QvPb__DeleteVectorNameRequest *)base;
+    enum qv_ordering unused;
+    int err = set_collection(c, m->collection_name, out);
+    if (err == 0)
+        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->u.vector.timeout_ms);
+    if (err == 0)
+        err = qv_pb_ordering(c, m->ordering, &unused);
+    out->u.vector.name = qv_pb_str(m->vector_name);
+    return err;
+}
+
 static int read_alias_action(struct qv_pb_ctx *c, const QvPb__AliasOperations *m,
                              struct qv_alias_action *out)
 {
@@ -557,6 +595,9 @@ static decode_f *const decoders[QV_PB_CALL_COUNT] = {
     [QV_PB_COLLECTION_CREATE] = decode_collection_create,
     [QV_PB_COLLECTION_DELETE] = decode_collection_delete,
     [QV_PB_COLLECTION_EXISTS] = decode_collection_exists,
+    [QV_PB_COLLECTION_UPDATE] = decode_collection_update,
+    [QV_PB_VECTOR_CREATE] = decode_vector_create,
+    [QV_PB_VECTOR_DELETE] = decode_vector_delete,
     [QV_PB_ALIASES_UPDATE] = decode_aliases,
     [QV_PB_ALIASES_OF] = decode_aliases_of,
     [QV_PB_ALIASES_LIST] = decode_none,

@@ -20,14 +20,22 @@ struct qv_pb_index_req {           /* CREATE_INDEX, DELETE_INDEX */
     uint64_t timeout_ms; /* 0: none given */
 };
 
+struct qv_pb_vector_req {       /* VECTOR_CREATE, VECTOR_DELETE */
+    struct qv_vector_spec spec; /* VECTOR_CREATE */
+    struct qv_str name;
+    uint64_t timeout_ms; /* 0: none given */
+};
+
 struct qv_pb_request {
     enum qv_pb_call call;
     struct qv_str collection; /* empty where the call has none; else checked to be not empty */
     uint64_t timeout_ms;      /* of a call on a collection as a whole; 0: none given */
     union {
         struct qv_collection_config *config; /* COLLECTION_CREATE */
-        struct qv_alias_req aliases;         /* ALIASES_UPDATE */
-        struct qv_write_req write;           /* UPSERT .. CLEAR_PAYLOAD, UPDATE_BATCH */
+        struct qv_config_diff diff;          /* COLLECTION_UPDATE */
+        struct qv_pb_vector_req vector;
+        struct qv_alias_req aliases; /* ALIASES_UPDATE */
+        struct qv_write_req write;   /* UPSERT .. CLEAR_PAYLOAD, UPDATE_BATCH */
         struct qv_pb_index_req index;
         struct qv_get_req get;
         struct qv_scroll_req scroll;

@@ -384,8 +384,6 @@ rows(
      "Not implemented: "),
     ("search in a multivector", post(
         NAMED + "/query", '{"query":[[1,2,3,4]],"using":"m","limit":3}'), 501, "Not implemented: "),
-    ("PATCH of a collection", Rest("PATCH", "/collections/known", "{}"), 501,
-     "Not implemented: update_collection"),
     ("cluster status", Rest("GET", "/cluster"), 501, "Not implemented: cluster_status"),
     ("wrong method", Rest("DELETE", POINTS), 405, "not allowed"),
     ("wrong method on the root", Rest("POST", "/", "{}"), 405, "not allowed"),
@@ -831,7 +829,7 @@ rows(
      "Forbidden: "),
     ("the reader deletes, doubled slashes", keyed("DELETE", "//collections//known", headers=READ),
      403, "Forbidden: "),
-    ("the reader's operation nobody serves", keyed("PATCH", "/collections/known", "{}", READ), 403,
+    ("the reader changes a collection", keyed("PATCH", "/collections/known", "{}", READ), 403,
      "Forbidden: "),
     ("the reader searches", keyed("POST", QUERY, search(), READ), 200, ""),
     ("the reader asks for metrics", keyed("GET", "/metrics", headers=READ), 200, ""),
@@ -1040,6 +1038,14 @@ def alias(kind, **names):
     return post(ALIASES, {"actions": [{kind: names}]})
 
 
+def change(body):
+    return Rest("PATCH", "/collections/known", body)
+
+
+def name_vector(name, body):
+    return Rest("PUT", "/collections/known/vectors/" + name, body)
+
+
 rows(
     "collections",
     ("aliases without actions", post(ALIASES, "{}"), 400, FORMAT + "missing field `actions`"),
@@ -1070,4 +1076,49 @@ rows(
     ("an empty action, gRPC", Grpc("Collections/UpdateAliases", pb_len(1, b"")), INVALID, ""),
     ("an alias of nothing, gRPC", Grpc("Collections/UpdateAliases", pb_len(1, pb_len(
         1, pb_len(1, "nothing") + pb_len(2, "a")))), "NOT_FOUND", "`nothing` doesn't exist!"),
+    ("a change of nothing", Rest("PATCH", "/collections/nothing", "{}"), 404,
+     "Not found: Collection `nothing` doesn't exist!"),
+    ("a change without a body", change(""), 400, FORMAT),
+    ("a change that is a list", change("[]"), 400, FORMAT),
+    ("m of 100,000", change({"hnsw_config": {"m": 100000}}), 422, VALIDATION + "hnsw_config.m"),
+    ("ef_construct of 1", change({"hnsw_config": {"ef_construct": 1}}), 422,
+     VALIDATION + "hnsw_config.ef_construct"),
+    ("a vector's m of -1", change({"vectors": {"": {"hnsw_config": {"m": -1}}}}), 400, FORMAT),
+    ("a vector that is not there", change({"vectors": {"far": {"on_disk": True}}}), 400,
+     WRONG + "Not existing vector name error: far"),
+    ("a sparse vector that is not there", change({"sparse_vectors": {"far": {}}}), 400,
+     WRONG + "Not existing vector name error: far"),
+    ("quantization turned to a word", change({"quantization_config": "Off"}), 400,
+     FORMAT + "unknown variant"),
+    ("product quantization", change({"quantization_config": {"product": {"compression": "x4"}}}),
+     501, "Not implemented: quantization_config.product"),
+    ("a threshold of 2", change({"optimizers_config": {"deleted_threshold": 2}}), 422,
+     VALIDATION + "optimizers_config.deleted_threshold"),
+    ("two copies", change({"params": {"replication_factor": 2}}), 501,
+     "Not implemented: replication_factor > 1"),
+    ("no copies", change({"params": {"write_consistency_factor": 0}}), 422, VALIDATION + "params."),
+    ("metadata that is a list", change({"metadata": [1]}), 400, FORMAT),
+    ("a vector without its kind", name_vector("v", "{}"), 400,
+     FORMAT + "data did not match any variant of untagged enum VectorNameConfig"),
+    ("a vector without a size", name_vector("v", {"dense": {"distance": "Dot"}}), 400,
+     FORMAT + "missing field `size`"),
+    ("a vector of no elements", name_vector("v", {"dense": {"size": 0, "distance": "Dot"}}), 422,
+     VALIDATION + "vectors.size"),
+    ("a vector of 2^40 elements", name_vector("v", {"dense": {
+        "size": 1 << 40, "distance": "Dot"}}), 422, VALIDATION + "vectors.size"),
+    ("a vector that is there, and different", Rest(
+        "PUT", "/collections/named/vectors/a", {"sparse": {}}), 400,
+     WRONG + "Vector `a` already exists as a dense vector"),
+    ("a vector with a name of 300 bytes", name_vector("v" * 300, {"dense": {
+        "size": 2, "distance": "Dot"}}), 422, VALIDATION + "vectors: a name of 300 bytes"),
+    ("a vector of no collection", Rest("PUT", "/collections/nothing/vectors/v", {"dense": {
+        "size": 2, "distance": "Dot"}}), 404, "`nothing` doesn't exist!"),
+    ("the reader drops a vector", keyed("DELETE", "/collections/known/vectors/named", headers=READ),
+     403, "Forbidden: "),
+    ("a change of nothing, gRPC", Grpc("Collections/Update", pb_len(1, "nothing")), "NOT_FOUND",
+     "`nothing` doesn't exist!"),
+    ("a vector without a kind, gRPC", Grpc("Points/CreateVectorName", KNOWN + pb_len(3, "v")),
+     INVALID, "vector_config: must be given"),
+    ("a vector without a name, gRPC", Grpc("Points/CreateVectorName", KNOWN + pb_len(4, pb_int(
+        1, 4) + pb_int(2, 3))), INVALID, "vector_name: must not be empty"),
 )

@@ -171,6 +171,50 @@ async function aliases(op, api) {
     });
 }
 
+async function changes(op, api, p) {
+    const collectionName = 'interop_grpc_changed';
+    await api.create({ collectionName, metadata: payload({ a: 1, b: 2 }),
+        vectorsConfig: { config: { case: 'paramsMap', value: { map: { image: { size: BigInt(DIM), distance: 3 } } } } } });
+    await p.upsert({ collectionName, wait: true, points: points.map((x) => ({ id: num(x.id), vectors: named({ image: dense(x.vector) }) })) });
+    const search = (using, data) => p.query({ collectionName, query: nearestTo(data), using, limit: 5n });
+    await op('collections.update', async () => {
+        equal((await api.update({ collectionName, hnswConfig: { m: 32n }, optimizersConfig: { indexingThreshold: 7000n },
+            params: { onDiskPayload: false, readFanOutFactor: 2 }, quantizationConfig: { quantization: { case: 'scalar', value: { type: 1 } } },
+            vectorsConfig: { config: { case: 'paramsMap', value: { map: { image: { hnswConfig: { efConstruct: 150n } } } } } },
+            metadata: payload({ b: null, c: 'x' }) })).result, true);
+        checkHits((await search('image', query)).result, nearest('Dot', query, 5), 'while it is built anew');
+        const { config } = (await api.get({ collectionName })).result;
+        equal(config.hnswConfig.m, 32n);
+        equal(config.optimizerConfig.indexingThreshold, 7000n);
+        equal(config.params.onDiskPayload, false);
+        equal(config.params.readFanOutFactor, 2);
+        equal(config.quantizationConfig.quantization.case, 'scalar');
+        equal(config.params.vectorsConfig.config.value.map.image.hnswConfig.efConstruct, 150n);
+        equal(plainMap(config.metadata), { a: 1, c: 'x' });
+        equal((await api.update({ collectionName, quantizationConfig: { quantization: { case: 'disabled', value: {} } } })).result, true);
+        equal((await api.get({ collectionName })).result.config.quantizationConfig, undefined);
+        equal(await code(() => api.update({ collectionName, params: { replicationFactor: 2 } })), UNIMPLEMENTED);
+        equal(await code(() => api.update({ collectionName: 'nothing' })), NOT_FOUND);
+    });
+    await op('points.createVectorName', async () => {
+        const more = { case: 'denseConfig', value: { size: 2n, distance: 2 } };
+        equal((await p.createVectorName({ collectionName, vectorName: 'more', vectorConfig: more })).result.status, 2);
+        equal(await code(() => p.createVectorName({ collectionName, vectorName: 'more',
+            vectorConfig: { case: 'denseConfig', value: { size: 3n, distance: 2 } } })), INVALID);
+        await p.createVectorName({ collectionName, vectorName: 'words', vectorConfig: { case: 'sparseConfig', value: { modifier: 1 } } });
+        await p.updateVectors({ collectionName, wait: true, points: [{ id: num(3), vectors: named({ more: dense([1, 2]), words: sparse([4], [0.5]) }) }] });
+        equal(ids((await search('more', [1, 2])).result), [3]);
+        checkHits((await search('image', query)).result, nearest('Dot', query, 5), 'with more vectors');
+    });
+    await op('points.deleteVectorName', async () => {
+        equal((await p.deleteVectorName({ collectionName, vectorName: 'more' })).result.status, 2);
+        equal(await code(() => search('more', [1, 2])), INVALID);
+        const { result: [x] } = await p.get({ collectionName, ids: [num(3)], withVectors: all });
+        equal(Object.keys(x.vectors.vectorsOptions.value.vectors).sort(), ['image', 'words']);
+        await api.delete({ collectionName });
+    });
+}
+
 async function writes(op, p) {
     const COMPLETED = 2, ACKNOWLEDGED = 1;
     const struct = (x) => ({ id: num(x.id), vectors: one(x.vector), payload: payload(x.payload) });
@@ -529,6 +573,7 @@ export async function run(clients, url, notYet) {
     });
     await collections(op, c.api('collections'));
     await aliases(op, c.api('collections'));
+    await changes(op, c.api('collections'), c.api('points'));
     await writes(op, c.api('points'));
     await payloads(op, c.api('points'), c.api('collections'));
     await reads(op, c.api('points'), c.api('collections'));

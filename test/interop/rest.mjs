@@ -153,6 +153,58 @@ async function aliases(s, c) {
     });
 }
 
+async function changes(s, c) {
+    const X = 'interop_changed';
+    const green = async () => {
+        for (let i = 0; i < 400 && (await c.getCollection(X)).status !== 'green'; i++)
+            await new Promise((r) => setTimeout(r, 25));
+        equal((await c.getCollection(X)).status, 'green');
+    };
+    await c.createCollection(X, { vectors: { image: { size: DIM, distance: 'Dot' } }, metadata: { a: 1, b: 2 } });
+    await c.upsert(X, { points: points.map((p) => ({ id: p.id, vector: { image: p.vector } })) });
+    const check = async (what) => checkHits((await c.query(X, { query, using: 'image', limit: 5 })).points, nearest('Dot', query, 5), what);
+    await s.op('updateCollection', async () => {
+        equal(await c.updateCollection(X, { hnsw_config: { m: 32 }, optimizers_config: { indexing_threshold: 7000 },
+            params: { on_disk_payload: false, read_fan_out_factor: 2 }, quantization_config: { scalar: { type: 'int8' } },
+            vectors: { image: { hnsw_config: { ef_construct: 150 }, on_disk: true } }, metadata: { b: null, c: 'x' } }), true);
+        await check('while it is built anew');
+        await green();
+        await check('built anew');
+        const { config } = await c.getCollection(X);
+        includes(config, { params: { vectors: { image: { size: DIM, hnsw_config: { ef_construct: 150 }, on_disk: true } },
+            on_disk_payload: false, read_fan_out_factor: 2 }, hnsw_config: { m: 32, ef_construct: 100 },
+            optimizer_config: { indexing_threshold: 7000 }, quantization_config: { scalar: { type: 'int8' } } });
+        equal(config.metadata, { a: 1, c: 'x' });
+        equal(await c.updateCollection(X, { quantization_config: 'Disabled' }), true);
+        equal((await c.getCollection(X)).config.quantization_config, null);
+        equal(await status(() => c.updateCollection(X, { vectors: { nothing: { on_disk: true } } })), 400);
+        equal(await status(() => c.updateCollection(X, { params: { replication_factor: 2 } })), 501);
+        equal(await status(() => c.updateCollection('nothing', {})), 404);
+    });
+    await s.op('createVectorName', async () => {
+        equal((await c.createVectorName(X, 'more', { dense: { size: 2, distance: 'Euclid' } })).status, 'completed');
+        equal((await c.createVectorName(X, 'more', { dense: { size: 2, distance: 'Euclid' } })).status, 'completed');
+        equal(await status(() => c.createVectorName(X, 'more', { dense: { size: 3, distance: 'Euclid' } })), 400);
+        equal((await c.createVectorName(X, 'words', { sparse: { modifier: 'idf' } })).status, 'completed');
+        await c.updateVectors(X, { points: [{ id: 3, vector: { more: [1, 2], words: { indices: [4], values: [0.5] } } }] });
+        const [p] = await c.retrieve(X, { ids: [3], with_vector: true });
+        equal(p.vector.more, [1, 2]);
+        equal(p.vector.words, { indices: [4], values: [0.5] });
+        equal(ids((await c.query(X, { query: [1, 2], using: 'more' })).points), [3]);
+        await check('with more vectors');
+    });
+    await s.op('deleteVectorName', async () => {
+        equal((await c.deleteVectorName(X, 'more')).status, 'completed');
+        equal((await c.deleteVectorName(X, 'more')).status, 'completed');
+        equal(await status(() => c.query(X, { query: [1, 2], using: 'more' })), 400);
+        equal(Object.keys((await c.retrieve(X, { ids: [3], with_vector: true }))[0].vector).sort(), ['image', 'words']);
+        await c.createVectorName(X, 'more', { dense: { size: 3, distance: 'Dot' } });
+        equal((await c.query(X, { query: [1, 2, 3], using: 'more' })).points, []);
+        await check('after one was dropped');
+        equal(await c.deleteCollection(X), true);
+    });
+}
+
 async function writes(s, c) {
     await s.op('upsert', async () => {
         const half = COUNT / 2;
@@ -431,9 +483,6 @@ const vec = Array(DIM).fill(0.5);
 const later = {
     collectionClusterInfo: (c) => c.collectionClusterInfo(C),
     updateCollectionCluster: (c) => c.updateCollectionCluster(C, { drop_replica: { shard_id: 0, peer_id: 1 } }),
-    createVectorName: (c) => c.createVectorName(C, 'v', { dense: { size: 4, distance: 'Dot' } }),
-    deleteVectorName: (c) => c.deleteVectorName(C, 'v'),
-    updateCollection: (c) => c.updateCollection(C, { optimizers_config: {} }),
     listSnapshots: (c) => c.listSnapshots(C),
     createSnapshot: (c) => c.createSnapshot(C),
     deleteSnapshot: (c) => c.deleteSnapshot(C, 's'),
@@ -560,6 +609,7 @@ export async function run(clients, url, notYet) {
     }
     await collections(s, c);
     await aliases(s, c);
+    await changes(s, c);
     await writes(s, c);
     await payloads(s, c);
     const older = new Suite('rest older', ['search', 'searchBatch'], {});

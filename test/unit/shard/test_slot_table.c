@@ -41,7 +41,7 @@ static void check_all(const struct qv_slot_table *t, const struct known *k)
         assert_int_equal(qv_version_compare(qv_slot_table_version(t, slot), k[i].version), 0);
         for (uint32_t v = 0; v < VECTORS; v++)
             assert_int_equal(qv_slot_table_is_live(t, v, slot), k[i].present >> v & 1);
-        assert_true(qv_slot_table_is_live(t, VECTORS, slot));
+        assert_true(qv_slot_table_is_live(t, QV_SLOT_ANY_VECTOR, slot));
         live++;
     }
     assert_int_equal(atomic_load(&t->live_shared), live);
@@ -154,10 +154,49 @@ static void test_a_full_table_says_so(void **state)
     qv_slot_table_close(&t);
 }
 
+/* More vectors than the list of columns had room for; slots written before keep theirs. */
+static void test_vectors_come_and_go(void **state)
+{
+    (void)state;
+    struct qv_slot_table t;
+    struct qv_errmsg msg = {""};
+    uint8_t present[32] = {0};
+    assert_int_equal(qv_slot_table_init(&t, 1, 1 << 12), 0);
+    present[0] = 1;
+    for (uint32_t i = 0; i < 100; i++) {
+        struct qv_id id = {.type = QV_ID_NUM, .lo = i};
+        assert_int_equal(qv_slot_table_reserve(&t, 1), 0);
+        qv_slot slot = qv_slot_table_take(&t);
+        qv_slot_table_publish(&t, slot, &id, (struct qv_version){i + 1, 1}, present);
+        *qv_slot_table_row_crc(&t, 0, slot) = i;
+        assert_int_equal(qv_slot_table_add_vector(&t), 0);
+        uint32_t added = i + 1;
+        for (qv_slot k = 0; k <= i; k++)
+            assert_false(qv_slot_table_is_live(&t, added, k));
+        *qv_slot_table_row_crc(&t, added, slot) = 7;
+        present[added / 8] |= (uint8_t)(1u << (added & 7));
+        if (i % 3 == 0) {
+            qv_slot_table_clear_vector(&t, added);
+            present[added / 8] &= (uint8_t) ~(1u << (added & 7));
+        }
+    }
+    for (qv_slot slot = 0; slot < 100; slot++) {
+        assert_int_equal(*qv_slot_table_row_crc(&t, 0, slot), slot);
+        assert_int_equal(qv_slot_table_is_live(&t, 2, slot), slot >= 2); /* i = 1 added it */
+        assert_false(qv_slot_table_is_live(&t, 1, slot));
+    }
+    qv_slot_table_clear_vector(&t, 2);
+    assert_false(qv_slot_table_is_live(&t, 2, 50));
+    assert_true(qv_slot_table_is_live(&t, QV_SLOT_ANY_VECTOR, 50));
+    assert_int_equal(qv_slot_table_check(&t, &msg), 0);
+    qv_slot_table_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_lives),
+        cmocka_unit_test(test_vectors_come_and_go),
         cmocka_unit_test(test_restore_rebuilds),
         cmocka_unit_test(test_one_id_in_two_slots_is_refused),
         cmocka_unit_test(test_a_full_table_says_so),

@@ -1,0 +1,140 @@
+/* Changes of a collection's configuration: a new value under generation + 1. What it needs on disk
+ * is made first, then the metadata names it, then the shard and the requests see it. */
+#include "node/node_private.h"
+
+#include <string.h>
+
+static int next_value(const struct qv_collection *c, const struct qv_collection_config *config,
+                      const struct qv_collection **out)
+{
+    struct qv_collection_spec spec = {.name = c->name,
+                                      .generation = c->generation + 1,
+                                      .config = config,
+                                      .shard_count = c->shard_count,
+                                      .shards = c->shards,
+                                      .before = c};
+    memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
+    return qv_collection_create(&spec, out);
+}
+
+static int commit(struct qv_node *n, const struct qv_collection *c,
+                  const struct qv_collection_config *config, struct qv_errmsg *msg)
+{
+    const struct qv_collection *next;
+    int err = next_value(c, config, &next);
+    if (err != 0)
+        return err;
+    err = qv_store_prepare_config(n->store, c->shards[0], next->config, msg);
+    if (err == 0) {
+        err = qv_node_save_collection(n, next, msg);
+        if (err != 0)
+            qv_store_set_config(n->store, c->shards[0], c->config, (uint32_t)c->generation);
+    }
+    if (err != 0) {
+        qv_collection_unref(next);
+        return err;
+    }
+    qv_store_set_config(n->store, next->shards[0], next->config, (uint32_t)next->generation);
+    qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
+    return 0;
+}
+
+int qv_node_update_collection(struct qv_node *n, struct qv_str name,
+                              const struct qv_config_diff *diff, struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    struct qv_collection_config *config;
+    struct qv_arena arena;
+    if (c == NULL)
+        return qv_node_missing(name, msg);
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
+    int err = qv_config_apply(&arena, c->config, diff, &config, msg);
+    if (err == 0)
+        err = commit(n, c, config, msg);
+    qv_arena_close(&arena);
+    return err;
+}
+
+/* ---- named vectors ---- */
+
+int qv_node_create_vector(struct qv_node *n, struct qv_str name, const struct qv_vector_spec *spec,
+                          struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    struct qv_str vector = spec->dense != NULL ? spec->dense->name : spec->sparse->name;
+    const struct qv_collection_config *config;
+    struct qv_arena arena;
+    if (c == NULL)
+        return qv_node_missing(name, msg);
+    if (vector.n == 0)
+        return qv_fail(msg, QV_EVALIDATION, "vector_name: must not be empty");
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
+    int err = qv_config_add_vector(&arena, c->config, spec, &config, msg);
+    if (err == 0 && config != c->config)
+        err = commit(n, c, config, msg);
+    qv_arena_close(&arena);
+    return err;
+}
+
+int qv_node_delete_vector(struct qv_node *n, struct qv_str name, struct qv_str vector,
+                          struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    const struct qv_collection_config *config;
+    struct qv_arena arena;
+    if (c == NULL)
+        return qv_node_missing(name, msg);
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
+    int err = qv_config_drop_vector(&arena, c->config, vector, &config);
+    if (err == 0 && config != c->config)
+        err = commit(n, c, config, msg);
+    qv_arena_close(&arena);
+    return err;
+}
+
+/* ---- payload indexes ---- */
+
+static int changed_indexes(const struct qv_collection_config *config, struct qv_str field,
+                           const struct qv_payload_index *index, struct qv_arena *arena,
+                           struct qv_collection_config *out, bool *changed)
+{
+    struct qv_payload_index *list =
+        QV_ARENA_ARRAY(arena, struct qv_payload_index, config->payload_index_count + 1);
+    if (list == NULL)
+        return QV_ENOMEM;
+    uint32_t n = 0;
+    *out = *config;
+    *changed = index != NULL;
+    for (uint32_t i = 0; i < config->payload_index_count; i++) {
+        if (qv_str_equal(config->payload_indexes[i].field, field))
+            *changed = true;
+        else
+            list[n++] = config->payload_indexes[i];
+    }
+    if (index != NULL) {
+        list[n] = *index;
+        list[n].field = field;
+        list[n].number = out->next_number++;
+        n++;
+    }
+    out->payload_indexes = list;
+    out->payload_index_count = n;
+    return 0;
+}
+
+int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_str field,
+                              const struct qv_payload_index *index, struct qv_errmsg *msg)
+{
+    const struct qv_collection *c = qv_topology_find(n->topology, name);
+    struct qv_collection_config config;
+    struct qv_arena arena;
+    bool changed = false;
+    if (c == NULL)
+        return qv_node_missing(name, msg);
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
+    int err = changed_indexes(c->config, field, index, &arena, &config, &changed);
+    if (err == 0 && changed)
+        err = commit(n, c, &config, msg);
+    qv_arena_close(&arena);
+    return err;
+}
