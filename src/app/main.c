@@ -25,6 +25,7 @@ static const struct command {
 } commands[] = {
     {"serve", qv_app_serve, "start a node"},
     {"import", qv_cli_import, "load vectors from a file into a collection"},
+    {"export", qv_cli_export, "write a collection to files that import reads"},
     {"search", qv_cli_search, "search a collection"},
     {"bench", qv_cli_bench, "measure: index, serve, upsert, open"},
     {"check", qv_cli_check, "verify the data of a stopped node"},

@@ -38,10 +38,11 @@ static const char help[] =
     "\n"
     "Loads the vectors of FILE: .fbin .u8bin .fvecs .bvecs .npy .idx *-ubyte (these two also "
     ".gz),\n"
-    "or .jsonl with a point a line: {\"id\": 1, \"vector\": [..], \"payload\": {..}}.\n"
+    "or .jsonl with a point a line: {\"id\": 1, \"vector\": [..], \"payload\": {..}},\n"
+    "or a folder that quiver export wrote.\n"
     "\n"
     "  --payload FILE     .jsonl: the payload of each vector, an object a line\n"
-    "  --create           create the collection when it is not there\n"
+    "  --create           create the collection when it is not there; of a folder: as it was\n"
     "  --distance NAME    Cosine (default), Dot, Euclid, Manhattan\n"
     "  --datatype NAME    float32 (default), float16, uint8\n"
     "  --m N, --ef-construct N  of the graph\n"
@@ -219,6 +220,11 @@ static int read_options(struct import *x, int argc, char **argv)
 static int create_collection(struct import *x)
 {
     struct qv_buf body;
+    struct qv_str exported = qv_source_create_body(&x->source);
+    if (exported.n > 0)
+        return qv_target_call(&x->target, "PUT", "",
+                              (struct qv_bytes){(const uint8_t *)exported.p, exported.n}, NULL,
+                              &x->msg);
     qv_buf_init(&body, 0);
     qv_buf_str(&body, "{");
     int err = qv_source_put_schema(&x->source, x->o.distance, x->o.datatype, &body, &x->msg);

@@ -10,9 +10,23 @@
 #include "wire/pb_value.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define POINT_ARENA_BYTES ((size_t)128 << 20)
+#define SOURCE_PATH_MAX 4096
+#define ABOUT_ARENA_BYTES ((size_t)16 << 20)
 #define LINE_BYTES_MAX ((size_t)QV_REQUEST_BYTES_DEFAULT)
+
+/* A folder that `quiver export` wrote: collection.json, and where its parts are. */
+struct qv_exported {
+    char lines_path[SOURCE_PATH_MAX], vectors_path[SOURCE_PATH_MAX], about_path[SOURCE_PATH_MAX];
+    struct qv_bytes about; /* the file, mapped */
+    struct qv_arena arena; /* what borrows no byte of it */
+    struct qv_str vector;  /* name of that in vectors.fbin */
+    struct qv_str create;
+    uint64_t rows;
+    uint32_t dim;
+};
 
 /* ---- lines ---- */
 
@@ -80,6 +94,35 @@ static int read_line(struct qv_lines *l, struct qv_bytes *out, struct qv_errmsg 
 
 /* ---- points ---- */
 
+/* The row of vectors.fbin beside the vectors of the line. */
+static void add_row(struct qv_source *s, struct qv_json *j, uint64_t row, struct qv_point_in *out)
+{
+    struct qv_errmsg why = {""};
+    struct qv_named_vec *vecs =
+        QV_ARENA_ARRAY(&s->arena, struct qv_named_vec, (size_t)out->vec_count + 1);
+    if (j->err != 0)
+        return;
+    if (row >= s->exported->rows) {
+        qv_json_fail(j, QV_EFORMAT, "\"row\": %llu of %llu in vectors.fbin",
+                     (unsigned long long)row, (unsigned long long)s->exported->rows);
+        return;
+    }
+    int err = vecs == NULL ? QV_ENOMEM
+                           : qv_vecfile_read_f32(&s->vectors, s->exported->vectors_path,
+                                                 (uint32_t)row, s->row, &why);
+    if (err != 0) {
+        qv_json_fail(j, err, "%.300s", why.text);
+        return;
+    }
+    if (out->vec_count > 0)
+        memcpy(vecs, out->vecs, out->vec_count * sizeof *vecs);
+    vecs[out->vec_count].name = s->exported->vector;
+    vecs[out->vec_count].vec =
+        (struct qv_vec){.kind = QV_VEC_DENSE, .dim = s->vectors.dim, .rows = 1, .values = s->row};
+    out->vecs = vecs;
+    out->vec_count++;
+}
+
 static int read_json_point(struct qv_source *s, struct qv_point_in *out, struct qv_errmsg *msg)
 {
     struct qv_bytes line;
@@ -88,6 +131,8 @@ static int read_json_point(struct qv_source *s, struct qv_point_in *out, struct 
     struct qv_errmsg why = {""};
     bool has_id = false;
     bool has_vector = false;
+    bool has_row = false;
+    uint64_t row = 0;
     int err = read_line(&s->lines, &line, msg);
     if (err != 0)
         return err;
@@ -100,6 +145,9 @@ static int read_json_point(struct qv_source *s, struct qv_point_in *out, struct 
         } else if (qv_str_is(key, "vector") || qv_str_is(key, "vectors")) {
             out->vecs = qv_json_vectors(&j, &out->vec_count);
             has_vector = true;
+        } else if (s->exported != NULL && qv_str_is(key, "row")) {
+            row = qv_json_u64(&j);
+            has_row = true;
         } else if (qv_str_is(key, "payload")) {
             out->payload = (struct qv_doc){NULL, 0};
             if (!qv_json_null(&j))
@@ -109,7 +157,9 @@ static int read_json_point(struct qv_source *s, struct qv_point_in *out, struct 
                          (int)(key.n < 100 ? key.n : 100), key.p);
         }
     }
-    if (j.err == 0 && !has_vector)
+    if (has_row)
+        add_row(s, &j, row, out);
+    if (j.err == 0 && !has_vector && !has_row)
         qv_json_fail(&j, QV_EFORMAT, "no key \"vector\"");
     err = qv_json_finish(&j);
     if (!has_id)
@@ -330,12 +380,112 @@ static int open_vectors(struct qv_source *s, struct qv_errmsg *msg)
     return 0;
 }
 
+/* ---- a folder ---- */
+
+struct qv_str qv_source_create_body(const struct qv_source *s)
+{
+    return s->exported != NULL ? s->exported->create : (struct qv_str){"", 0};
+}
+
+static int exported_path(const struct qv_source *s, const char *name, char *out,
+                         struct qv_errmsg *msg)
+{
+    int n = snprintf(out, SOURCE_PATH_MAX, "%s/%s", s->config.path, name);
+    return n < 0 || n >= SOURCE_PATH_MAX
+               ? qv_fail(msg, QV_EINVAL, "the path is longer than %d bytes", SOURCE_PATH_MAX)
+               : 0;
+}
+
+static struct qv_str whole_value(struct qv_json *j)
+{
+    (void)qv_json_peek(j);
+    const char *from = j->p;
+    qv_json_skip(j);
+    return (struct qv_str){from, (size_t)(j->p - from)};
+}
+
+static int read_about(struct qv_exported *e, struct qv_errmsg *msg)
+{
+    struct qv_json j;
+    struct qv_str key;
+    struct qv_str format = {"", 0};
+    struct qv_errmsg why = {""};
+    qv_json_init(&j, e->about, &e->arena, &why);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key)) {
+        if (qv_str_is(key, "format"))
+            format = qv_json_string(&j);
+        else if (qv_str_is(key, "vector"))
+            e->vector = qv_json_string(&j);
+        else if (qv_str_is(key, "rows"))
+            e->rows = qv_json_u64(&j);
+        else if (qv_str_is(key, "dim"))
+            e->dim = qv_json_u32(&j);
+        else if (qv_str_is(key, "create"))
+            e->create = whole_value(&j);
+        else
+            qv_json_skip(&j);
+    }
+    if (j.err == 0 && !qv_str_is(format, "quiver/export/1"))
+        qv_json_fail(&j, QV_EFORMAT, "format \"%.*s\"; allowed: quiver/export/1",
+                     (int)(format.n < 100 ? format.n : 100), format.p);
+    if (qv_json_finish(&j) != 0)
+        return qv_fail(msg, QV_EINVAL, "%s: %.300s", e->about_path, why.text);
+    return 0;
+}
+
+static int open_rows(struct qv_source *s, struct qv_errmsg *msg)
+{
+    struct qv_exported *e = s->exported;
+    if (e->rows == 0)
+        return 0;
+    int err = qv_vecfile_open(e->vectors_path, &s->vectors, msg);
+    if (err != 0)
+        return err;
+    if (s->vectors.rows != e->rows || s->vectors.dim != e->dim)
+        return qv_fail(msg, QV_EINVAL, "%s: %u rows of %u; collection.json says %llu of %u",
+                       e->vectors_path, s->vectors.rows, s->vectors.dim,
+                       (unsigned long long)e->rows, e->dim);
+    s->row = qv_mem_try_calloc(s->vectors.dim, sizeof *s->row);
+    return s->row == NULL ? qv_fail(msg, QV_ENOMEM, "no memory for a row") : 0;
+}
+
+static int open_exported(struct qv_source *s, struct qv_errmsg *msg)
+{
+    struct qv_exported *e = s->exported = qv_mem_calloc(1, sizeof *e);
+    qv_arena_init(&e->arena, ABOUT_ARENA_BYTES);
+    s->is_json = true;
+    int err = exported_path(s, "points.jsonl", e->lines_path, msg);
+    if (err == 0)
+        err = exported_path(s, "vectors.fbin", e->vectors_path, msg);
+    if (err == 0)
+        err = exported_path(s, "collection.json", e->about_path, msg);
+    if (err == 0)
+        err = qv_mapped_open(e->about_path, &e->about, msg);
+    if (err == 0)
+        err = read_about(e, msg);
+    if (err == 0)
+        err = open_rows(s, msg);
+    if (err == 0)
+        err = open_lines(e->lines_path, &s->lines, msg);
+    s->total = s->lines.count;
+    return err;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int open_source(struct qv_source *s, struct qv_errmsg *msg)
 {
     const struct qv_source_config *c = &s->config;
     int err;
     s->is_json = is_json_name(c->path);
-    if (s->is_json) {
+    if (is_folder(c->path)) {
+        err = open_exported(s, msg);
+    } else if (s->is_json) {
         err = open_lines(c->path, &s->lines, msg);
         s->total = s->lines.count;
     } else {
@@ -379,6 +529,12 @@ void qv_source_close(struct qv_source *s)
     qv_mapped_close(&s->payload.map);
     qv_mem_free(s->row);
     s->row = NULL;
+    if (s->exported != NULL) {
+        qv_mapped_close(&s->exported->about);
+        qv_arena_close(&s->exported->arena);
+        qv_mem_free(s->exported);
+        s->exported = NULL;
+    }
     qv_arena_close(&s->arena);
 }
 

@@ -2,8 +2,9 @@
  *
  *   vectors   any file of cli/vecfile.h but of i32: point i has id start_id + i; its payload, where
  *             a payload file is given, is the object on that file's i-th line
- *   JSON      .jsonl .ndjson: a point a line, {"id", "vector", "payload"}; vector in any form of
- *             the API (named, sparse, several rows); without an id it is start_id + i
+ *   folder    what `quiver export` wrote there: points.jsonl, and the vector of each point that has
+ * a "row" in vectors.fbin JSON      .jsonl .ndjson: a point a line, {"id", "vector", "payload"};
+ * vector in any form of the API (named, sparse, several rows); without an id it is start_id + i
  *
  * Empty lines count for nothing. Everything is checked before it is handed on; an error names file,
  * line or row, value and what is allowed. One thread. */
@@ -33,12 +34,13 @@ struct qv_source {
     struct qv_source_config config;
     bool is_json;
     struct qv_vecfile vectors;
-    struct qv_lines lines;   /* JSON */
-    struct qv_lines payload; /* beside vectors; map.n == 0: none */
-    uint64_t total;          /* points it gives */
-    uint64_t next;           /* number of the next */
-    float *row;              /* scratch */
-    struct qv_arena arena;   /* of one point */
+    struct qv_exported *exported; /* of a folder; NULL otherwise */
+    struct qv_lines lines;        /* JSON */
+    struct qv_lines payload;      /* beside vectors; map.n == 0: none */
+    uint64_t total;               /* points it gives */
+    uint64_t next;                /* number of the next */
+    float *row;                   /* scratch */
+    struct qv_arena arena;        /* of one point */
 };
 
 /* QV_EINVAL, QV_ENOTFOUND, QV_EIO, QV_ENOMEM. */
@@ -50,6 +52,10 @@ void qv_source_close(struct qv_source *s); /* may be called twice, and on zeros 
 void qv_source_skip(struct qv_source *s, uint64_t n);
 /* Appends the next point as a field `points` of UpsertPoints. QV_EEOF: there is none; QV_EINVAL. */
 QV_MUST_USE int qv_source_put(struct qv_source *s, struct qv_buf *b, struct qv_errmsg *msg);
+
+/* The body that makes the collection which was exported, with its braces; n == 0: this is no
+ * folder of an export. Borrowed until close. */
+struct qv_str qv_source_create_body(const struct qv_source *s);
 
 /* Appends "vectors":{..}[,"sparse_vectors":{..}] of a collection that suits the first point.
  * datatype: NULL leaves it out. Only before anything was put or left out. */
