@@ -158,13 +158,14 @@ static int read_port(struct qv_bench_child *child, struct qv_errmsg *msg)
 {
     char line[PATH_BYTES];
     int err = read_line(child->out_fd, line, sizeof line);
-    const char *at = err == 0 ? strstr(line, "http://") : NULL;
-    at = at != NULL ? strchr(at + strlen("http://"), ':') : NULL;
+    const char *at = err == 0 ? strstr(line, "://") : NULL;
+    bool tls = at != NULL && at > line && at[-1] == 's';
+    at = at != NULL ? strchr(at + strlen("://"), ':') : NULL;
     unsigned long port = at != NULL ? strtoul(at + 1, NULL, 10) : 0;
     if (port == 0 || port > UINT16_MAX)
         return qv_fail(msg, QV_EIO, "the server did not start (see its words above)");
     child->port = (uint16_t)port;
-    snprintf(child->url, sizeof child->url, "http://127.0.0.1:%lu", port);
+    snprintf(child->url, sizeof child->url, "http%s://127.0.0.1:%lu", tls ? "s" : "", port);
     return 0;
 }
 

@@ -10,7 +10,11 @@
  * is the median over rounds of protocol / mean of the round's two in-process passes; ratio_aa is
  * the median of those two passes' ratio: what the machine's noise leaves of 1. Where others use cpu
  * 0 too, wall time flatters the server (its two threads get a larger share than one): the ratios of
- * CPU time a query are printed beside. */
+ * CPU time a query are printed beside.
+ *
+ * With --tls a second server on cpu 0 reads a third copy and speaks TLS; each pass of a protocol is
+ * followed by (or, every second time, follows) the same one over TLS. tls_ratio is the median over
+ * rounds of gRPC over TLS / gRPC. */
 #include "cli/bench_serve.h"
 
 #include "base/mem.h"
@@ -20,6 +24,7 @@
 #include "cli/bench_wire.h"
 #include "cli/vecfile.h"
 #include "index/flat.h"
+#include "net/throwaway_cert.h"
 #include "simd/kernels.h"
 
 #include <math.h>
@@ -35,6 +40,9 @@
 #define K 10u
 #define NAME "bench"
 #define ROUNDS_MAX 1000
+#define FORMS 4 /* gRPC, REST, and both over TLS; a form is its number here */
+#define FORM_REST 1
+#define FORM_TLS 2
 #define TRUTH_BATCH 32u
 #define TRUTH_THREADS 2
 #define SERVER_CPU 0
@@ -43,7 +51,7 @@
 struct options {
     const char *data, *dir, *only;
     uint64_t ef, pairs, queries, in_flight;
-    bool json, keep;
+    bool json, keep, tls;
 };
 
 struct rows {
@@ -57,10 +65,10 @@ struct bench {
     uint32_t dim;
     float *bounds; /* distance of each query's true tenth */
     _Atomic uint32_t next;
-    char dir[4096], server_dir[4128], local_dir[4128];
+    char dir[4096], server_dir[4128], local_dir[4128], tls_dir[4128], cert[4128];
     char commit[64];
-    struct qv_bench_child child;
-    struct qv_client *grpc, *rest;
+    struct qv_bench_child child, tls_child;
+    struct qv_client *clients[FORMS];
     struct qv_bench_inproc *local;
     struct qv_buf messages[2]; /* encoded queries, one after the other: gRPC, REST */
     size_t *ends[2];
@@ -70,8 +78,8 @@ struct bench {
 };
 
 struct round {
-    double local[2], wire[2]; /* seconds: in process; gRPC, REST */
-    double local_cpu, wire_cpu[2];
+    double local[2], wire[FORMS]; /* seconds: in process; by form */
+    double local_cpu, wire_cpu[FORMS];
 };
 
 static const char usage[] =
@@ -87,6 +95,7 @@ static const char usage[] =
     "  --in-flight N  calls of the client at a time (default 64)\n"
     "  --dir DIR      where the stores are put; they stay there and are used again\n"
     "                 (default: a temporary directory in the present one)\n"
+    "  --tls          also over TLS\n"
     "  --only P       grpc or rest: the other is left out (for profiles)\n"
     "  --json\n"
     "\n"
@@ -195,26 +204,34 @@ static void fill_rows(void *arg, uint64_t first, uint32_t count, float *out)
     memcpy(out, b->base.values + (size_t)first * b->dim, (size_t)count * b->dim * sizeof(float));
 }
 
-static int open_client(struct bench *b, bool http1, uint32_t connections, struct qv_client **out)
+static const struct qv_bench_child *child_of(const struct bench *b, int form)
 {
-    struct qv_client_config config = {.url = b->child.url,
+    return form & FORM_TLS ? &b->tls_child : &b->child;
+}
+
+static int open_client(struct bench *b, int form)
+{
+    const bool http1 = (form & FORM_REST) != 0;
+    const uint32_t in_flight = (uint32_t)b->opt.in_flight;
+    struct qv_client_config config = {.url = child_of(b, form)->url,
+                                      .ca_path = form & FORM_TLS ? b->cert : NULL,
                                       .http1 = http1,
-                                      .connections = connections,
-                                      .in_flight_max = http1 ? 1 : (uint32_t)b->opt.in_flight};
-    return qv_client_create(&config, out, &b->msg);
+                                      .connections = http1 ? (in_flight < 32 ? in_flight : 32) : 1,
+                                      .in_flight_max = http1 ? 1 : in_flight};
+    return qv_client_create(&config, &b->clients[form], &b->msg);
 }
 
 static int fill_store(struct bench *b)
 {
     struct qv_buf text;
     char body[256];
-    int err = open_client(b, false, 1, &b->grpc);
+    int err = open_client(b, 0);
     if (err != 0)
         return err;
     snprintf(body, sizeof body, "{\"vectors\":{\"size\":%u,\"distance\":\"Euclid\"}}", b->dim);
-    err = qv_bench_rest(b->grpc, "PUT", "/collections/" NAME, body, &text, &b->msg);
+    err = qv_bench_rest(b->clients[0], "PUT", "/collections/" NAME, body, &text, &b->msg);
     qv_buf_close(&text);
-    struct qv_bench_load load = {.client = b->grpc,
+    struct qv_bench_load load = {.client = b->clients[0],
                                  .collection = NAME,
                                  .n = b->base.n,
                                  .dim = b->dim,
@@ -226,25 +243,30 @@ static int fill_store(struct bench *b)
     if (err == 0)
         err = qv_bench_load_run(&load, &b->msg);
     if (err == 0)
-        err = qv_bench_wait_green(b->grpc, NAME, b->base.n, &b->msg);
-    qv_client_destroy(&b->grpc);
+        err = qv_bench_wait_green(b->clients[0], NAME, b->base.n, &b->msg);
+    qv_client_destroy(&b->clients[0]);
     return err;
 }
 
 static int build_stores(struct bench *b)
 {
     struct qv_bench_child_config config = {.dir = b->server_dir, .cpu = -1};
+    int err = 0;
     snprintf(b->server_dir, sizeof b->server_dir, "%s/server", b->dir);
     snprintf(b->local_dir, sizeof b->local_dir, "%s/local", b->dir);
-    if (access(b->local_dir, R_OK) == 0)
-        return 0; /* from an earlier run */
-    int err = qv_bench_child_start(&config, &b->child, &b->msg);
-    if (err == 0)
-        err = fill_store(b);
-    if (err == 0)
-        err = qv_bench_child_stop(&b->child, &b->msg);
-    if (err == 0)
-        err = qv_bench_copy_dir(b->server_dir, b->local_dir, &b->msg);
+    snprintf(b->tls_dir, sizeof b->tls_dir, "%s/tls", b->dir);
+    snprintf(b->cert, sizeof b->cert, "%s/cert.pem", b->dir);
+    if (access(b->local_dir, R_OK) != 0) { /* not from an earlier run */
+        err = qv_bench_child_start(&config, &b->child, &b->msg);
+        if (err == 0)
+            err = fill_store(b);
+        if (err == 0)
+            err = qv_bench_child_stop(&b->child, &b->msg);
+        if (err == 0)
+            err = qv_bench_copy_dir(b->server_dir, b->local_dir, &b->msg);
+    }
+    if (err == 0 && b->opt.tls && access(b->tls_dir, R_OK) != 0)
+        err = qv_bench_copy_dir(b->local_dir, b->tls_dir, &b->msg);
     return err;
 }
 
@@ -252,8 +274,7 @@ static int build_stores(struct bench *b)
 
 struct wire_pass {
     struct bench *b;
-    struct qv_client *client;
-    bool http1;
+    int form;
     bool keep_ids;
     uint32_t next, bad;
 };
@@ -273,8 +294,8 @@ static void query_done(void *arg, const struct qv_client_response *r)
     uint32_t n = 0;
     bool ok = r->err == 0 && r->status == 200 && r->grpc_status == 0 && r->body.n > 0;
     if (ok && p->keep_ids)
-        ok = (p->http1 ? qv_bench_read_hits_json(r->body, ids, K, &n)
-                       : qv_bench_read_hits(r->body, ids, K, &n)) == 0;
+        ok = (p->form & FORM_REST ? qv_bench_read_hits_json(r->body, ids, K, &n)
+                                  : qv_bench_read_hits(r->body, ids, K, &n)) == 0;
     p->bad += ok ? 0 : 1;
     send_query(slot);
 }
@@ -283,39 +304,40 @@ static void send_query(struct wire_slot *slot)
 {
     struct wire_pass *p = slot->pass;
     struct bench *b = p->b;
-    const int form = p->http1 ? 1 : 0;
+    const int form = p->form & FORM_REST;
     if (p->next == b->query.n)
         return;
     slot->query = p->next++;
     size_t begin = slot->query > 0 ? b->ends[form][slot->query - 1] : 0;
     struct qv_client_request request = {
-        .method = p->http1 ? "POST" : NULL,
-        .path = p->http1 ? "/collections/" NAME "/points/query" : "/qdrant.Points/Query",
-        .grpc = !p->http1,
+        .method = form == FORM_REST ? "POST" : NULL,
+        .path = form == FORM_REST ? "/collections/" NAME "/points/query" : "/qdrant.Points/Query",
+        .grpc = form != FORM_REST,
         .body = {b->messages[form].data + begin, b->ends[form][slot->query] - begin}};
-    if (qv_client_send(p->client, &request, query_done, slot) != 0)
+    if (qv_client_send(b->clients[p->form], &request, query_done, slot) != 0)
         p->bad++;
 }
 
+static const char *const form_names[FORMS] = {"gRPC", "REST", "gRPC over TLS", "REST over TLS"};
+
 /* Seconds; QV_EIO when an answer was wrong. */
-static int wire_pass(struct bench *b, bool http1, bool keep_ids, double *seconds, double *cpu_us)
+static int wire_pass(struct bench *b, int form, bool keep_ids, double *seconds, double *cpu_us)
 {
     struct wire_slot *slots = qv_mem_calloc(b->opt.in_flight, sizeof *slots);
-    struct wire_pass p = {
-        .b = b, .client = http1 ? b->rest : b->grpc, .http1 = http1, .keep_ids = keep_ids};
-    uint64_t cpu = qv_bench_child_cpu_ns(&b->child);
+    struct wire_pass p = {.b = b, .form = form, .keep_ids = keep_ids};
+    uint64_t cpu = qv_bench_child_cpu_ns(child_of(b, form));
     uint64_t t = qv_bench_now_ns();
     for (uint64_t i = 0; i < b->opt.in_flight; i++) {
         slots[i].pass = &p;
         send_query(&slots[i]);
     }
-    qv_client_run(p.client);
+    qv_client_run(b->clients[form]);
     *seconds = (double)(qv_bench_now_ns() - t) * 1e-9;
-    *cpu_us = (double)(qv_bench_child_cpu_ns(&b->child) - cpu) / (1e3 * b->query.n);
+    *cpu_us = (double)(qv_bench_child_cpu_ns(child_of(b, form)) - cpu) / (1e3 * b->query.n);
     qv_mem_free(slots);
     if (p.bad > 0)
         return qv_fail(&b->msg, QV_EIO, "%u of %u %s queries failed", p.bad, b->query.n,
-                       http1 ? "REST" : "gRPC");
+                       form_names[form]);
     return 0;
 }
 
@@ -368,29 +390,35 @@ static int check_answers(struct bench *b)
     b->ids = qv_mem_calloc((size_t)b->query.n * K, sizeof *b->ids);
     b->ids_wire = qv_mem_calloc((size_t)b->query.n * K, sizeof *b->ids_wire);
     int err = local_pass(b, b->ids, &unused[0], &unused[1]);
-    for (int form = 0; form < 2 && err == 0; form++) {
-        err = wire_pass(b, form == 1, true, &unused[0], &unused[1]);
+    for (int form = 0; form < FORMS && err == 0; form++) {
+        if (b->clients[form] == NULL)
+            continue;
+        err = wire_pass(b, form, true, &unused[0], &unused[1]);
         if (err == 0)
-            err = same_answers(b, form == 1 ? "REST" : "gRPC");
+            err = same_answers(b, form_names[form]);
     }
     return err;
 }
 
 static bool is_wanted(const struct bench *b, int form)
 {
-    return b->opt.only == NULL || strcmp(b->opt.only, form == 1 ? "rest" : "grpc") == 0;
+    return b->clients[form] != NULL &&
+           (b->opt.only == NULL || strcmp(b->opt.only, form & FORM_REST ? "rest" : "grpc") == 0);
 }
 
 static int run_round(struct bench *b, bool reversed, struct round *r)
 {
     int err = 0;
-    for (int i = 0; i < 2 && err == 0; i++) {
-        int form = reversed ? 1 - i : i;
+    for (int i = 0; i < FORMS && err == 0; i++) {
+        static const int order[FORMS] = {0, FORM_TLS, FORM_REST, FORM_REST | FORM_TLS};
+        int form = order[reversed ? FORMS - 1 - i : i];
         double cpu;
-        err = local_pass(b, NULL, &r->local[i], &cpu);
-        r->local_cpu = i == 0 ? cpu : (r->local_cpu + cpu) / 2;
+        if (i % 2 == 0) {
+            err = local_pass(b, NULL, &r->local[i / 2], &cpu);
+            r->local_cpu = i == 0 ? cpu : (r->local_cpu + cpu) / 2;
+        }
         if (err == 0 && is_wanted(b, form))
-            err = wire_pass(b, form == 1, false, &r->wire[form], &r->wire_cpu[form]);
+            err = wire_pass(b, form, false, &r->wire[form], &r->wire_cpu[form]);
     }
     return err;
 }
@@ -399,42 +427,65 @@ static int run_round(struct bench *b, bool reversed, struct round *r)
 
 enum figure {
     LOCAL_QPS,
-    GRPC_QPS,
-    REST_QPS,
-    GRPC_RATIO,
-    REST_RATIO,
-    RATIO_AA,
+    QPS,                           /* + form */
+    RATIO = QPS + FORMS,           /* + form: to in process */
+    CPU = RATIO + FORMS,           /* + form: us a query */
+    CPU_RATIO = CPU + FORMS,       /* + form */
+    TLS_RATIO = CPU_RATIO + FORMS, /* + FORM_REST: over TLS to plain */
+    TLS_CPU_RATIO = TLS_RATIO + 2,
+    RATIO_AA = TLS_CPU_RATIO + 2,
     CPU_LOCAL,
-    CPU_GRPC,
-    CPU_REST,
-    GRPC_CPU_RATIO,
-    REST_CPU_RATIO,
     FIGURE_COUNT
 };
 
-static double figure_of(const struct bench *b, const struct round *r, enum figure f)
+static double quotient(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}
+
+static double figure_of(const struct bench *b, const struct round *r, int f)
 {
     const double local = (r->local[0] + r->local[1]) / 2;
-    switch (f) {
-    case LOCAL_QPS:
-        return b->query.n / local;
-    case GRPC_QPS:
-    case REST_QPS:
-        return r->wire[f - GRPC_QPS] > 0 ? b->query.n / r->wire[f - GRPC_QPS] : 0;
-    case GRPC_RATIO:
-    case REST_RATIO:
-        return r->wire[f - GRPC_RATIO] > 0 ? local / r->wire[f - GRPC_RATIO] : 0;
-    case RATIO_AA:
-        return r->local[0] / r->local[1];
-    case CPU_LOCAL:
-        return r->local_cpu;
-    case GRPC_CPU_RATIO:
-    case REST_CPU_RATIO:
-        return r->wire_cpu[f - GRPC_CPU_RATIO] > 0 ? r->local_cpu / r->wire_cpu[f - GRPC_CPU_RATIO]
-                                                   : 0;
-    default:
-        return r->wire_cpu[f - CPU_GRPC];
-    }
+    if (f == LOCAL_QPS)
+        return quotient(b->query.n, local);
+    if (f < RATIO)
+        return quotient(b->query.n, r->wire[f - QPS]);
+    if (f < CPU)
+        return quotient(local, r->wire[f - RATIO]);
+    if (f < CPU_RATIO)
+        return r->wire_cpu[f - CPU];
+    if (f < TLS_RATIO)
+        return quotient(r->local_cpu, r->wire_cpu[f - CPU_RATIO]);
+    if (f < TLS_CPU_RATIO)
+        return quotient(r->wire[f - TLS_RATIO], r->wire[f - TLS_RATIO + FORM_TLS]);
+    if (f < RATIO_AA)
+        return quotient(r->wire_cpu[f - TLS_CPU_RATIO], r->wire_cpu[f - TLS_CPU_RATIO + FORM_TLS]);
+    return f == RATIO_AA ? quotient(r->local[0], r->local[1]) : r->local_cpu;
+}
+
+static void print_json(const struct bench *b, const double *v, double recall_at_10)
+{
+    printf("{");
+    qv_bench_print_head(b->commit, b->start_ns);
+    printf(",\"n\":%u,\"dim\":%u,\"queries\":%u,\"ef\":%llu,\"pairs\":%llu,\"in_flight\":%llu,"
+           "\"recall_at_10\":%.5f,\"inproc_qps\":%.1f,\"grpc_qps\":%.1f,\"rest_qps\":%.1f,"
+           "\"grpc_ratio\":%.4f,\"rest_ratio\":%.4f,\"ratio_aa\":%.4f,"
+           "\"grpc_cpu_ratio\":%.4f,\"rest_cpu_ratio\":%.4f",
+           b->base.n, b->dim, b->query.n, (unsigned long long)b->opt.ef,
+           (unsigned long long)b->opt.pairs, (unsigned long long)b->opt.in_flight, recall_at_10,
+           v[LOCAL_QPS], v[QPS], v[QPS + FORM_REST], v[RATIO], v[RATIO + FORM_REST], v[RATIO_AA],
+           v[CPU_RATIO], v[CPU_RATIO + FORM_REST]);
+    if (b->opt.tls)
+        printf(",\"tls_grpc_qps\":%.1f,\"tls_rest_qps\":%.1f,\"tls_ratio\":%.4f,"
+               "\"tls_rest_ratio\":%.4f,\"tls_cpu_ratio\":%.4f",
+               v[QPS + FORM_TLS], v[QPS + FORM_TLS + FORM_REST], v[TLS_RATIO],
+               v[TLS_RATIO + FORM_REST], v[TLS_CPU_RATIO]);
+    printf(",\"cpu_us_per_query\":{\"inproc\":%.2f,\"grpc_server\":%.2f,\"rest_server\":%.2f",
+           v[CPU_LOCAL], v[CPU], v[CPU + FORM_REST]);
+    if (b->opt.tls)
+        printf(",\"tls_grpc_server\":%.2f,\"tls_rest_server\":%.2f", v[CPU + FORM_TLS],
+               v[CPU + FORM_TLS + FORM_REST]);
+    printf("}}\n");
 }
 
 static void print_results(const struct bench *b, const struct round *rounds)
@@ -443,53 +494,63 @@ static void print_results(const struct bench *b, const struct round *rounds)
     double one[ROUNDS_MAX];
     for (int f = 0; f < FIGURE_COUNT; f++) {
         for (uint64_t i = 0; i < b->opt.pairs; i++)
-            one[i] = figure_of(b, &rounds[i], (enum figure)f);
+            one[i] = figure_of(b, &rounds[i], f);
         v[f] = qv_bench_quantile(one, b->opt.pairs, 0.5);
     }
     double r = recall(b, b->ids);
     if (b->opt.json) {
-        printf("{");
-        qv_bench_print_head(b->commit, b->start_ns);
-        printf(",\"n\":%u,\"dim\":%u,\"queries\":%u,\"ef\":%llu,\"pairs\":%llu,\"in_flight\":%llu,"
-               "\"recall_at_10\":%.5f,\"inproc_qps\":%.1f,\"grpc_qps\":%.1f,\"rest_qps\":%.1f,"
-               "\"grpc_ratio\":%.4f,\"rest_ratio\":%.4f,\"ratio_aa\":%.4f,"
-               "\"grpc_cpu_ratio\":%.4f,\"rest_cpu_ratio\":%.4f,"
-               "\"cpu_us_per_query\":{\"inproc\":%.2f,\"grpc_server\":%.2f,\"rest_server\":%.2f}}"
-               "\n",
-               b->base.n, b->dim, b->query.n, (unsigned long long)b->opt.ef,
-               (unsigned long long)b->opt.pairs, (unsigned long long)b->opt.in_flight, r,
-               v[LOCAL_QPS], v[GRPC_QPS], v[REST_QPS], v[GRPC_RATIO], v[REST_RATIO], v[RATIO_AA],
-               v[GRPC_CPU_RATIO], v[REST_CPU_RATIO], v[CPU_LOCAL], v[CPU_GRPC], v[CPU_REST]);
+        print_json(b, v, r);
         return;
     }
     printf("recall@10 %.4f at ef %llu; medians of %llu rounds of %u queries, A/A %.3f\n"
-           "%-11s %9s %7s %12s\n"
-           "%-11s %9.0f %7.3f %12.2f\n%-11s %9.0f %7.3f %12.2f\n%-11s %9.0f %7.3f %12.2f\n",
+           "%-13s %9s %7s %12s\n%-13s %9.0f %7.3f %12.2f\n",
            r, (unsigned long long)b->opt.ef, (unsigned long long)b->opt.pairs, b->query.n,
            v[RATIO_AA], "", "qps", "ratio", "cpu us/query", "in process", v[LOCAL_QPS], 1.0,
-           v[CPU_LOCAL], "gRPC", v[GRPC_QPS], v[GRPC_RATIO], v[CPU_GRPC], "REST", v[REST_QPS],
-           v[REST_RATIO], v[CPU_REST]);
+           v[CPU_LOCAL]);
+    for (int form = 0; form < FORMS; form++) {
+        if (b->clients[form] != NULL)
+            printf("%-13s %9.0f %7.3f %12.2f\n", form_names[form], v[QPS + form], v[RATIO + form],
+                   v[CPU + form]);
+    }
+    if (b->opt.tls)
+        printf("TLS to plain: gRPC %.3f, REST %.3f\n", v[TLS_RATIO], v[TLS_RATIO + FORM_REST]);
+}
+
+/* Both servers on one cpu: the one that is not asked sleeps. */
+static int start_servers(struct bench *b)
+{
+    static const char workers[] = "storage.performance.max_search_threads=1";
+    static const char loops[] = "service.max_workers=1";
+    struct qv_bench_child_config config = {
+        .dir = b->server_dir, .cpu = SERVER_CPU, .settings = {workers, loops}};
+    int err = qv_bench_child_start(&config, &b->child, &b->msg);
+    if (err != 0 || !b->opt.tls)
+        return err;
+    char key[4200], cert_setting[4200], key_setting[4240];
+    struct qv_throwaway_cert cert = {.name = "quiver bench", .alt_names = "IP:127.0.0.1"};
+    snprintf(key, sizeof key, "%s.key", b->cert);
+    snprintf(cert_setting, sizeof cert_setting, "tls.cert=%s", b->cert);
+    snprintf(key_setting, sizeof key_setting, "tls.key=%s", key);
+    config = (struct qv_bench_child_config){
+        .dir = b->tls_dir,
+        .cpu = SERVER_CPU,
+        .settings = {workers, loops, "service.enable_tls=true", cert_setting, key_setting}};
+    err = qv_throwaway_cert_make(&cert, b->cert, key, &b->msg);
+    return err != 0 ? err : qv_bench_child_start(&config, &b->tls_child, &b->msg);
 }
 
 static int measure(struct bench *b)
 {
     struct round *rounds = qv_mem_calloc(b->opt.pairs, sizeof *rounds);
-    struct qv_bench_child_config config = {
-        .dir = b->server_dir,
-        .cpu = SERVER_CPU,
-        .settings = {"storage.performance.max_search_threads=1", "service.max_workers=1"}};
-    const uint32_t connections = b->opt.in_flight < 32 ? (uint32_t)b->opt.in_flight : 32;
     int err = qv_bench_inproc_open(b->local_dir, NAME, SERVER_CPU, &b->local, &b->msg);
     if (err == 0)
-        err = qv_bench_child_start(&config, &b->child, &b->msg);
+        err = start_servers(b);
     if (err == 0)
         err = qv_bench_pin(CLIENT_CPU);
-    if (err == 0)
-        err = open_client(b, false, 1, &b->grpc);
-    if (err == 0)
-        err = open_client(b, true, connections, &b->rest);
+    for (int form = 0; form < (b->opt.tls ? FORMS : FORM_TLS) && err == 0; form++)
+        err = open_client(b, form);
     if (err == 0) {
-        qv_bench_commit(b->grpc, b->commit, sizeof b->commit);
+        qv_bench_commit(b->clients[0], b->commit, sizeof b->commit);
         encode_queries(b);
         err = check_answers(b);
     }
@@ -518,9 +579,10 @@ static int make_dir(struct bench *b)
 
 static void close_bench(struct bench *b)
 {
-    qv_client_destroy(&b->grpc);
-    qv_client_destroy(&b->rest);
+    for (int form = 0; form < FORMS; form++)
+        qv_client_destroy(&b->clients[form]);
     qv_bench_child_kill(&b->child);
+    qv_bench_child_kill(&b->tls_child);
     qv_bench_inproc_close(&b->local);
     if (b->opt.dir == NULL && b->dir[0] != '\0')
         qv_bench_remove_dir(b->dir);
@@ -548,6 +610,8 @@ static int run(struct bench *b)
         err = measure(b);
     if (err == 0)
         err = qv_bench_child_stop(&b->child, &b->msg);
+    if (err == 0)
+        err = qv_bench_child_stop(&b->tls_child, &b->msg);
     return err;
 }
 
@@ -564,6 +628,7 @@ int qv_cli_bench_serve(int argc, char **argv)
         {"--pairs", QV_BENCH_NUMBER, &b->opt.pairs, 1, ROUNDS_MAX},
         {"--queries", QV_BENCH_NUMBER, &b->opt.queries, 1, 1000000},
         {"--in-flight", QV_BENCH_NUMBER, &b->opt.in_flight, 1, 256},
+        {"--tls", QV_BENCH_FLAG, &b->opt.tls, 0, 0},
         {"--json", QV_BENCH_FLAG, &b->opt.json, 0, 0},
     };
     int err = qv_bench_read_options(usage, table, sizeof table / sizeof table[0], argc, argv);

@@ -17,7 +17,8 @@
 
 struct options {
     struct qv_source_config source;
-    const char *target, *key, *state, *distance, *datatype, *on_existing;
+    struct qv_target_access access;
+    const char *target, *state, *distance, *datatype, *on_existing;
     uint64_t batch, in_flight, m, ef_construct, retry_seconds;
     bool create, resume, json, wait, has_m, has_ef;
 };
@@ -54,8 +55,7 @@ static const char help[] =
     "  --wait             until everything is indexed\n"
     "  --resume           go on where an import of this file was interrupted\n"
     "  --state FILE       where that is remembered (default ~/.local/state/quiver/)\n"
-    "  --retry-seconds N  how long a server may be too busy or away (default 60)\n"
-    "  --api-key KEY      (default: QUIVER_API_KEY)\n"
+    "  --retry-seconds N  how long a server may be too busy or away (default 60)\n" QV_TARGET_HELP
     "  --json             result as JSON\n"
     "  --help\n"
     "\n"
@@ -84,7 +84,6 @@ enum option_id {
     OPT_RESUME,
     OPT_STATE,
     OPT_RETRY,
-    OPT_KEY,
     OPT_JSON,
     OPT_HELP
 };
@@ -104,7 +103,7 @@ static const struct option options[] = {{"payload", required_argument, NULL, OPT
                                         {"resume", no_argument, NULL, OPT_RESUME},
                                         {"state", required_argument, NULL, OPT_STATE},
                                         {"retry-seconds", required_argument, NULL, OPT_RETRY},
-                                        {"api-key", required_argument, NULL, OPT_KEY},
+                                        QV_TARGET_OPTIONS,
                                         {"json", no_argument, NULL, OPT_JSON},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
@@ -143,15 +142,14 @@ static int take_word(struct import *x, const char *name, const char *words, cons
 static int take_option(struct import *x, int option)
 {
     struct options *o = &x->o;
+    if (qv_target_take_option(&o->access, option, optarg))
+        return 0;
     switch (option) {
     case OPT_PAYLOAD:
         o->source.payload = optarg;
         return 0;
     case OPT_STATE:
         o->state = optarg;
-        return 0;
-    case OPT_KEY:
-        o->key = optarg;
         return 0;
     case OPT_DISTANCE:
         return take_word(x, "--distance", "Cosine Dot Euclid Manhattan", &o->distance);
@@ -431,7 +429,7 @@ static int run(struct import *x)
     (void)signal(SIGPIPE, SIG_IGN);
     int err = qv_source_open(&x->o.source, &x->source, &x->msg);
     if (err == 0)
-        err = qv_target_open(x->o.target, x->o.key, &x->target, &x->msg);
+        err = qv_target_open_as(x->o.target, &x->o.access, &x->target, &x->msg);
     if (err != 0)
         return QV_EINVAL;
     err = begin(x);

@@ -19,7 +19,8 @@
 #define PAYLOAD_SHOWN 100 /* bytes, in the table */
 
 struct options {
-    const char *target, *key, *vector, *id, *file, *filter, *using_;
+    struct qv_target_access access;
+    const char *target, *vector, *id, *file, *filter, *using_;
     uint64_t row, limit, offset, ef;
     bool has_row, has_ef, exact, with_payload, with_vector, json;
 };
@@ -45,8 +46,7 @@ static const char help[] =
     "1}}]}'\n"
     "  --ef N           effort of the search (params.hnsw_ef)\n"
     "  --exact          look at every point\n"
-    "  --with-payload, --with-vector  (vectors are in the --json answer only)\n"
-    "  --api-key KEY    (default: QUIVER_API_KEY)\n"
+    "  --with-payload, --with-vector  (vectors are in the --json answer only)\n" QV_TARGET_HELP
     "  --json           the server's answer instead of a table\n"
     "  --help\n"
     "\n"
@@ -70,7 +70,6 @@ enum option_id {
     OPT_EXACT,
     OPT_PAYLOAD,
     OPT_WITH_VECTOR,
-    OPT_KEY,
     OPT_JSON,
     OPT_HELP
 };
@@ -87,7 +86,7 @@ static const struct option options[] = {{"vector", required_argument, NULL, OPT_
                                         {"exact", no_argument, NULL, OPT_EXACT},
                                         {"with-payload", no_argument, NULL, OPT_PAYLOAD},
                                         {"with-vector", no_argument, NULL, OPT_WITH_VECTOR},
-                                        {"api-key", required_argument, NULL, OPT_KEY},
+                                        QV_TARGET_OPTIONS,
                                         {"json", no_argument, NULL, OPT_JSON},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
@@ -108,6 +107,8 @@ static int take_number(struct search *x, const char *name, uint64_t min, uint64_
 static int take_option(struct search *x, int option)
 {
     struct options *o = &x->o;
+    if (qv_target_take_option(&o->access, option, optarg))
+        return 0;
     switch (option) {
     case OPT_VECTOR:
         o->vector = optarg;
@@ -123,9 +124,6 @@ static int take_option(struct search *x, int option)
         return 0;
     case OPT_FILTER:
         o->filter = optarg;
-        return 0;
-    case OPT_KEY:
-        o->key = optarg;
         return 0;
     case OPT_ROW:
         o->has_row = true;
@@ -349,7 +347,7 @@ static int run(struct search *x)
     struct qv_buf body;
     struct qv_buf answer;
     (void)signal(SIGPIPE, SIG_IGN);
-    int err = qv_target_open(x->o.target, x->o.key, &x->target, &x->msg);
+    int err = qv_target_open_as(x->o.target, &x->o.access, &x->target, &x->msg);
     if (err != 0)
         return err;
     qv_buf_init(&body, 0);

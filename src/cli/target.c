@@ -10,8 +10,8 @@
 
 static int bad_url(const char *text, const char *why, struct qv_errmsg *msg)
 {
-    return qv_fail(msg, QV_EINVAL, "'%.200s': %s; allowed: [http://]HOST[:PORT]/COLLECTION", text,
-                   why);
+    return qv_fail(msg, QV_EINVAL, "'%.200s': %s; allowed: [http[s]://]HOST[:PORT]/COLLECTION",
+                   text, why);
 }
 
 /* Cuts text into base URL and collection. */
@@ -19,8 +19,9 @@ static int split(const char *text, struct qv_target *out, struct qv_errmsg *msg)
 {
     const char *scheme = strstr(text, "://");
     const char *host = scheme != NULL ? scheme + 3 : text;
-    if (scheme != NULL && strncmp(text, "http://", 7) != 0)
-        return bad_url(text, "the scheme is not http", msg);
+    bool tls = strncmp(text, "https://", 8) == 0;
+    if (scheme != NULL && !tls && strncmp(text, "http://", 7) != 0)
+        return bad_url(text, "the scheme is not http or https", msg);
     size_t n = strlen(host);
     while (n > 0 && host[n - 1] == '/')
         n--;
@@ -45,13 +46,30 @@ static int split(const char *text, struct qv_target *out, struct qv_errmsg *msg)
     char port[8] = "";
     if (!has_port)
         (void)snprintf(port, sizeof port, ":%d", PORT_DEFAULT);
-    int len = snprintf(out->base, sizeof out->base, "http://%.*s%s%.*s", (int)authority, host, port,
-                       (int)(rest - authority), host + authority);
+    int len = snprintf(out->base, sizeof out->base, "%s://%.*s%s%.*s", tls ? "https" : "http",
+                       (int)authority, host, port, (int)(rest - authority), host + authority);
     return len < 0 || (size_t)len >= sizeof out->base ? bad_url(text, "too long", msg) : 0;
+}
+
+bool qv_target_take_option(struct qv_target_access *access, int option, const char *value)
+{
+    const char **const fields[] = {&access->api_key, &access->ca, &access->cert, &access->key};
+    if (option < QV_TARGET_API_KEY || option >= QV_TARGET_OPTION_END)
+        return false;
+    *fields[option - QV_TARGET_API_KEY] = value;
+    return true;
 }
 
 int qv_target_open(const char *text, const char *key, struct qv_target *out, struct qv_errmsg *msg)
 {
+    const struct qv_target_access access = {.api_key = key};
+    return qv_target_open_as(text, &access, out, msg);
+}
+
+int qv_target_open_as(const char *text, const struct qv_target_access *access,
+                      struct qv_target *out, struct qv_errmsg *msg)
+{
+    const char *key = access->api_key;
     memset(out, 0, sizeof *out);
     if (strlen(text) > 1300)
         return bad_url(text, "too long", msg);
@@ -66,7 +84,11 @@ int qv_target_open(const char *text, const char *key, struct qv_target *out, str
         snprintf(out->key_text, sizeof out->key_text, "%s", key) >= (int)sizeof out->key_text)
         return qv_fail(msg, QV_EINVAL, "the API key is longer than %zu bytes",
                        sizeof out->key_text - 1);
-    struct qv_client_config config = {.url = out->base, .connections = 1};
+    struct qv_client_config config = {.url = out->base,
+                                      .ca_path = access->ca,
+                                      .cert_path = access->cert,
+                                      .key_path = access->key,
+                                      .connections = 1};
     return qv_client_create(&config, &out->client, msg);
 }
 
@@ -129,6 +151,15 @@ static int error_of_status(int status)
     }
 }
 
+static int fail_call(const struct qv_target *t, int err, struct qv_errmsg *msg)
+{
+    const char *why = qv_client_why(t->client);
+    if (err != QV_EUNAVAILABLE)
+        return qv_fail(msg, err, "%s: %s", t->base, qv_err_text(err));
+    return qv_fail(msg, err, "%s: no server answers there%s%s", t->base, why[0] != '\0' ? ": " : "",
+                   why);
+}
+
 int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
                    struct qv_bytes body, struct qv_buf *out, struct qv_errmsg *msg)
 {
@@ -145,8 +176,7 @@ int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
     int err = qv_client_call(t->client, &request, &answer);
     qv_buf_close(&path);
     if (err != 0)
-        return qv_fail(msg, err, "%s: %s", t->base,
-                       err == QV_EUNAVAILABLE ? "no server answers there" : qv_err_text(err));
+        return fail_call(t, err, msg);
     if (answer.status / 100 != 2) {
         char text[400];
         read_error((struct qv_bytes){answer.body.data, answer.body.len}, text, sizeof text);

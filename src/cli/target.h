@@ -1,5 +1,5 @@
 /* A collection on a server, as the commands name it:
- * [http://]HOST[:PORT][/PREFIX][/collections]/NAME, port 6333 when none is given. One client for
+ * [http[s]://]HOST[:PORT][/PREFIX][/collections]/NAME, port 6333 when none is given. One client for
  * REST and gRPC calls; every request carries the key.
  *
  * One thread: that which opened it. */
@@ -8,6 +8,37 @@
 
 #include "base/buf.h"
 #include "net/client.h"
+
+/* How a server is spoken to: what every command takes. */
+struct qv_target_access {
+    const char *api_key; /* NULL takes QUIVER_API_KEY, then QDRANT_API_KEY, from the environment */
+    const char *ca;      /* https: PEM of who may sign the server; NULL: whom the system trusts */
+    const char *cert, *key; /* https: a certificate to show and its key, PEM; NULL: none */
+};
+
+/* For the options of a command: rows of its table, lines of its help, and what takes them. */
+enum qv_target_option {
+    QV_TARGET_API_KEY = 1024,
+    QV_TARGET_CA,
+    QV_TARGET_CERT,
+    QV_TARGET_KEY,
+    QV_TARGET_OPTION_END
+};
+#define QV_TARGET_OPTIONS                                                                          \
+    {"api-key", required_argument, NULL, QV_TARGET_API_KEY},                                       \
+        {"ca", required_argument, NULL, QV_TARGET_CA},                                             \
+        {"cert", required_argument, NULL, QV_TARGET_CERT},                                         \
+    {                                                                                              \
+        "key", required_argument, NULL, QV_TARGET_KEY                                              \
+    }
+#define QV_TARGET_HELP                                                                             \
+    "  --api-key KEY      (default: QUIVER_API_KEY)\n"                                             \
+    "  --ca FILE          https://: who may sign the server's certificate, PEM (default: whom "    \
+    "the\n"                                                                                        \
+    "                     system trusts)\n"                                                        \
+    "  --cert FILE, --key FILE  https://: a certificate to show to the server, and its key\n"
+/* True when the option is one of those. */
+bool qv_target_take_option(struct qv_target_access *access, int option, const char *value);
 
 struct qv_target {
     char base[1400];      /* URL without the collection */
@@ -20,6 +51,8 @@ struct qv_target {
  * Connects to nothing yet. QV_EINVAL names what is wrong and what is allowed. */
 QV_MUST_USE int qv_target_open(const char *text, const char *key, struct qv_target *out,
                                struct qv_errmsg *msg);
+QV_MUST_USE int qv_target_open_as(const char *text, const struct qv_target_access *access,
+                                  struct qv_target *out, struct qv_errmsg *msg);
 void qv_target_close(struct qv_target *t); /* may be called twice */
 
 /* The headers every request carries; *n of them. Borrowed until close. */
