@@ -301,6 +301,12 @@ static void store_closed(void *arg, int err)
     closed(closed_arg, err);
 }
 
+void qv_node_abandon(struct qv_node *n)
+{
+    qv_store_abandon(n->store);
+    node_free(n);
+}
+
 void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
 {
     n->closed = done;

@@ -32,6 +32,9 @@ QV_MUST_USE int qv_node_open(const struct qv_node_config *config, struct qv_node
  * Takes n. */
 void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg);
 
+/* Frees without writing, as a crash would; only when no job can run any more (simulator). */
+void qv_node_abandon(struct qv_node *n);
+
 /* Checkpoints what needs it, then calls done (NULL: nobody waits) on the owner. Owner. */
 void qv_node_checkpoint(struct qv_node *n, void (*done)(void *arg, int err), void *arg);
 
