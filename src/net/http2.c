@@ -38,6 +38,10 @@
 #define HTTP2_RESETS_MAX 1000u
 #define HTTP2_RESETS_PER_TICK 8u /* of a quarter of a second */
 
+/* Headers over the limit are answered with 431; so much more that they can only be a bomb (a byte
+ * of HPACK may stand for 4 KB, and nghttp2 looks at each of those) ends the connection. */
+#define HTTP2_HEAD_FACTOR 4u
+
 struct qv_http2 {
     struct qv_conn *conn;
     nghttp2_session *session;
@@ -96,6 +100,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         call->over_budget = call->head_too_big = true;
     if (call->head_bytes > h->conn->core->limits.header_bytes_max)
         call->head_too_big = true;
+    if (call->head_bytes / HTTP2_HEAD_FACTOR > h->conn->core->limits.header_bytes_max)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     const char *v = (const char *)value;
     if (name[0] != ':') {
         qv_call_add_header(call, (const char *)name, name_len, v, value_len);

@@ -399,14 +399,15 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* step is the order of things, for who can't see libuv's own locks (ThreadSanitizer). */
 struct net_work {
-    uv_work_t work;
+    uv_work_t work; /* first: the way here from libuv reads nothing */
+    struct net_loop *loop;
     struct qv_net_job *job;
     atomic_uint step; /* 1: given, 2: run */
 };
 
 static void on_work(uv_work_t *work)
 {
-    struct net_work *w = work->data;
+    struct net_work *w = (struct net_work *)work;
     unsigned step = atomic_load_explicit(&w->step, memory_order_acquire);
     QV_ASSERT(step == 1);
     w->job->run(w->job);
@@ -415,10 +416,10 @@ static void on_work(uv_work_t *work)
 
 static void on_work_done(uv_work_t *work, int status)
 {
-    struct net_work *w = work->data;
+    struct net_work *w = (struct net_work *)work;
     unsigned step = atomic_load_explicit(&w->step, memory_order_acquire);
     struct qv_net_job *job = w->job;
-    struct net_loop *loop = work->loop->data;
+    struct net_loop *loop = w->loop;
     QV_ASSERT(step == 2);
     (void)status; /* none is ever cancelled */
     qv_mem_free(w);
@@ -431,7 +432,7 @@ static void loop_offload(struct qv_net_core *core, struct qv_net_job *job)
 {
     struct net_loop *loop = core->wake_arg;
     struct net_work *w = qv_mem_alloc(sizeof *w);
-    w->work.data = w;
+    w->loop = loop;
     w->job = job;
     atomic_init(&w->step, 0);
     atomic_store_explicit(&w->step, 1, memory_order_release);
@@ -685,7 +686,6 @@ static int loop_open(struct qv_net_server *server, struct net_loop *loop, uint32
     loop->core.wake = loop_wake;
     loop->core.wake_arg = loop;
     loop->core.offload = loop_offload;
-    loop->uv.data = loop;
     loop->read_buf = qv_mem_alloc(LOOP_READ_BYTES);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0)

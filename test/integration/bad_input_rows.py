@@ -5,7 +5,8 @@ HTTP/2), Raw (bytes on a fresh connection), Raw2 (bytes behind the HTTP/2 prefac
 function of the nodes) where one exchange is not enough. A status is an HTTP status, a gRPC status
 name, "closed", "goaway NAME", "reset NAME", or "cut": closed, with a GOAWAY or
 without. `node` names the server: main (open), keys (api_key
-"full", read_only_api_key "read"), tight (1 MiB bodies, one search thread, requests end after 2 s).
+"full", read_only_api_key "read"), tight (1 MiB bodies, one search thread, requests end after 2 s),
+and those of bad_input_attacks.py.
 
 The collection `known` (4 dimensions, Dot; a named one `named`) holds the points that every class
 must leave as they are.
@@ -465,9 +466,9 @@ rows(
     ("HEAD of a path that is not there", Rest("HEAD", "/nowhere"), 404, ""),
     ("100 requests at once, the last one wrong", Raw(
         b"GET /livez HTTP/1.1\r\nhost: q\r\n\r\n" * 100 + b"x\r\n\r\n"), 200, ""),
-    ("a head that takes too long", Raw(b"GET / HTTP/1.1\r\n"), 408, "Timeout: ", True),
-    ("a body that takes too long", Raw(request_bytes("PUT", POINTS, b"{}")[:-1]), 408, "Timeout: ",
-     True),
+    ("a head that takes too long", Raw(b"GET / HTTP/1.1\r\n", node="short"), 408, "Timeout: ", True),
+    ("a body that takes too long", Raw(request_bytes("PUT", POINTS, b"{}")[:-1], node="short"), 408,
+     "Timeout: ", True),
 )
 
 # ---- HTTP/2 --------------------------------------------------------------------------------------

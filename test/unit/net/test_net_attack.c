@@ -446,10 +446,7 @@ static void test_hpack_bomb(void **state)
     memset(block + sizeof get_block, 0xBF, sizeof block - sizeof get_block); /* entry 63 again */
     block[sizeof get_block] = 0xBE;
     h2_feed(&m, NGHTTP2_HEADERS, 1, 3, block, sizeof block);
-    for (int i = 0; i < 5 && !qv_conn_done(m.conn); i++)
-        h2_feed(&m, NGHTTP2_CONTINUATION, i == 4 ? 4 : 0, 3, block + sizeof get_block + 1, 15000);
-    assert_true(qv_conn_done(m.conn) || h2_was_sent(&m, NGHTTP2_HEADERS, 3) ||
-                h2_was_sent(&m, NGHTTP2_GOAWAY, 0));
+    assert_true(qv_conn_done(m.conn));
     assert_true(atomic_load(&m.shared.buffered_bytes) < 200000);
     memory_conn_close(&m);
     qv_buf_close(&b);
