@@ -206,6 +206,8 @@ struct qv_str qv_config_vector_name(const struct qv_collection_config *c, uint32
 /* Bounds that hold however a config was written down: sizes, m, counts, distinct names.
  * QV_EVALIDATION with "path: why" in msg. */
 QV_MUST_USE int qv_config_check(const struct qv_collection_config *c, struct qv_errmsg *msg);
+/* May a payload index be declared so? QV_EINVAL with "field_schema.NAME: why". */
+QV_MUST_USE int qv_payload_index_check(const struct qv_payload_index *x, struct qv_errmsg *msg);
 /* A deep copy in the arena. NULL when it is full. */
 struct qv_collection_config *qv_config_copy(struct qv_arena *a,
                                             const struct qv_collection_config *c);

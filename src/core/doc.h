@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/str.h"
 
 #include <stdbool.h>
 
@@ -34,19 +35,6 @@ enum qv_doc_type {
 
 #define QV_DOC_DEPTH_MAX 64
 
-/* Text that is not NUL-terminated; borrowed. */
-struct qv_str {
-    const char *p;
-    size_t n;
-};
-static inline struct qv_str qv_str_of(const char *s)
-{
-    return (struct qv_str){s, strlen(s)};
-}
-static inline bool qv_str_equal(struct qv_str a, struct qv_str b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
 int qv_str_compare(struct qv_str a, struct qv_str b); /* bytes, then length */
 
 /* One value; borrows its bytes. p == NULL means "no value" (missing). */

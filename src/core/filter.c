@@ -6,6 +6,8 @@
 #include "base/hash.h"
 #include "base/qv_assert.h"
 #include "core/datetime.h"
+#include "core/text_match.h"
+#include "text/letters.h"
 
 #include <stdlib.h>
 
@@ -120,21 +122,22 @@ static bool holds_text(struct qv_str s, struct qv_str part)
     return part.n == 0 || (s.n >= part.n && memmem(s.p, s.n, part.p, part.n) != NULL);
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 /* One of the words of `words`, between white space, is somewhere in s. */
 static bool holds_a_word(struct qv_str s, struct qv_str words)
 {
-    size_t from = 0;
-    for (size_t i = 0; i <= words.n; i++) {
-        if (i < words.n && !is_space(words.p[i]))
-            continue;
-        if (i > from && holds_text(s, (struct qv_str){words.p + from, i - from}))
-            return true;
-        from = i + 1;
+    const uint8_t *p = (const uint8_t *)words.p;
+    const uint8_t *end = p + words.n;
+    const uint8_t *from = p;
+    while (p <= end) {
+        int32_t c = ' ';
+        const size_t n = p < end ? qv_letter_read(p, end, &c) : 1;
+        if (qv_letter_is_space(c)) {
+            const struct qv_str word = {(const char *)from, (size_t)(p - from)};
+            if (word.n > 0 && holds_text(s, word))
+                return true;
+            from = p + n;
+        }
+        p += n > 0 ? n : 1;
     }
     return false;
 }
@@ -248,6 +251,7 @@ static bool check_nested(const struct qv_cond *c, const struct scope *s, struct 
 struct keyed {
     const struct qv_cond *cond;
     const struct scope *scope;
+    struct qv_text_cond *text; /* with a text index */
     bool hit;
 };
 
@@ -288,6 +292,32 @@ static bool check_value(const struct qv_cond *c, const struct scope *s, struct q
     QV_UNREACHABLE();
 }
 
+/* With a text index: the strings at the path, arrays entered one level, are one text. */
+static bool visit_text(void *ctx, struct qv_doc value)
+{
+    struct keyed *k = ctx;
+    struct qv_doc_iter it;
+    struct qv_doc element;
+    if (qv_doc_type(value) == QV_DOC_STRING)
+        k->hit = qv_text_cond_add(k->text, qv_doc_str(value));
+    if (qv_doc_type(value) != QV_DOC_ARRAY)
+        return !k->hit;
+    qv_doc_iter_init(&it, value);
+    while (!k->hit && qv_doc_next(&it, NULL, &element)) {
+        if (qv_doc_type(element) == QV_DOC_STRING)
+            k->hit = qv_text_cond_add(k->text, qv_doc_str(element));
+    }
+    return !k->hit;
+}
+
+static bool match_text(const struct qv_cond *c, const struct scope *s, struct qv_text_cond *text)
+{
+    struct keyed k = {.cond = c, .scope = s, .text = text};
+    qv_text_cond_begin(text);
+    (void)qv_path_walk(s->object, &c->path, visit_text, &k);
+    return k.hit;
+}
+
 static bool visit(void *ctx, struct qv_doc value)
 {
     struct keyed *k = ctx;
@@ -298,6 +328,10 @@ static bool visit(void *ctx, struct qv_doc value)
 static bool match_key(const struct qv_cond *c, const struct scope *s)
 {
     struct keyed k = {.cond = c, .scope = s};
+    struct qv_text_cond *text =
+        qv_cond_is_text(c->type) ? qv_text_cond_of(s->point->binding, c) : NULL;
+    if (text != NULL)
+        return match_text(c, s, text);
     const size_t reached = qv_path_walk(s->object, &c->path, visit, &k);
     if (c->type == QV_COND_IS_EMPTY)
         return !k.hit;

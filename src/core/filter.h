@@ -7,8 +7,9 @@
  * KEY_IS_NULL{false} hold. A filter holds when all of must, none of must_not, one of should and
  * min_should_min of min_should do; a list without conditions asks for nothing.
  *
- * Evaluated on documents as they are stored; no allocation; cost: the walk of each path. Immutable
- * after seal: any number of threads may evaluate one filter. */
+ * Evaluated on documents as they are stored; no allocation; cost: the walk of each path, and with a
+ * text index one pass over the texts that are reached. Immutable after seal: any number of threads
+ * may evaluate one filter, each with a binding of its own. */
 #ifndef QV_CORE_FILTER_H
 #define QV_CORE_FILTER_H
 
@@ -66,8 +67,9 @@ struct qv_match {
 
 struct qv_cond {
     enum qv_cond_type type;
-    struct qv_str key;   /* as written, for messages and echo */
-    struct qv_path path; /* parsed */
+    uint32_t text_number; /* of MATCH_TEXT, MATCH_TEXT_ANY, MATCH_PHRASE in the tree; set by seal */
+    struct qv_str key;    /* as written, for messages and echo */
+    struct qv_path path;  /* parsed */
     union {
         struct qv_match match;
         struct {
@@ -101,23 +103,44 @@ struct qv_filter {
     uint32_t must_count, should_count, must_not_count, min_should_count;
     uint32_t min_should_min; /* how many of min_should must hold */
     bool has_min_should;
+    uint32_t text_conds; /* in the whole tree; set by seal, in the root */
 };
 
 #define QV_FILTER_DEPTH_MAX 32
-#define QV_FILTER_CONDS_MAX 4096 /* in the whole tree */
-#define QV_FILTER_LIST_MAX 65536 /* items of any, except, has_id */
+#define QV_FILTER_CONDS_MAX 4096       /* in the whole tree */
+#define QV_FILTER_LIST_MAX 65536       /* items of any, except, has_id */
+#define QV_TEXT_QUERY_TOKENS_MAX 1024u /* of one text to match */
+
+/* Conditions that a text index on the field changes. */
+static inline bool qv_cond_is_text(enum qv_cond_type t)
+{
+    return t == QV_COND_MATCH_TEXT || t == QV_COND_MATCH_TEXT_ANY || t == QV_COND_MATCH_PHRASE;
+}
 
 /* The hash that SLICE divides ids by: fixed by the API, the same on every machine. */
 uint64_t qv_filter_slice_hash(const struct qv_id *id);
 
 int qv_match_compare(const struct qv_match *a, const struct qv_match *b); /* type, then value */
 
-/* What a filter looks at. has_vector may be NULL (no vectors). */
+/* What text conditions take from a collection's text indexes: what they ask for in tokens, and the
+ * scratch to tokenise stored texts. Borrows filter and config; one thread at a time. Made once a
+ * request: some 10 us where there are stop words, nothing (*out NULL) without text conditions or
+ * text indexes. QV_EINVAL with the reason: too many tokens, or options that no index may have.
+ * QV_ENOMEM, QV_ETOOBIG. *out is NULL then. */
+struct qv_collection_config;
+struct qv_filter_binding;
+QV_MUST_USE int qv_filter_bind(const struct qv_filter *f, const struct qv_collection_config *config,
+                               struct qv_filter_binding **out, struct qv_errmsg *msg);
+void qv_filter_unbind(struct qv_filter_binding **b); /* *b may be NULL; sets it NULL */
+
+/* What a filter looks at. has_vector may be NULL (no vectors). binding NULL: text conditions are as
+ * without indexes. */
 struct qv_filter_point {
     struct qv_id id;
     struct qv_doc payload; /* an object, or p == NULL for none */
     bool (*has_vector)(void *ctx, struct qv_str name);
     void *ctx;
+    struct qv_filter_binding *binding;
 };
 
 /* An empty filter (or NULL) matches everything. Only sealed filters. */

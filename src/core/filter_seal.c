@@ -19,6 +19,7 @@ static int compare_ids(const void *a, const void *b)
 struct seal {
     struct qv_errmsg *msg;
     uint32_t conds;
+    uint32_t text_conds;
 };
 
 static int seal_filter(struct seal *x, struct qv_filter *f, uint32_t depth);
@@ -84,6 +85,11 @@ static int seal_cond(struct seal *x, struct qv_cond *c, uint32_t depth)
     case QV_COND_RANGE:
     case QV_COND_VALUES_COUNT:
         return seal_range(x, c);
+    case QV_COND_MATCH_TEXT:
+    case QV_COND_MATCH_TEXT_ANY:
+    case QV_COND_MATCH_PHRASE:
+        c->text_number = x->text_conds++;
+        return 0;
     case QV_COND_GEO_POLYGON:
         return qv_geo_polygon_seal((struct qv_geo_polygon *)(uintptr_t)c->u.geo_polygon, x->msg);
     case QV_COND_SLICE:
@@ -125,7 +131,9 @@ int qv_filter_seal(struct qv_filter *f, struct qv_arena *a, struct qv_errmsg *ms
 {
     struct seal x = {.msg = msg};
     (void)a;
-    return seal_filter(&x, f, 1);
+    int err = seal_filter(&x, f, 1);
+    f->text_conds = x.text_conds;
+    return err;
 }
 
 /* ---- what it needs ---- */

@@ -73,7 +73,8 @@ QV_MUST_USE int qv_node_delete_vector(struct qv_node *n, struct qv_str name, str
  * rename), QV_EEXISTS (a collection has that name), QV_EVALIDATION (name), QV_ELIMIT. */
 QV_MUST_USE int qv_node_update_aliases(struct qv_node *n, const struct qv_alias_req *req,
                                        struct qv_errmsg *msg);
-/* Adds or replaces the declaration of a payload index; without index: removes that of field. */
+/* Adds or replaces the declaration of a payload index, whose options are checked (QV_EINVAL);
+ * without index: removes that of field. */
 QV_MUST_USE int qv_node_set_payload_index(struct qv_node *n, struct qv_str name,
                                           struct qv_str field, const struct qv_payload_index *index,
                                           struct qv_errmsg *msg);

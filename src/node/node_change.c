@@ -131,8 +131,11 @@ int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_s
     bool changed = false;
     if (c == NULL)
         return qv_node_missing(name, msg);
+    int err = index != NULL ? qv_payload_index_check(index, msg) : 0;
+    if (err != 0)
+        return err;
     qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
-    int err = changed_indexes(c->config, field, index, &arena, &config, &changed);
+    err = changed_indexes(c->config, field, index, &arena, &config, &changed);
     if (err == 0 && changed)
         err = commit(n, c, &config, msg);
     qv_arena_close(&arena);

@@ -27,10 +27,19 @@ struct qv_present {
 /* Decodes the point's record into the arena. */
 QV_MUST_USE int qv_read_copy(struct qv_shard *s, struct qv_arena *arena, const struct qv_id *id,
                              struct qv_present *out, struct qv_errmsg *msg);
+/* A filter with what it takes from the shard's configuration, for one thread; borrows the filter.
+ * Unbind it also after an error. */
+struct qv_bound_filter {
+    const struct qv_filter *filter; /* NULL: everything matches */
+    struct qv_filter_binding *binding;
+    bool needs_payload;
+};
+QV_MUST_USE int qv_read_bind(struct qv_shard *s, const struct qv_filter *filter,
+                             struct qv_bound_filter *out, struct qv_errmsg *msg);
+void qv_read_unbind(struct qv_bound_filter *b);
 /* Does the copy match? */
-QV_MUST_USE int qv_read_match(struct qv_shard *s, struct qv_arena *arena,
-                              const struct qv_filter *filter, const struct qv_id *id,
-                              const struct qv_copy *copy, bool *match);
+QV_MUST_USE int qv_read_match(struct qv_shard *s, const struct qv_bound_filter *filter,
+                              const struct qv_id *id, const struct qv_copy *copy, bool *match);
 /* The slots that are live at one moment, as bits: all of them, and those with a vector. */
 struct qv_live {
     uint32_t n;                 /* slots: bits */

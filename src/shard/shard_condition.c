@@ -9,14 +9,15 @@
 #define ASK_EVERY 256
 
 /* A point that exists and does not match is left as it is; one that does not exist asks nothing. */
-static int check_point(struct qv_shard *s, struct qv_arena *scratch, const struct qv_filter *filter,
-                       struct qv_change *c, struct qv_errmsg *msg)
+static int check_point(struct qv_shard *s, struct qv_arena *scratch,
+                       const struct qv_bound_filter *filter, struct qv_change *c,
+                       struct qv_errmsg *msg)
 {
     struct qv_present now;
     bool match = true;
     int err = qv_read_copy(s, scratch, &c->id, &now, msg);
     if (err == 0 && now.found)
-        err = qv_read_match(s, scratch, filter, &c->id, &now.copy, &match);
+        err = qv_read_match(s, filter, &c->id, &now.copy, &match);
     if (err == 0 && !match)
         c->type = 0;
     return err;
@@ -25,19 +26,22 @@ static int check_point(struct qv_shard *s, struct qv_arena *scratch, const struc
 int qv_condition_check(struct qv_shard *s, unsigned reader, const struct qv_count_req *req,
                        struct qv_prepared *p, struct qv_errmsg *msg)
 {
+    struct qv_bound_filter bound;
     struct qv_arena scratch;
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
     qv_arena_init(&scratch, QV_REQUEST_ARENA_BYTES);
+    err = qv_read_bind(s, req->filter, &bound, msg);
     for (uint32_t i = 0; i < p->change_count && err == 0; i++) {
         qv_arena_reset(&scratch);
         if (i % ASK_EVERY == 0)
             err = qv_stop_ask(req->opts.stop, msg);
         if (err == 0)
-            err = check_point(s, &scratch, req->filter, &p->changes[i], msg);
+            err = check_point(s, &scratch, &bound, &p->changes[i], msg);
     }
     qv_arena_close(&scratch);
+    qv_read_unbind(&bound);
     qv_read_end(s, reader);
     return err;
 }

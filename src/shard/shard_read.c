@@ -107,20 +107,33 @@ static bool copy_has_vector(void *ctx, struct qv_str name)
                         (struct qv_str){NULL, 0}) != NULL;
 }
 
-int qv_read_match(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
-                  const struct qv_id *id, const struct qv_copy *copy, bool *match)
+int qv_read_bind(struct qv_shard *s, const struct qv_filter *filter, struct qv_bound_filter *out,
+                 struct qv_errmsg *msg)
+{
+    *out = (struct qv_bound_filter){.filter = filter,
+                                    .needs_payload = qv_filter_needs_payload(filter)};
+    return qv_filter_bind(filter, atomic_load(&s->config), &out->binding, msg);
+}
+
+void qv_read_unbind(struct qv_bound_filter *b)
+{
+    qv_filter_unbind(&b->binding);
+}
+
+int qv_read_match(struct qv_shard *s, const struct qv_bound_filter *filter, const struct qv_id *id,
+                  const struct qv_copy *copy, bool *match)
 {
     struct vectors_of of = {.config = atomic_load(&s->config), .copy = copy};
-    struct qv_filter_point point = {.id = *id, .has_vector = copy_has_vector, .ctx = &of};
+    struct qv_filter_point point = {
+        .id = *id, .has_vector = copy_has_vector, .ctx = &of, .binding = filter->binding};
     struct qv_buf payload;
-    (void)arena;
     qv_buf_init(&payload, 0);
-    if (qv_filter_needs_payload(filter)) {
+    if (filter->needs_payload) {
         qv_copy_payload(copy, &payload);
         point.payload = (struct qv_doc){payload.data, payload.len};
     }
     int err = payload.failed ? QV_ENOMEM : 0;
-    *match = err == 0 && qv_filter_match(filter, &point);
+    *match = err == 0 && qv_filter_match(filter->filter, &point);
     qv_buf_close(&payload);
     return err;
 }
@@ -128,9 +141,24 @@ int qv_read_match(struct qv_shard *s, struct qv_arena *arena, const struct qv_fi
 /* A filter that is asked of one record after another. */
 struct matcher {
     struct qv_shard *s;
-    const struct qv_filter *filter; /* NULL: everything matches */
-    struct qv_arena scratch;        /* of one record */
+    struct qv_bound_filter filter;
+    struct qv_arena scratch; /* of one record */
 };
+
+/* `filter` is kept; NULL: everything matches. End it also after an error. */
+static int matcher_begin(struct matcher *m, struct qv_shard *s, const struct qv_filter *filter,
+                         struct qv_errmsg *msg)
+{
+    m->s = s;
+    qv_arena_init(&m->scratch, SCAN_ARENA_BYTES);
+    return qv_read_bind(s, filter, &m->filter, msg);
+}
+
+static void matcher_end(struct matcher *m)
+{
+    qv_arena_close(&m->scratch);
+    qv_read_unbind(&m->filter);
+}
 
 static int match_record(struct matcher *m, const struct qv_id *id, struct qv_bytes record,
                         bool *match, struct qv_errmsg *msg)
@@ -142,7 +170,7 @@ static int match_record(struct matcher *m, const struct qv_id *id, struct qv_byt
     int err = qv_record_decode(record, &m->scratch, &slot, &generation, &copy, msg);
     *match = false;
     if (err == 0 && qv_copy_visible(&copy))
-        err = qv_read_match(m->s, &m->scratch, m->filter, id, &copy, match);
+        err = qv_read_match(m->s, &m->filter, id, &copy, match);
     return err;
 }
 
@@ -302,6 +330,7 @@ static int walk_store(struct walk *w, struct qv_bytes from)
 struct each {
     struct qv_shard *s;
     const struct qv_read_each *want;
+    struct qv_bound_filter filter;
     const struct qv_live *live;
     uint64_t *seen;
     struct qv_arena scratch; /* of one record */
@@ -311,9 +340,7 @@ static int each_copy(struct each *e, const struct qv_id *id, const struct qv_cop
                      struct qv_errmsg *msg)
 {
     bool match = true;
-    int err = e->want->filter == NULL
-                  ? 0
-                  : qv_read_match(e->s, &e->scratch, e->want->filter, id, copy, &match);
+    int err = e->want->filter == NULL ? 0 : qv_read_match(e->s, &e->filter, id, copy, &match);
     return err == 0 && match ? e->want->visit(e->want->arg, id, copy, msg) : err;
 }
 
@@ -367,13 +394,16 @@ int qv_read_each(struct qv_shard *s, struct qv_arena *arena, const struct qv_rea
         return err;
     qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
     qv_arena_init(&e.scratch, SCAN_ARENA_BYTES);
-    err = walk_memory(&w, &live);
+    err = qv_read_bind(s, want->filter, &e.filter, msg);
+    if (err == 0)
+        err = walk_memory(&w, &live);
     if (err == 0)
         err = walk_store(&w, (struct qv_bytes){NULL, 0});
     if (err == 0)
         err = each_moved(&e, &w);
     qv_arena_close(&w.scratch);
     qv_arena_close(&e.scratch);
+    qv_read_unbind(&e.filter);
     return err;
 }
 
@@ -455,7 +485,7 @@ static int bitmap_moved(struct bitmap_walk *b, struct walk *w)
         if (err == 0)
             err = qv_read_copy(s, &w->scratch, &id, &now, w->msg);
         if (err == 0 && now.found)
-            err = qv_read_match(s, &w->scratch, b->matcher.filter, &id, &now.copy, &match);
+            err = qv_read_match(s, &b->matcher.filter, &id, &now.copy, &match);
         b->bits[slot / 64] &= ~(1ull << (slot & 63));
         b->bits[slot / 64] |= (uint64_t)match << (slot & 63);
     }
@@ -465,21 +495,22 @@ static int bitmap_moved(struct bitmap_walk *b, struct walk *w)
 int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_filter *filter,
                    const struct qv_live *live, uint64_t **out, struct qv_errmsg *msg)
 {
-    struct bitmap_walk b = {.matcher = {.s = s, .filter = filter}, .live = live};
+    struct bitmap_walk b = {.live = live};
     struct walk w = {.s = s, .stop = live->stop, .msg = msg, .visit = bitmap_visit, .arg = &b};
     b.bits = QV_ARENA_ARRAY(arena, uint64_t, live->n / 64 + 1);
     *out = b.bits;
     if (b.bits == NULL)
         return QV_ENOMEM;
     qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
-    qv_arena_init(&b.matcher.scratch, SCAN_ARENA_BYTES);
-    int err = walk_memory(&w, live);
+    int err = matcher_begin(&b.matcher, s, filter, msg);
+    if (err == 0)
+        err = walk_memory(&w, live);
     if (err == 0)
         err = walk_store(&w, (struct qv_bytes){NULL, 0});
     if (err == 0)
         err = bitmap_moved(&b, &w);
     qv_arena_close(&w.scratch);
-    qv_arena_close(&b.matcher.scratch);
+    matcher_end(&b.matcher);
     return err;
 }
 
@@ -578,7 +609,8 @@ static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_b
     if (lo < w->n && qv_id_equal(&w->ids[lo], id))
         return 0;
     bool match = true;
-    int err = w->matcher.filter == NULL ? 0 : match_record(&w->matcher, id, record, &match, msg);
+    int err =
+        w->matcher.filter.filter == NULL ? 0 : match_record(&w->matcher, id, record, &match, msg);
     if (err != 0 || !match)
         return err;
     uint32_t last = w->n < w->max ? w->n++ : w->n - 1;
@@ -604,13 +636,14 @@ static int scroll_ids(struct id_walk *ids, struct qv_arena *arena, const struct 
     if (err != 0)
         return err;
     qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
-    qv_arena_init(&ids->matcher.scratch, SCAN_ARENA_BYTES);
-    err = walk_memory(&w, &live);
+    err = matcher_begin(&ids->matcher, s, ids->matcher.filter.filter, msg);
+    if (err == 0)
+        err = walk_memory(&w, &live);
     ids->ordered = true;
     if (err == 0)
         err = walk_store(&w, from);
     qv_arena_close(&w.scratch);
-    qv_arena_close(&ids->matcher.scratch);
+    matcher_end(&ids->matcher);
     return err;
 }
 
@@ -637,7 +670,7 @@ int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                     const struct qv_scroll_req *req, struct qv_scroll_out *out,
                     struct qv_errmsg *msg)
 {
-    struct id_walk w = {.matcher = {.s = s, .filter = req->filter},
+    struct id_walk w = {.matcher = {.s = s, .filter = {.filter = req->filter}},
                         .from = req->offset,
                         .has_from = req->has_offset,
                         .max = (uint32_t)req->limit + 1};

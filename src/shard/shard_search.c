@@ -276,11 +276,15 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
     if (now == QV_SLOT_NONE || !qv_slot_table_is_live(&s->slots, x->vector, now))
         return 0;
     if (x->q->filter != NULL) {
-        struct qv_present present;
+        struct qv_bound_filter filter;
+        struct qv_present present = {.found = false};
         bool match = false;
-        int err = qv_read_copy(s, x->arena, &id, &present, x->msg);
+        int err = qv_read_bind(s, x->q->filter, &filter, x->msg);
+        if (err == 0)
+            err = qv_read_copy(s, x->arena, &id, &present, x->msg);
         if (err == 0 && present.found)
-            err = qv_read_match(s, x->arena, x->q->filter, &id, &present.copy, &match);
+            err = qv_read_match(s, &filter, &id, &present.copy, &match);
+        qv_read_unbind(&filter);
         if (err != 0 || !present.found || !match)
             return err;
         now = present.slot;
