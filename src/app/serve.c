@@ -36,7 +36,8 @@ extern char **environ;
 struct serve {
     struct qv_settings settings;
     struct qv_disk *disk;
-    struct qv_disk *kill_disk; /* of the crash test, over disk; NULL: none */
+    struct qv_disk *kill_disk;  /* of the crash test, over disk; NULL: none */
+    struct qv_disk *fault_disk; /* of the disk test, over both; NULL: none */
     struct qv_kv_driver *kv;
     struct qv_uv_env *env;
     struct qv_node *node;
@@ -216,11 +217,16 @@ static int start_node(struct serve *x)
         if (err != 0)
             return err;
     }
+    struct qv_disk *disk = x->kill_disk != NULL ? x->kill_disk : x->disk;
+    if (getenv("QUIVER_FAULT_AT") != NULL) {
+        err = qv_fault_disk_create(disk, getenv("QUIVER_FAULT_AT"), &x->fault_disk, &x->msg);
+        if (err != 0)
+            return err;
+        disk = x->fault_disk;
+    }
     x->kv = qv_kv_rocks_create(NULL);
-    struct qv_uv_env_config config = {.disk = x->kill_disk != NULL ? x->kill_disk : x->disk,
-                                      .compute_threads = threads,
-                                      .io_threads = 2,
-                                      .pin_cpu = -1};
+    struct qv_uv_env_config config = {
+        .disk = disk, .compute_threads = threads, .io_threads = 2, .pin_cpu = -1};
     err = qv_uv_env_create(&config, &x->env, &x->msg);
     if (err != 0)
         return err;
@@ -325,6 +331,7 @@ static void stop(struct serve *x)
     qv_edge_destroy(&x->edge);
     if (x->kv != NULL)
         qv_kv_rocks_destroy(&x->kv);
+    qv_kill_disk_destroy(&x->fault_disk);
     qv_kill_disk_destroy(&x->kill_disk);
     if (x->disk != NULL)
         qv_disk_posix_destroy(&x->disk);

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static atomic_ulong corrupt_count; /* a counter for metrics; nothing reads it to decide */
+static atomic_ulong corrupt_count; /* counters for metrics; nothing reads them to decide */
+static atomic_ulong disk_write_errors;
 
 _Noreturn void qv_assert_fail(const char *expr, const char *file, int line, const char *func)
 {
@@ -23,6 +24,16 @@ int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const c
     va_end(ap);
     atomic_fetch_add_explicit(&corrupt_count, 1, memory_order_relaxed);
     return qv_fail(msg, QV_ECORRUPT, "%s [%s:%d]", detail.text, file, line);
+}
+
+void qv_disk_write_failed(void)
+{
+    atomic_fetch_add_explicit(&disk_write_errors, 1, memory_order_relaxed);
+}
+
+unsigned long qv_disk_write_errors(void)
+{
+    return atomic_load_explicit(&disk_write_errors, memory_order_relaxed);
 }
 
 unsigned long qv_corrupt_count(void)

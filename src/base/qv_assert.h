@@ -26,5 +26,8 @@ _Noreturn void qv_assert_fail(const char *expr, const char *file, int line, cons
 int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 unsigned long qv_corrupt_count(void);
+/* The disk failed a write, a sync, an allocation or a change of names: counted. */
+void qv_disk_write_failed(void);
+unsigned long qv_disk_write_errors(void);
 
 #endif

@@ -278,6 +278,7 @@ struct qv_payload_schema_entry {
 struct qv_collection_info {
     const struct qv_collection_config *config;
     enum qv_collection_status status;
+    const char *optimizer_error; /* what is wrong with it, borrowed; NULL: "ok" */
     uint64_t points_count;
     uint64_t indexed_vectors_count;
     uint64_t segments_count;

@@ -18,9 +18,16 @@ int qv_disk_open(struct qv_disk *d, const char *path, unsigned flags, struct qv_
     return err;
 }
 
+static int counted(int err)
+{
+    if (err != 0)
+        qv_disk_write_failed();
+    return err;
+}
+
 int qv_disk_rename(struct qv_disk *d, const char *from, const char *to, struct qv_errmsg *msg)
 {
-    return d->ops->rename(d, from, to, msg);
+    return counted(d->ops->rename(d, from, to, msg));
 }
 
 int qv_disk_unlink(struct qv_disk *d, const char *path, struct qv_errmsg *msg)
@@ -88,7 +95,7 @@ int qv_disk_list(struct qv_disk *d, const char *path, qv_disk_list_f fn, void *a
 
 int qv_disk_sync_dir(struct qv_disk *d, const char *path, struct qv_errmsg *msg)
 {
-    return d->ops->sync_dir(d, path, msg);
+    return counted(d->ops->sync_dir(d, path, msg));
 }
 
 int qv_disk_space(struct qv_disk *d, const char *path, struct qv_disk_space *out,
@@ -125,7 +132,7 @@ int qv_file_pwrite_full(struct qv_file *f, uint64_t offset, const void *p, size_
 {
     if (f->failed)
         return file_refuse(f, msg);
-    int err = f->disk->ops->pwrite(f, offset, p, n, msg);
+    int err = counted(f->disk->ops->pwrite(f, offset, p, n, msg));
     if (err != 0)
         f->failed = true; /* never back to false: a sync may run beside a write */
     return err;
@@ -135,7 +142,7 @@ int qv_file_sync(struct qv_file *f, struct qv_errmsg *msg)
 {
     if (f->failed)
         return file_refuse(f, msg);
-    int err = f->disk->ops->sync(f, msg);
+    int err = counted(f->disk->ops->sync(f, msg));
     if (err != 0)
         f->failed = true; /* never back to false: a sync may run beside a write */
     return err;
@@ -157,14 +164,14 @@ int qv_file_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg)
 {
     if (f->failed)
         return file_refuse(f, msg);
-    return f->disk->ops->truncate(f, size, msg);
+    return counted(f->disk->ops->truncate(f, size, msg));
 }
 
 int qv_file_allocate(struct qv_file *f, uint64_t offset, uint64_t n, struct qv_errmsg *msg)
 {
     if (f->failed)
         return file_refuse(f, msg);
-    return f->disk->ops->allocate(f, offset, n, msg);
+    return counted(f->disk->ops->allocate(f, offset, n, msg));
 }
 
 int qv_file_map(struct qv_file *f, uint64_t offset, size_t n, void *at, const uint8_t **out,

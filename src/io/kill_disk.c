@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ enum kill_op {
     KILL_ANY = 255
 };
 
-enum kill_when { KILL_BEFORE, KILL_HALF, KILL_AFTER };
+enum kill_when { KILL_BEFORE, KILL_HALF, KILL_AFTER, KILL_NEVER /* it fails instead */ };
 
 struct kill_disk {
     struct qv_disk head; /* first */
@@ -30,7 +31,9 @@ struct kill_disk {
     char part[256];
     atomic_ullong left; /* operations until the one; 0: it is past */
     enum kill_when when;
-    uint64_t from_ms; /* of the monotonic clock */
+    int errnum;            /* NEVER: as which the operations fail */
+    atomic_ullong to_fail; /* NEVER: how many more of them */
+    uint64_t from_ms;      /* of the monotonic clock */
 };
 
 struct kill_file {
@@ -65,7 +68,8 @@ static void die(void)
 /* Is this operation the one? Dies at once where it must not happen any more. */
 static bool strikes(struct kill_disk *d, enum kill_op op, const char *path)
 {
-    if (!(d->ops & op) || strstr(path, d->part) == NULL || now_ms() < d->from_ms)
+    if (d->when == KILL_NEVER || !(d->ops & op) || strstr(path, d->part) == NULL ||
+        now_ms() < d->from_ms)
         return false;
     unsigned long long left = atomic_load(&d->left);
     while (left > 0 && !atomic_compare_exchange_weak(&d->left, &left, left - 1))
@@ -75,6 +79,32 @@ static bool strikes(struct kill_disk *d, enum kill_op op, const char *path)
     if (d->when == KILL_BEFORE)
         die();
     return true;
+}
+
+/* With a disk that fails: does this one? The N-th, and those behind it until COUNT have. */
+static int refused(struct kill_disk *d, enum kill_op op, const char *path, struct qv_errmsg *msg)
+{
+    static const char *const names[] = {"open", "rename", "unlink",   "write",
+                                        "sync", "sync",   "allocate", "read"};
+    char why[128];
+    unsigned name = 0;
+    if (d->when != KILL_NEVER || !(d->ops & op) || strstr(path, d->part) == NULL ||
+        now_ms() < d->from_ms)
+        return 0;
+    unsigned long long left = atomic_load(&d->left);
+    while (left > 1 && !atomic_compare_exchange_weak(&d->left, &left, left - 1))
+        ;
+    if (left > 1)
+        return 0;
+    unsigned long long n = atomic_load(&d->to_fail);
+    while (n > 0 && !atomic_compare_exchange_weak(&d->to_fail, &n, n - 1))
+        ;
+    if (n == 0)
+        return 0;
+    while ((1u << name) != (unsigned)op)
+        name++;
+    return qv_fail(msg, qv_err_from_errno(d->errnum), "%s %s: %s (planned)", names[name], path,
+                   strerror_r(d->errnum, why, sizeof why));
 }
 
 static int pass(bool struck, int err)
@@ -89,6 +119,9 @@ static int kill_open(struct qv_disk *disk, const char *path, unsigned flags, str
 {
     struct kill_disk *d = disk_of(disk);
     struct qv_file *inner;
+    int no = refused(d, KILL_OPEN, path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(d, KILL_OPEN, path);
     int err = pass(struck, qv_disk_open(d->inner, path, flags, &inner, msg));
     if (err != 0)
@@ -105,6 +138,9 @@ static int kill_rename(struct qv_disk *disk, const char *from, const char *to,
                        struct qv_errmsg *msg)
 {
     struct kill_disk *d = disk_of(disk);
+    int no = refused(d, KILL_RENAME, to, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(d, KILL_RENAME, to);
     return pass(struck, qv_disk_rename(d->inner, from, to, msg));
 }
@@ -112,6 +148,9 @@ static int kill_rename(struct qv_disk *disk, const char *from, const char *to,
 static int kill_unlink(struct qv_disk *disk, const char *path, struct qv_errmsg *msg)
 {
     struct kill_disk *d = disk_of(disk);
+    int no = refused(d, KILL_UNLINK, path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(d, KILL_UNLINK, path);
     return pass(struck, qv_disk_unlink(d->inner, path, msg));
 }
@@ -135,6 +174,9 @@ static int kill_list(struct qv_disk *disk, const char *path, qv_disk_list_f fn, 
 static int kill_sync_dir(struct qv_disk *disk, const char *path, struct qv_errmsg *msg)
 {
     struct kill_disk *d = disk_of(disk);
+    int no = refused(d, KILL_SYNC_DIR, path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(d, KILL_SYNC_DIR, path);
     return pass(struck, qv_disk_sync_dir(d->inner, path, msg));
 }
@@ -148,6 +190,9 @@ static int kill_space(struct qv_disk *disk, const char *path, struct qv_disk_spa
 static int kill_pread(struct qv_file *f, uint64_t offset, void *p, size_t n, size_t *got,
                       struct qv_errmsg *msg)
 {
+    int no = refused(disk_of(f->disk), KILL_READ, f->path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(disk_of(f->disk), KILL_READ, f->path);
     return pass(struck, qv_file_pread(inner_of(f), offset, p, n, got, msg));
 }
@@ -156,6 +201,9 @@ static int kill_pwrite(struct qv_file *f, uint64_t offset, const void *p, size_t
                        struct qv_errmsg *msg)
 {
     struct kill_disk *d = disk_of(f->disk);
+    int no = refused(d, KILL_WRITE, f->path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(d, KILL_WRITE, f->path);
     if (struck && d->when == KILL_HALF)
         n /= 2;
@@ -164,6 +212,9 @@ static int kill_pwrite(struct qv_file *f, uint64_t offset, const void *p, size_t
 
 static int kill_sync(struct qv_file *f, struct qv_errmsg *msg)
 {
+    int no = refused(disk_of(f->disk), KILL_SYNC, f->path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(disk_of(f->disk), KILL_SYNC, f->path);
     return pass(struck, qv_file_sync(inner_of(f), msg));
 }
@@ -181,12 +232,18 @@ static int kill_next_data(struct qv_file *f, uint64_t offset, uint64_t *out, str
 
 static int kill_truncate(struct qv_file *f, uint64_t size, struct qv_errmsg *msg)
 {
+    int no = refused(disk_of(f->disk), KILL_ALLOCATE, f->path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(disk_of(f->disk), KILL_ALLOCATE, f->path);
     return pass(struck, qv_file_truncate(inner_of(f), size, msg));
 }
 
 static int kill_allocate(struct qv_file *f, uint64_t offset, uint64_t n, struct qv_errmsg *msg)
 {
+    int no = refused(disk_of(f->disk), KILL_ALLOCATE, f->path, msg);
+    if (no != 0)
+        return no;
     bool struck = strikes(disk_of(f->disk), KILL_ALLOCATE, f->path);
     return pass(struck, qv_file_allocate(inner_of(f), offset, n, msg));
 }
@@ -280,6 +337,64 @@ static bool parse(struct kill_disk *d, const char *spec)
         d->from_ms = now_ms() + ms;
     }
     return ok;
+}
+
+static bool parse_errno(struct kill_disk *d, const char *p, size_t n)
+{
+    static const struct {
+        const char *name;
+        int errnum;
+    } names[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EROFS", EROFS}, {"EDQUOT", EDQUOT}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (word_is(p, n, names[i].name))
+            d->errnum = names[i].errnum;
+    }
+    return d->errnum != 0;
+}
+
+/* OP:PART:N:ERRNO[:COUNT[:MS]] */
+static bool parse_fault(struct kill_disk *d, const char *spec)
+{
+    const char *field[6];
+    size_t len[6];
+    unsigned n = 0;
+    char *end;
+    for (const char *p = spec; p != NULL && n < 6; n++) {
+        const char *colon = strchr(p, ':');
+        field[n] = p;
+        len[n] = colon != NULL ? (size_t)(colon - p) : strlen(p);
+        p = colon != NULL ? colon + 1 : NULL;
+    }
+    if (n < 4 || len[1] >= sizeof d->part)
+        return false;
+    d->ops = parse_op(field[0], len[0]);
+    memcpy(d->part, field[1], len[1]);
+    unsigned long long first = strtoull(field[2], &end, 10);
+    bool ok = d->ops != 0 && end == field[2] + len[2] && first >= 1;
+    unsigned long long count = n > 4 ? strtoull(field[4], &end, 10) : 1;
+    ok = ok && (n <= 4 || (end == field[4] + len[4] && count >= 1));
+    unsigned long long ms = n > 5 ? strtoull(field[5], &end, 10) : 0;
+    ok = ok && (n <= 5 || (*end == '\0' && end != field[5] && ms < 1000000000));
+    d->when = KILL_NEVER;
+    d->from_ms = now_ms() + ms;
+    atomic_init(&d->left, first);
+    atomic_init(&d->to_fail, count);
+    return ok && parse_errno(d, field[3], len[3]);
+}
+
+int qv_fault_disk_create(struct qv_disk *inner, const char *spec, struct qv_disk **out,
+                         struct qv_errmsg *msg)
+{
+    struct kill_disk *d = qv_mem_calloc(1, sizeof *d);
+    d->head.ops = &kill_ops;
+    d->inner = inner;
+    if (!parse_fault(d, spec)) {
+        qv_mem_free(d);
+        return qv_fail(msg, QV_EINVAL,
+                       "QUIVER_FAULT_AT: '%.100s' is not OP:PART:N:ERRNO[:COUNT[:MS]]", spec);
+    }
+    *out = &d->head;
+    return 0;
 }
 
 int qv_kill_disk_create(struct qv_disk *inner, const char *spec, struct qv_disk **out,

@@ -18,6 +18,12 @@
  */
 QV_MUST_USE int qv_kill_disk_create(struct qv_disk *inner, const char *spec, struct qv_disk **out,
                                     struct qv_errmsg *msg);
+/* A disk whose operations fail, armed by QUIVER_FAULT_AT=OP:PART:N:ERRNO[:COUNT[:MS]]: OP, PART, N
+ * and MS as above; ERRNO is EIO, ENOSPC, EROFS or EDQUOT; the N-th operation fails, and those after
+ * it until COUNT (1) have. Nothing of a failed operation is done. What RocksDB does and reads
+ * through a map do not pass here. */
+QV_MUST_USE int qv_fault_disk_create(struct qv_disk *inner, const char *spec, struct qv_disk **out,
+                                     struct qv_errmsg *msg);
 void qv_kill_disk_destroy(struct qv_disk **d); /* NULL is fine; sets NULL; not inner */
 
 #endif

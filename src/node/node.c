@@ -516,6 +516,25 @@ static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *ar
     return 0;
 }
 
+/* Red: it takes no writes, or a part of it can't be answered. Yellow: rows wait for the graph, or
+ * checkpoints fail and the log grows. */
+static int tell_state(const struct qv_shard_info *info, struct qv_arena *arena,
+                      struct qv_collection_info *out)
+{
+    const char *why = info->err != 0                ? info->reason
+                      : info->log_reason[0] != '\0' ? info->log_reason
+                      : info->damage[0] != '\0'     ? info->damage
+                                                    : info->failing;
+    bool red = info->err != 0 || info->log_reason[0] != '\0' || info->damage[0] != '\0';
+    out->status = red                                           ? QV_COLLECTION_RED
+                  : info->pending != 0 || info->failing[0] != 0 ? QV_COLLECTION_YELLOW
+                                                                : QV_COLLECTION_GREEN;
+    if (why[0] == '\0')
+        return 0;
+    out->optimizer_error = qv_arena_dup(arena, why, strlen(why) + 1);
+    return out->optimizer_error == NULL ? QV_ENOMEM : 0;
+}
+
 int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c, unsigned reader,
                             struct qv_arena *arena, struct qv_collection_info *out,
                             struct qv_errmsg *msg)
@@ -531,13 +550,14 @@ int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c, un
     out->points_count = info.points;
     out->indexed_vectors_count = info.indexed_vectors;
     out->segments_count = 1;
-    out->status = info.err != 0       ? QV_COLLECTION_RED
-                  : info.pending != 0 ? QV_COLLECTION_YELLOW
-                                      : QV_COLLECTION_GREEN;
     if (info.err != QV_ECORRUPT)
         err = count_fields(s, reader, arena, out, msg);
+    if (err == QV_ECORRUPT) { /* its state can be told though its payloads can't be read */
+        err = 0;
+        qv_shard_info(s, &info);
+    }
     qv_shard_unref(s);
-    return err;
+    return err == 0 ? tell_state(&info, arena, out) : err;
 }
 
 void qv_node_stats(struct qv_node *n, struct qv_store_stats *out)

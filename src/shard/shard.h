@@ -14,8 +14,9 @@
  * scanned (pending ring), and a point that moves to another slot during a search is followed.
  *  3. A row that the last durable checkpoint refers to is not overwritten: dead slots wait for the
  *     next durable checkpoint, and for every reader that was inside (epochs).
- *  4. Everything read from disk was verified: rows by the CRC in the slot columns, all else by the
- *     checksum of its file. A shard that fails this is quarantined: named, refused, never served.
+ *  4. Everything read from disk was verified: rows by the CRC in the slot columns, at the open and
+ *     again when one is answered, all else by the checksum of its file. A row or payload that fails
+ *     is named and never answered; a shard of which more fails is quarantined: named, refused.
  */
 #ifndef QV_SHARD_SHARD_H
 #define QV_SHARD_SHARD_H
@@ -110,6 +111,10 @@ struct qv_shard_info {
     uint64_t checkpoints;
     int err; /* why it is quarantined or read-only; 0: healthy */
     char reason[256];
+    /* Each "" while there is nothing to tell: */
+    char log_reason[256]; /* why the node's log takes no writes */
+    char damage[256];  /* what failed its checksum and is not answered, the rest being in service */
+    char failing[256]; /* why checkpoints fail: writes go on, the log grows */
 };
 void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out); /* any thread */
 uint32_t qv_shard_number(const struct qv_shard *s);

@@ -50,9 +50,10 @@ struct qv_checkpoint {
     size_t record_count;
     struct qv_id *gone;
     size_t gone_count;
-    bool written; /* the payload store has taken the batch */
-    bool waiting; /* for its flush to be asked for again */
-    bool store_failed;
+    bool written;      /* the payload store has taken the batch */
+    bool waiting;      /* for its flush to be asked for again */
+    bool asked_again;  /* it was waiting before this try */
+    bool store_failed; /* it takes nothing more */
     int err;
     struct qv_errmsg msg;
 };
@@ -330,6 +331,7 @@ static int decide(struct qv_checkpoint *c, int err)
     struct qv_errmsg msg = {""};
     bool found = false;
     int again = qv_kv_reopen(s->kv, &msg);
+    s->store_failed = again != 0;
     if (again == 0)
         again = qv_checkpoint_read(s, have, &found, &msg);
     if (again == 0) {
@@ -346,7 +348,13 @@ static void checkpoint_run(struct qv_job *job, unsigned worker)
     struct qv_checkpoint *c = job->arg;
     (void)worker;
     c->store_failed = false;
-    c->err = c->written ? 0 : write_all(c);
+    c->err = 0;
+    if (!c->written && c->shard->store_failed) { /* one that was given up left it so */
+        c->err = qv_kv_reopen(c->shard->kv, &c->msg);
+        c->shard->store_failed = c->err != 0;
+    }
+    if (c->err == 0 && !c->written)
+        c->err = write_all(c);
     if (c->err == 0) {
         c->err = qv_kv_flush(c->shard->kv, &c->msg);
         c->store_failed = c->err != 0;
@@ -443,6 +451,8 @@ static void failed(struct qv_checkpoint *c)
     c->waiting = c->written;
     if (c->waiting)
         return;
+    if (c->asked_again)
+        s->checkpoint_failed_ns = 0; /* void, and the store works again: a new one at once */
     s->graph_changes += c->graph_changes;
     thaw(s);
     qv_shard_remove_files(s, c->rec.file_number);
@@ -512,6 +522,7 @@ bool qv_shard_checkpoint_step(struct qv_shard *s)
         return c != NULL;
     if (qv_env_mono_ns(s->env) - s->checkpoint_failed_ns < s->checkpoint_wait_ns)
         return false;
+    c->asked_again = true;
     submit(c);
     return s->checkpoint != NULL && !s->checkpoint->waiting;
 }

@@ -302,6 +302,7 @@ static int verify_rows(struct qv_shard *s, uint32_t index, struct qv_errmsg *msg
     const struct qv_shard_vector *v = &s->vectors[index];
     uint32_t high = qv_slot_table_high(&s->slots);
     const uint32_t ahead = 8192;
+    uint32_t bad = 0;
     for (qv_slot slot = 0; slot < high; slot++) {
         if (slot % ahead == 0 && slot + ahead < high)
             qv_rowfile_prefetch(v->rows, slot + ahead,
@@ -311,9 +312,11 @@ static int verify_rows(struct qv_shard *s, uint32_t index, struct qv_errmsg *msg
         if (slot >= qv_rowfile_capacity(v->rows))
             return QV_CORRUPT(msg, "%s/rows-%u holds %u rows, the checkpoint has row %u", s->dir,
                               v->id, qv_rowfile_capacity(v->rows), slot);
-        uint32_t crc = qv_hash_crc32c(0, qv_rows_at(&v->view, slot), v->row_bytes);
-        if (crc != *qv_slot_table_row_crc(&s->slots, index, slot))
-            return QV_CORRUPT(msg, "%s/rows-%u: row %u fails its checksum", s->dir, v->id, slot);
+        if (qv_shard_row_good(s, index, slot))
+            continue;
+        int err = qv_shard_row_bad(s, index, slot, msg);
+        if (++bad > QV_DAMAGED_ROWS_MAX) /* nothing of it is trusted any more */
+            return err;
     }
     return 0;
 }

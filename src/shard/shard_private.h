@@ -16,6 +16,7 @@
 
 #define QV_SHARD_VECTORS_MAX QV_VECTORS_PER_POINT_MAX
 #define QV_RECORD_NO_SLOT QV_SLOT_NONE
+#define QV_DAMAGED_ROWS_MAX 1000u /* of a file; beyond it the shard is quarantined */
 
 /* ---- writes under way ---- */
 
@@ -206,6 +207,7 @@ struct qv_shard {
     const struct qv_collection_config *durable_config; /* it was made under */
     struct qv_shard_pin *pins;                         /* checkpoints that snapshots read */
     struct qv_shard_pin_req *pin_reqs, **pin_reqs_tail;
+    bool store_failed; /* checkpoint jobs: the payload store takes nothing until it is reopened */
     uint64_t checkpoint_wait_ns; /* how long the disk is left alone after that */
     struct qv_heal heal;
     atomic_uint_fast64_t dirty_bytes_shared, checkpoints_shared;
@@ -226,7 +228,9 @@ struct qv_store {
     uint64_t checkpoints, checkpoint_failures;
     uint64_t writes_refused, writes_in_doubt; /* because of the disk */
     uint64_t log_wait_ns, log_next_ns;        /* back-off of a stopped log's tries */
-    qv_lsn log_seen;                          /* durable at the last tick */
+    pthread_mutex_t text_lock;
+    char log_reason[256]; /* why the log takes no writes; other threads read it under the lock */
+    qv_lsn log_seen;      /* durable at the last tick */
     struct qv_timer timer;
     bool checking; /* `quiver check`: nothing is changed */
     bool log_full; /* appends wait until the log has room */

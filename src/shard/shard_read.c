@@ -63,6 +63,8 @@ static int stored_record(struct qv_shard *s, struct qv_arena *arena, const struc
     struct qv_kv_value value = {0};
     *out = (struct qv_bytes){NULL, 0};
     int err = qv_kv_get(s->kv, NULL, (struct qv_bytes){key, qv_id_encode(id, key)}, &value, msg);
+    if (err == QV_ECORRUPT && msg != NULL)
+        qv_shard_note_damage(s, msg->text);
     if (err != 0 || value.p == NULL)
         return err;
     *out = (struct qv_bytes){qv_arena_dup(arena, value.p, value.n), value.n};
@@ -308,6 +310,8 @@ static int walk_store(struct walk *w, struct qv_bytes from)
         struct qv_id id;
         size_t used;
         err = qv_kv_iter_next(it, &key, &p.record, w->msg);
+        if (err == QV_ECORRUPT && w->msg != NULL)
+            qv_shard_note_damage(s, w->msg->text);
         if (err != 0)
             break;
         if (qv_id_decode(key.p, key.n, &id, &used) != 0 || used != key.n) {
@@ -735,9 +739,11 @@ static bool name_wanted(const struct qv_vector_select *sel, struct qv_str name)
 }
 
 static int row_vector(struct qv_shard *s, struct qv_arena *arena, uint32_t v, qv_slot slot,
-                      struct qv_vec *out)
+                      struct qv_vec *out, struct qv_errmsg *msg)
 {
     const struct qv_vector_config *vc = s->vectors[v].config;
+    if (!qv_shard_row_good(s, v, slot))
+        return qv_shard_row_bad(s, v, slot, msg);
     float *values = qv_arena_alloc(arena, (size_t)vc->size * sizeof *values);
     if (values == NULL)
         return QV_ENOMEM;
@@ -746,10 +752,11 @@ static int row_vector(struct qv_shard *s, struct qv_arena *arena, uint32_t v, qv
     return 0;
 }
 
-static int answer_vectors(struct qv_shard *s, struct qv_arena *arena, const struct qv_copy *copy,
-                          qv_slot slot, const struct qv_vector_select *sel,
-                          struct qv_point_out *out)
+static int answer_vectors(struct qv_shard *s, struct qv_arena *arena, const struct qv_present *now,
+                          const struct qv_vector_select *sel, struct qv_point_out *out,
+                          struct qv_errmsg *msg)
 {
+    const struct qv_copy *copy = &now->copy;
     const struct qv_collection_config *config = atomic_load(&s->config);
     struct qv_named_vec *vecs = QV_ARENA_ARRAY(arena, struct qv_named_vec, copy->part_count);
     int err = vecs == NULL ? QV_ENOMEM : 0;
@@ -768,7 +775,7 @@ static int answer_vectors(struct qv_shard *s, struct qv_arena *arena, const stru
         struct qv_named_vec *nv = &vecs[out->vec_count];
         nv->name = name;
         if (part->state == QV_PART_IN_ROW)
-            err = row_vector(s, arena, (uint32_t)v, slot, &nv->vec);
+            err = row_vector(s, arena, (uint32_t)v, now->slot, &nv->vec, msg);
         else
             err = qv_vec_decode(arena, part->value, &nv->vec);
         out->vec_count++;
@@ -840,7 +847,7 @@ int qv_read_points(struct qv_shard *s, struct qv_arena *arena, const struct qv_r
         if (err == 0 && now.found && payloads)
             err = answer_payload(arena, &now.copy, order->with_payload, &p->payload);
         if (err == 0 && now.found && vectors)
-            err = answer_vectors(s, arena, &now.copy, now.slot, order->with_vector, p);
+            err = answer_vectors(s, arena, &now, order->with_vector, p, msg);
         if (err != 0)
             return err;
         out->count += now.found; /* gone meanwhile: not answered */

@@ -96,6 +96,8 @@ static int vector_of_point(struct search *x)
     void *row = qv_arena_alloc_aligned(x->arena, x->v->row_bytes, QV_CACHE_LINE);
     if (row == NULL)
         return QV_ENOMEM;
+    if (!qv_shard_row_good(x->s, x->vector, slot))
+        return qv_shard_row_bad(x->s, x->vector, slot, x->msg);
     memcpy(row, qv_rows_at(&x->v->view, slot), x->v->row_bytes);
     x->row = row;
     x->has_self = true;
@@ -373,6 +375,12 @@ static uint32_t pick(struct search *x, const struct ranked *r, uint32_t n, struc
         }
         if (x->has_self && qv_id_equal(&r[i].id, &x->self))
             continue;
+        if (!qv_shard_row_good(x->s, x->vector, r[i].slot)) {
+            int err = qv_shard_row_bad(x->s, x->vector, r[i].slot, NULL);
+            (void)err; /* told once; its distance means nothing: passed over */
+            x->gone++;
+            continue;
+        }
         float score = qv_rank_score(&ranking, r[i].dist);
         if (x->q->has_threshold && !qv_rank_passes(&ranking, score, x->q->threshold))
             break;

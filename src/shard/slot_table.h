@@ -33,8 +33,9 @@ enum qv_slot_state {
 #define QV_SLOT_INDEXED 0x10u /* it is in the graphs of the vectors it has */
 #define QV_SLOT_UUID 0x20u    /* its id is a UUID */
 #define QV_SLOT_PENDING 0x40u /* in the ring: an insert job will come to it */
-#define QV_SLOT_DAMAGED 0x80u /* a row of it failed its checksum: answered by nobody (any thread)  \
-                               */
+#define QV_SLOT_DAMAGED                                                                            \
+    0x80u /* a row of it failed its checksum: answered by nobody (any thread)                      \
+           */
 
 struct qv_record { /* of one point, as the payload store keeps it; in an arena of the owner's */
     uint32_t bytes;

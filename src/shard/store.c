@@ -363,6 +363,9 @@ static void step_log(struct qv_store *st)
 {
     uint64_t now = qv_env_mono_ns(st->env);
     qv_lsn durable = qv_log_durable(st->log);
+    pthread_mutex_lock(&st->text_lock);
+    snprintf(st->log_reason, sizeof st->log_reason, "%.255s", qv_log_reason(st->log));
+    pthread_mutex_unlock(&st->text_lock);
     if (qv_log_error(st->log) == 0) {
         if (durable != st->log_seen)
             st->log_wait_ns = 0; /* it has written since */
@@ -420,8 +423,10 @@ void qv_store_close(struct qv_store *st, void (*done)(void *arg, int err), void 
     st->closing = true;
     st->closed = done;
     st->closed_arg = arg;
-    for (uint32_t i = 0; i < st->shard_count; i++)
+    for (uint32_t i = 0; i < st->shard_count; i++) {
         qv_shard_fail_waiting(st->shards[i], QV_EUNAVAILABLE, "the node is shutting down");
+        st->shards[i]->checkpoint_failed_ns = 0; /* one more try, at once */
+    }
     qv_store_shard_step(st);
 }
 
@@ -439,6 +444,7 @@ void qv_store_free(struct qv_store *st)
         qv_hnsw_ctx_destroy(&st->ctx[i]);
     qv_mem_free(st->ctx);
     qv_mem_free(st->shards);
+    pthread_mutex_destroy(&st->text_lock);
     qv_mem_free(st->dir);
     qv_mem_free(st);
 }
@@ -460,9 +466,13 @@ void qv_store_get_stats(struct qv_store *st, struct qv_store_stats *out)
     out->checkpoints = st->checkpoints;
     out->checkpoint_failures = st->checkpoint_failures;
     out->writes_waiting_bytes = st->waiting_bytes;
+    out->writes_refused = st->writes_refused;
+    out->writes_in_doubt = st->writes_in_doubt;
     for (uint32_t i = 0; i < st->shard_count; i++) {
         out->points += st->shards[i]->slots.live_count;
         out->quarantined += atomic_load(&st->shards[i]->state) == QV_SHARD_QUARANTINED;
+        out->stalled += st->shards[i]->heal.since_ns != 0;
+        out->damaged += atomic_load(&st->shards[i]->damages) != 0;
     }
 }
 
@@ -477,7 +487,12 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
     out->err = atomic_load(&s->err);
     pthread_mutex_lock(&s->reason_lock);
     snprintf(out->reason, sizeof out->reason, "%s", s->reason);
+    snprintf(out->damage, sizeof out->damage, "%s", s->damage);
+    snprintf(out->failing, sizeof out->failing, "%s", s->failing);
     pthread_mutex_unlock(&s->reason_lock);
+    pthread_mutex_lock(&s->store->text_lock);
+    snprintf(out->log_reason, sizeof out->log_reason, "%s", s->store->log_reason);
+    pthread_mutex_unlock(&s->store->text_lock);
     if (atomic_load(&s->state) != QV_SHARD_OPEN)
         return;
     pthread_rwlock_rdlock(

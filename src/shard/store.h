@@ -55,9 +55,13 @@ struct qv_store_stats {
     struct qv_log_stats log;
     uint64_t shards;
     uint64_t quarantined;
+    uint64_t stalled; /* shards that take no writes because of the disk */
+    uint64_t damaged; /* shards of which a part failed its checksum while the rest serves */
     uint64_t checkpoints;
     uint64_t checkpoint_failures;
     uint64_t writes_waiting_bytes;
+    uint64_t writes_refused;  /* by a full or failing disk: nothing of them is there */
+    uint64_t writes_in_doubt; /* answered "outcome unknown" */
     uint64_t points;
 };
 void qv_store_get_stats(struct qv_store *s, struct qv_store_stats *out);

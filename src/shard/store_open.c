@@ -35,6 +35,7 @@ static struct qv_store *store_alloc(const struct qv_store_config *config)
     st->config = *config;
     config_defaults(&st->config);
     st->env = config->env;
+    pthread_mutex_init(&st->text_lock, NULL);
     st->dir = qv_mem_strdup(config->dir);
     st->config.dir = st->dir;
     st->workers = qv_env_worker_count(st->env, QV_JOB_BATCH);

@@ -106,6 +106,8 @@ static int rocks_fail(const struct rocks *r, char *text, struct qv_errmsg *msg)
 {
     int err = QV_EIO;
     QV_ASSERT(text != NULL);
+    if (strstr(text, "Corruption") == NULL)
+        qv_disk_write_failed();
     if (strstr(text, "Corruption") != NULL)
         err = QV_CORRUPT(msg, "%s: %s", r->dir, text);
     else if (strstr(text, "No space left") != NULL || strstr(text, "File too large") != NULL ||

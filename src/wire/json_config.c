@@ -304,7 +304,14 @@ void qv_json_write_collection(struct qv_buf *b, const struct qv_collection_info 
     bool in = true;
     qv_buf_append(b, "{", 1);
     put_text(b, &in, "status", statuses[info->status]);
-    put_text(b, &in, "optimizer_status", "ok");
+    if (info->optimizer_error == NULL) {
+        put_text(b, &in, "optimizer_status", "ok");
+    } else {
+        bool error = true;
+        put_open(b, &in, "optimizer_status", &error);
+        put_text(b, &error, "error", info->optimizer_error);
+        put_close(b);
+    }
     put_u64(b, &in, "indexed_vectors_count", info->indexed_vectors_count);
     put_u64(b, &in, "points_count", info->points_count);
     put_u64(b, &in, "segments_count", info->segments_count);

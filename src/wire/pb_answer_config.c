@@ -298,7 +298,9 @@ void qv_pb_answer_collection(struct qv_buf *b, const struct qv_collection_info *
     size_t mark = qv_pb_begin(b, 1);
     qv_pb_put_u64(b, 1, status_of(info->status));
     size_t optimizer = qv_pb_begin(b, 2);
-    qv_pb_put_bool(b, 1, true);
+    qv_pb_put_bool(b, 1, info->optimizer_error == NULL);
+    if (info->optimizer_error != NULL)
+        qv_pb_put_str(b, 2, qv_str_of(info->optimizer_error));
     qv_pb_end(b, optimizer);
     qv_pb_put_u64(b, 4, info->segments_count);
     put_config(b, 7, info->config);

@@ -8,6 +8,7 @@
  * one. */
 #include "quiet.h"
 #include "report.h"
+#include "shard/store_private.h"
 #include "shard_world.h"
 
 #include <getopt.h>
@@ -43,6 +44,7 @@ static const char *const flip_parts[FAULTS] = {
 struct campaign {
     uint64_t faults[FAULTS];
     uint64_t flips, detected, harmless, acked, lives, served_wrong;
+    uint64_t returned; /* times that writes were taken again in the life that a fault hit */
     uint64_t failed[FAILED_MAX];
     size_t failed_n;
     FILE *say;
@@ -101,36 +103,73 @@ static bool power_fails(struct campaign *c, struct world *w)
     return w->wrong[0] == '\0' && open_well(w);
 }
 
-static bool disk_fills(struct campaign *c, struct world *w)
+/* The disk is as it should be again: in the same life, without anybody's help, writes are taken,
+ * and everything that was acknowledged is there. */
+static bool service_returns(struct world *w, const char *after)
 {
     uint64_t before = w->acked;
-    qv_sim_disk_set_capacity(w->disk, qv_sim_disk_used(w->disk) + below(w, 40000));
-    work(w, true);
-    world_run(w);
-    if (!world_verify(w, true)) /* reads go on */
-        return false;
-    c->faults[FULL] += qv_sim_disk_counts(w->disk)->errors_space > 0;
-    qv_sim_disk_set_capacity(w->disk, 0);
-    if (below(w, 2) == 0) {
-        world_crash(w, below(w, 2) == 0);
-        return open_well(w);
+    bool stopped = true;
+    for (int i = 0; i < 200 && stopped; i++) {
+        qv_sim_run_for(w->sim, 100 * QV_NS_PER_MS);
+        stopped = qv_log_error(w->store->log) != 0;
+        for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
+            struct qv_shard_info info;
+            qv_shard_info(qv_store_shard(w->store, s + 1), &info);
+            stopped = stopped || info.err != 0;
+            if (stopped && i == 199)
+                return wrong(w, after, info.reason);
+        }
     }
-    qv_sim_run_for(w->sim, 3 * QV_NS_PER_S);
-    before = w->acked;
-    unsigned written = 0;
+    if (stopped)
+        return wrong(w, after, qv_log_reason(w->store->log));
+    unsigned written = 0; /* none while too much is in doubt for the model */
     for (int i = 0; i < 100 && w->acked == before && w->wrong[0] == '\0'; i++) {
         written += world_write_some(w);
         world_run(w);
     }
-    struct qv_shard_info info[WORLD_SHARDS];
-    bool stopped = false;
-    for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
-        qv_shard_info(qv_store_shard(w->store, s + 1), &info[s]);
-        stopped = stopped || info[s].err != 0;
+    if (w->acked == before && written > 20)
+        return wrong(w, after, "no write is taken any more");
+    return w->wrong[0] == '\0' && world_verify(w, false);
+}
+
+/* Ends a life that a failing disk was in, one way or the other. */
+static bool end_life(struct world *w)
+{
+    switch (below(w, 3)) {
+    case 0:
+        return world_verify(w, false);
+    case 1: {
+        int err = world_shut(w);
+        if (err != 0)
+            return wrong(w, "close", qv_err_name(err));
+        break;
     }
-    if (w->acked == before && written > 20 && !stopped)
-        return wrong(w, "full", "no write is taken after there is room again");
-    return world_verify(w, true);
+    default:
+        world_crash(w, below(w, 2) == 0);
+    }
+    return w->wrong[0] == '\0' && open_well(w);
+}
+
+static bool disk_fills(struct campaign *c, struct world *w)
+{
+    uint64_t before = qv_sim_disk_counts(w->disk)->errors_space;
+    qv_sim_disk_set_capacity(w->disk, qv_sim_disk_used(w->disk) + below(w, 40000));
+    for (int i = 0; i < 20 && qv_sim_disk_counts(w->disk)->errors_space == before; i++)
+        work(w, true);
+    world_run(w);
+    if (!world_verify(w, false)) /* reads go on */
+        return false;
+    c->faults[FULL] += qv_sim_disk_counts(w->disk)->errors_space > before;
+    if (below(w, 4) == 0) { /* power fails while it is full; there is room only after that */
+        world_crash(w, below(w, 2) == 0);
+        qv_sim_disk_set_capacity(w->disk, 0);
+        return open_well(w);
+    }
+    qv_sim_disk_set_capacity(w->disk, 0);
+    if (!service_returns(w, "after a full disk"))
+        return false;
+    c->returned++;
+    return end_life(w);
 }
 
 static bool disk_fails(struct campaign *c, struct world *w)
@@ -138,23 +177,27 @@ static bool disk_fails(struct campaign *c, struct world *w)
     static const char *const parts[] = {NULL,      "/log/", "/rows-",    "/graph-",
                                         "/slots-", "/kv/",  "node/store"};
     uint64_t before = qv_sim_disk_counts(w->disk)->errors_io;
+    uint64_t count = below(w, 4) == 0 ? 1000000 : 1 + below(w, 8); /* some go on failing */
     qv_sim_disk_fail(w->disk, 1 + (unsigned)below(w, 31), parts[below(w, 7)], 1 + below(w, 30),
-                     1 + below(w, 5), QV_EIO);
-    work(w, false);
+                     count, QV_EIO);
+    for (int i = 0; i < 4 && qv_sim_disk_counts(w->disk)->errors_io == before; i++)
+        work(w, false);
+    qv_sim_run_for(w->sim, below(w, 4000) * QV_NS_PER_MS);
     world_run(w);
     (void)world_verify(w, false);
-    qv_sim_disk_fail(w->disk, 0, NULL, 0, 0, 0);
     c->faults[EIO_FAULT] += qv_sim_disk_counts(w->disk)->errors_io > before;
     if (w->wrong[0] != '\0')
         return false;
-    if (below(w, 2) == 0) {
-        world_run(w);
-        int err = world_shut(w); /* may say that it could not write all: the log has it */
-        (void)err;
-    } else {
+    if (below(w, 4) == 0) {
         world_crash(w, below(w, 2) == 0);
+        qv_sim_disk_fail(w->disk, 0, NULL, 0, 0, 0);
+        return open_well(w);
     }
-    return w->wrong[0] == '\0' && open_well(w);
+    qv_sim_disk_fail(w->disk, 0, NULL, 0, 0, 0);
+    if (!service_returns(w, "after a failing disk"))
+        return false;
+    c->returned++;
+    return end_life(w);
 }
 
 /* A file of the class and a place in it. */
@@ -315,6 +358,7 @@ static int report(const struct campaign *c, uint64_t from, uint64_t count, doubl
                    {"harmless", c->harmless},
                    {"lives", c->lives},
                    {"acked", c->acked},
+                   {"returned", c->returned},
                    {"served_wrong", c->served_wrong}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(j, numbers[i].key, json_integer((json_int_t)numbers[i].v));
