@@ -38,7 +38,7 @@ static const char *const fault_names[FAULTS] = {
     "torn",       "lost",    "flip_log",   "flip_vectors", "flip_graph",
     "flip_slots", "flip_kv", "flip_store", "full",         "eio"};
 static const char *const flip_parts[FAULTS] = {
-    [FLIP_LOG] = "/log/",     [FLIP_VECTORS] = "/rows-", [FLIP_GRAPH] = "/graph-",
+    [FLIP_LOG] = "/log/0",    [FLIP_VECTORS] = "/rows-", [FLIP_GRAPH] = "/graph-",
     [FLIP_SLOTS] = "/slots-", [FLIP_KV] = "/kv/",        [FLIP_STORE] = "node/store"};
 
 struct campaign {
@@ -205,13 +205,14 @@ static bool choose_place(struct world *w, enum fault class, char path[512], uint
 {
     size_t n = 0;
     struct qv_file *f;
-    while (qv_sim_disk_find(w->disk, flip_parts[class], n) != NULL)
+    const char *part = class == FLIP_LOG && below(w, 8) == 0 ? "/log/newest" : flip_parts[class];
+    while (qv_sim_disk_find(w->disk, part, n) != NULL)
         n++;
-    if (class == FLIP_LOG)
+    if (part == flip_parts[FLIP_LOG])
         n = n > 2 ? n - 2 : 0;
     if (n == 0)
         return false;
-    snprintf(path, 512, "%s", qv_sim_disk_find(w->disk, flip_parts[class], below(w, n)));
+    snprintf(path, 512, "%s", qv_sim_disk_find(w->disk, part, below(w, n)));
     uint64_t size = 0;
     int err = qv_disk_open(w->disk, path, QV_OPEN_READ, &f, NULL);
     if (err != 0)
