@@ -269,6 +269,7 @@ static int start_net(struct serve *x)
     struct qv_edge_config edge = {.node = x->node,
                                   .api_key = x->settings.api_key,
                                   .read_only_api_key = x->settings.read_only_api_key,
+                                  .slow_query_ms = x->settings.slow_query_ms,
                                   .version = QV_VERSION,
                                   .api_version = QV_API_VERSION,
                                   .commit = QV_COMMIT};

@@ -14,7 +14,7 @@
 #define KEY_BYTES_MAX 256
 #define YAML_DEPTH_MAX 16
 
-enum kind { KIND_STRING, KIND_NUMBER, KIND_SWITCH };
+enum kind { KIND_STRING, KIND_NUMBER, KIND_SECONDS, KIND_SWITCH };
 
 static const struct setting {
     const char *key;
@@ -28,11 +28,14 @@ static const struct setting {
     {key, KIND_STRING, offsetof(struct qv_settings, field), def, 0, 0, 0, help},
 #define NUMBER(field, key, def, min, max, help)                                                    \
     {key, KIND_NUMBER, offsetof(struct qv_settings, field), NULL, def, min, max, help},
+#define SECONDS(field, key, def, min, max, help)                                                   \
+    {key, KIND_SECONDS, offsetof(struct qv_settings, field), NULL, def, min, max, help},
 #define SWITCH(field, key, def, help)                                                              \
     {key, KIND_SWITCH, offsetof(struct qv_settings, field), NULL, def, 0, 1, help},
 #include "app/settings.def"
 #undef STRING
 #undef NUMBER
+#undef SECONDS
 #undef SWITCH
 };
 
@@ -55,7 +58,7 @@ void qv_settings_init(struct qv_settings *s)
         const struct setting *t = &table[i];
         if (t->kind == KIND_STRING)
             *(char **)field_of(s, t) = qv_mem_strdup(t->text);
-        else if (t->kind == KIND_NUMBER)
+        else if (t->kind == KIND_NUMBER || t->kind == KIND_SECONDS)
             *(uint64_t *)field_of(s, t) = t->number;
         else
             *(bool *)field_of(s, t) = t->number != 0;
@@ -83,6 +86,20 @@ static int set_number(void *field, const struct setting *t, const char *value,
                        "%llu is",
                        t->key, value, (unsigned long long)t->min, (unsigned long long)t->max);
     *(uint64_t *)field = v;
+    return 0;
+}
+
+/* Seconds with a fraction, kept as milliseconds. */
+static int set_seconds(void *field, const struct setting *t, const char *value,
+                       struct qv_errmsg *msg)
+{
+    char *end;
+    double v = strtod(value, &end);
+    bool plain = value[strspn(value, "0123456789.")] == '\0' && isdigit((unsigned char)value[0]);
+    if (!plain || *end != '\0' || v * 1000 < (double)t->min || v * 1000 > (double)t->max)
+        return qv_fail(msg, QV_EINVAL, "%s: '%.100s' is not allowed: seconds from %g to %g are",
+                       t->key, value, (double)t->min / 1000, (double)t->max / 1000);
+    *(uint64_t *)field = (uint64_t)(v * 1000 + 0.5);
     return 0;
 }
 
@@ -121,6 +138,8 @@ int qv_settings_set(struct qv_settings *s, const char *key, const char *value,
             continue;
         if (t->kind == KIND_NUMBER)
             return set_number(field_of(s, t), t, value, msg);
+        if (t->kind == KIND_SECONDS)
+            return set_seconds(field_of(s, t), t, value, msg);
         if (t->kind == KIND_SWITCH)
             return set_switch(field_of(s, t), t, value, msg);
         if (strcmp(key, "log_level") == 0) {
@@ -346,6 +365,9 @@ void qv_settings_write_docs(struct qv_buf *b)
             qv_buf_printf(b, "| `%s` | %llu | %llu to %llu | %s |\n", t->key,
                           (unsigned long long)t->number, (unsigned long long)t->min,
                           (unsigned long long)t->max, t->help);
+        else if (t->kind == KIND_SECONDS)
+            qv_buf_printf(b, "| `%s` | %g | %g to %g | %s |\n", t->key, (double)t->number / 1000,
+                          (double)t->min / 1000, (double)t->max / 1000, t->help);
         else
             qv_buf_printf(b, "| `%s` | %s | true, false | %s |\n", t->key,
                           t->number ? "true" : "false", t->help);

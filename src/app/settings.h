@@ -13,10 +13,12 @@
 struct qv_settings {
 #define STRING(field, key, def, help) char *field;
 #define NUMBER(field, key, def, min, max, help) uint64_t field;
+#define SECONDS(field, key, def, min, max, help) uint64_t field; /* ms */
 #define SWITCH(field, key, def, help) bool field;
 #include "app/settings.def"
 #undef STRING
 #undef NUMBER
+#undef SECONDS
 #undef SWITCH
 };
 

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,12 +28,17 @@ enum qv_log_level qv_logger_level(void)
 int qv_logger_parse_level(const char *name, enum qv_log_level *out)
 {
     for (int i = 0; i < 4; i++) {
-        if (strcmp(name, level_names[i]) == 0) {
+        if (strcasecmp(name, level_names[i]) == 0) {
             *out = (enum qv_log_level)i;
             return 0;
         }
     }
     return QV_EINVAL;
+}
+
+const char *qv_logger_level_name(enum qv_log_level level)
+{
+    return level < 0 ? "silent" : level_names[level];
 }
 
 unsigned long qv_logger_error_count(void)

@@ -1,5 +1,6 @@
 /* Structured log lines on stderr: time, level, module, text. Thread-safe; one write per line.
- * The level is process-wide state set by app at start; nothing reads it to decide anything else. */
+ * The level is process-wide state, set at start and by POST /logger; nothing reads it to decide
+ * anything else. */
 #ifndef QV_BASE_LOGGER_H
 #define QV_BASE_LOGGER_H
 
@@ -8,7 +9,8 @@ enum qv_log_level { QV_LOG_SILENT = -1, QV_LOG_ERROR, QV_LOG_WARN, QV_LOG_INFO, 
 
 void qv_logger_set_level(enum qv_log_level level);
 enum qv_log_level qv_logger_level(void);
-int qv_logger_parse_level(const char *name, enum qv_log_level *out); /* QV_EINVAL */
+int qv_logger_parse_level(const char *name, enum qv_log_level *out); /* any case; QV_EINVAL */
+const char *qv_logger_level_name(enum qv_log_level level);           /* "info" */
 unsigned long qv_logger_error_count(void); /* error lines so far: a checker reads it */
 
 void qv_logger_write(enum qv_log_level level, const char *module, const char *fmt, ...)

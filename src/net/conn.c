@@ -722,6 +722,7 @@ static void call_expire(struct qv_call_priv *call)
     stand_in->keep_alive = call->keep_alive;
     stand_in->http10 = call->http10;
     stand_in->has_origin = call->has_origin;
+    memcpy(stand_in->pub.request_id, call->pub.request_id, sizeof call->pub.request_id);
     stand_in->complete = true;
     stand_in->pub.is_grpc = call->pub.is_grpc;
     if (conn->kind == QV_CONN_HTTP2) {

@@ -569,6 +569,11 @@ static void http1_write(struct qv_http1 *h, struct qv_call_priv *call, bool keep
         put_str(b, "vary: accept-encoding\r\n");
     if (call->has_origin)
         put_str(b, "access-control-allow-origin: *\r\n");
+    if (call->pub.request_id[0] != '\0') {
+        put_str(b, "x-request-id: ");
+        put_str(b, call->pub.request_id);
+        put_str(b, "\r\n");
+    }
     if (!keep)
         put_str(b, "connection: close\r\n");
     else if (call->http10)

@@ -357,6 +357,16 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *
     return (ssize_t)(n + m);
 }
 
+static size_t nv_add_request_id(nghttp2_nv *nv, size_t n, const struct qv_call_priv *call)
+{
+    const char *id = call->pub.request_id;
+    if (id[0] == '\0')
+        return n;
+    NV(nv[n], "x-request-id", id, strlen(id));
+    nv[n].flags |= NGHTTP2_NV_FLAG_NO_INDEX; /* never the same twice */
+    return n + 1;
+}
+
 static size_t nv_fill_http(nghttp2_nv *nv, struct qv_call_priv *call, char *status, char *length)
 {
     size_t n = 0;
@@ -388,6 +398,7 @@ static size_t nv_fill_http(nghttp2_nv *nv, struct qv_call_priv *call, char *stat
         NV(nv[n], "access-control-allow-origin", "*", 1);
         n++;
     }
+    n = nv_add_request_id(nv, n, call);
     return nv_add_extra(nv, n, call);
 }
 
@@ -407,6 +418,7 @@ void qv_http2_answered(struct qv_http2 *h, struct qv_call_priv *call)
             NV(nv[n], "grpc-encoding", "gzip", 4);
             n++;
         }
+        n = nv_add_request_id(nv, n, call);
         with_body = call->reply_status == QV_GRPC_OK;
         if (!with_body)
             n = nv_add_trailers(nv, n, call);

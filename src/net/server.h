@@ -44,6 +44,7 @@
 
 #define QV_NET_PORTS_MAX 4
 #define QV_NET_LOOPS_MAX 64
+#define QV_NET_REQUEST_ID_BYTES_MAX 128
 
 struct qv_call;
 struct qv_net_server;
@@ -174,8 +175,10 @@ struct qv_call {
     struct qv_arena arena;   /* the handler's, for the life of the call */
     void *user;              /* the handler's; NULL at first */
     bool keep_plain;         /* the handler's: the answering thread is not to compress */
-    bool lazy;               /* the handler's: the answer may wait for the next one, see below */
-    atomic_bool cancelled;   /* see qv_call_cancelled */
+    /* Set by on_headers, printable ASCII: goes with every answer as x-request-id. "": none. */
+    char request_id[QV_NET_REQUEST_ID_BYTES_MAX + 1];
+    bool lazy;             /* the handler's: the answer may wait for the next one, see below */
+    atomic_bool cancelled; /* see qv_call_cancelled */
 };
 
 /* Value of the first header with this name (given in lower case), or NULL. O(n_headers). */

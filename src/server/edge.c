@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "server/metrics.h"
+#include "server/request_log.h"
 #include "server/rest.h"
 #include "server/rpc.h"
 
@@ -13,6 +14,9 @@ struct qv_edge {
     char *read_only_api_key;
     const struct qv_net_server *net;
     struct qv_metrics *metrics;
+    struct qv_request_log log;
+    uint32_t id_prefix; /* of this process's requests */
+    atomic_uint_fast32_t id_next;
 };
 
 struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
@@ -24,6 +28,9 @@ struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
         qv_mem_strdup(config->read_only_api_key != NULL ? config->read_only_api_key : "");
     edge->config.api_key = edge->api_key;
     edge->config.read_only_api_key = edge->read_only_api_key;
+    qv_request_log_init(&edge->log, config->slow_query_ms);
+    edge->id_prefix = (uint32_t)qv_env_random_u64(qv_node_env(config->node));
+    atomic_init(&edge->id_next, 1);
     edge->metrics = qv_metrics_create(qv_env_boot_ns(qv_node_env(config->node)));
     return edge;
 }
@@ -52,6 +59,11 @@ struct qv_node *qv_edge_node(struct qv_edge *edge)
 struct qv_metrics *qv_edge_metrics(struct qv_edge *edge)
 {
     return edge->metrics;
+}
+
+struct qv_request_log *qv_edge_log(struct qv_edge *edge)
+{
+    return &edge->log;
 }
 
 const struct qv_edge_config *qv_edge_settings(const struct qv_edge *edge)
@@ -119,9 +131,33 @@ static int check_key(const struct qv_edge *edge, const struct qv_call *call, con
     return QV_EAUTH;
 }
 
+/* ---- request ids ---- */
+
+/* What the client calls its request, if that is a name; else one of ours. */
+static void name_request(struct qv_edge *edge, struct qv_call *call)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *given = qv_call_header(call, "x-request-id");
+    size_t n = 0;
+    if (given != NULL) {
+        while (given[n] > ' ' && given[n] < 0x7F && n < QV_NET_REQUEST_ID_BYTES_MAX)
+            n++;
+        if (n > 0 && given[n] == '\0') {
+            memcpy(call->request_id, given, n + 1);
+            return;
+        }
+    }
+    uint64_t id = (uint64_t)edge->id_prefix << 32 |
+                  (uint32_t)atomic_fetch_add_explicit(&edge->id_next, 1, memory_order_relaxed);
+    for (n = 16; n > 0; id >>= 4)
+        call->request_id[--n] = digits[id & 15];
+    call->request_id[16] = '\0';
+}
+
 void qv_edge_headers(void *ctx, struct qv_call *call)
 {
     struct qv_edge *edge = ctx;
+    name_request(edge, call);
     const char *why = "";
     int err = check_key(edge, call, &why);
     if (err == 0)

@@ -7,11 +7,13 @@
 
 struct qv_edge;
 struct qv_metrics;
+struct qv_request_log;
 
 struct qv_edge_config {
     struct qv_node *node;          /* borrowed */
     const char *api_key;           /* NULL or "": open; copied */
     const char *read_only_api_key; /* copied */
+    uint64_t slow_query_ms;        /* such requests are logged; 0: none */
     const char *version;           /* ours; a literal */
     const char *api_version;       /* of the API we serve; a literal */
     const char *commit;            /* 40 characters; a literal */
@@ -28,6 +30,7 @@ void qv_edge_set_net(struct qv_edge *edge, const struct qv_net_server *net);
 
 struct qv_node *qv_edge_node(struct qv_edge *edge);
 struct qv_metrics *qv_edge_metrics(struct qv_edge *edge);
+struct qv_request_log *qv_edge_log(struct qv_edge *edge);
 const struct qv_edge_config *qv_edge_settings(const struct qv_edge *edge);
 const struct qv_net_server *qv_edge_net(const struct qv_edge *edge);
 

@@ -41,7 +41,14 @@ static const char *const op_names[QV_OP_KIND_COUNT] = {
     [QV_OP_TELEMETRY] = "telemetry",
     [QV_OP_METRICS] = "metrics",
     [QV_OP_GRPC_HEALTH] = "grpc_health",
+    [QV_OP_LOGGER_GET] = "logger_get",
+    [QV_OP_LOGGER_SET] = "logger_set",
 };
+
+const char *qv_metrics_op_name(enum qv_op_kind kind)
+{
+    return op_names[kind];
+}
 
 struct op_counters {
     atomic_uint_fast64_t ok, refused, failed; /* 2xx; 4xx; 5xx */

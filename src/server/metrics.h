@@ -10,6 +10,8 @@ struct qv_metrics;
 struct qv_metrics *qv_metrics_create(uint64_t boot_ns /* now */); /* gives */
 void qv_metrics_destroy(struct qv_metrics **m);
 
+const char *qv_metrics_op_name(enum qv_op_kind kind);
+
 /* An operation was answered. Any thread. */
 void qv_metrics_op(struct qv_metrics *m, enum qv_op_kind kind, int err, uint64_t ns);
 

@@ -9,6 +9,7 @@
 #ifndef QV_SERVER_OP_H
 #define QV_SERVER_OP_H
 
+#include "base/logger.h"
 #include "core/api.h"
 #include "core/env.h"
 #include "net/server.h"
@@ -45,6 +46,8 @@ enum qv_op_kind {
     QV_OP_TELEMETRY,
     QV_OP_METRICS,
     QV_OP_GRPC_HEALTH,
+    QV_OP_LOGGER_GET,
+    QV_OP_LOGGER_SET,
     QV_OP_KIND_COUNT
 };
 
@@ -76,6 +79,7 @@ struct qv_op {
         struct qv_count_req count;
         struct qv_facet_req facet;
         struct qv_query_req query;
+        enum qv_log_level log_level; /* LOGGER_SET */
     } req;
 
     union {

@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/request_log.h"
 
 #include <string.h>
 
@@ -22,7 +23,9 @@ double qv_op_seconds(const struct qv_op *op)
 
 void qv_op_answer(struct qv_op *op, int err)
 {
-    qv_metrics_op(qv_edge_metrics(op->edge), op->kind, err, now_ns(op) - op->start_ns);
+    const uint64_t ns = now_ns(op) - op->start_ns;
+    qv_metrics_op(qv_edge_metrics(op->edge), op->kind, err, ns);
+    qv_request_log_note(qv_edge_log(op->edge), op, err, ns);
     if (op->shard != NULL)
         qv_shard_unref(op->shard);
     op->shard = NULL;
@@ -188,6 +191,11 @@ static int run_read(struct qv_op *op, unsigned worker)
     case QV_OP_SEARCH:
     case QV_OP_SEARCH_BATCH:
         return run_queries(op, worker);
+    case QV_OP_LOGGER_SET:
+        QV_INFO("serve", "log level %s, by %s", qv_logger_level_name(op->req.log_level),
+                op->call->peer);
+        qv_logger_set_level(op->req.log_level);
+        return 0;
     default:
         return 0; /* service, telemetry, metrics, health: all in the encoding */
     }

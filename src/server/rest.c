@@ -9,6 +9,7 @@
 #include "server/metrics.h"
 #include "wire/json_answer.h"
 #include "wire/json_request.h"
+#include "wire/json_scan.h"
 #include "wire/not_served.h"
 
 #include <stdio.h>
@@ -28,6 +29,8 @@ static const struct route routes[] = {
     {"GET", "/", QV_OP_SERVICE, 0, true},
     {"GET", "/telemetry", QV_OP_TELEMETRY, 0, true},
     {"GET", "/metrics", QV_OP_METRICS, 0, true},
+    {"GET", "/logger", QV_OP_LOGGER_GET, 0, false},
+    {"POST", "/logger", QV_OP_LOGGER_SET, 0, false},
     {"GET", "/collections", QV_OP_COLLECTION_LIST, 0, true},
     {"GET", "/collections/{}", QV_OP_COLLECTION_GET, 0, true},
     {"GET", "/collections/{}/exists", QV_OP_COLLECTION_EXISTS, 0, true},
@@ -250,6 +253,12 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_TELEMETRY:
         qv_metrics_write_telemetry(op->edge, b);
         break;
+    case QV_OP_LOGGER_GET:
+        qv_buf_printf(b, "{\"log_level\":\"%s\"}", qv_logger_level_name(qv_logger_level()));
+        break;
+    case QV_OP_LOGGER_SET:
+        qv_json_write_true(b, true);
+        break;
     default:
         QV_UNREACHABLE();
     }
@@ -332,6 +341,31 @@ static int decode_query(struct qv_op *op)
                               &op->req.query, &op->msg);
 }
 
+/* {"log_level": "debug"}: other keys of the API's are about files and colours. */
+static int decode_logger(struct qv_op *op)
+{
+    struct qv_json j;
+    struct qv_str key;
+    struct qv_str level = {"", 0};
+    char text[16];
+    qv_json_init(&j, op->call->body, &op->call->arena, &op->msg);
+    qv_json_begin_object(&j);
+    while (qv_json_next_key(&j, &key)) {
+        if (qv_str_is(key, "log_level"))
+            level = qv_json_string(&j);
+        else
+            qv_json_skip(&j);
+    }
+    int err = qv_json_finish(&j);
+    if (err != 0)
+        return err;
+    (void)snprintf(text, sizeof text, "%.*s", (int)(level.n < 15 ? level.n : 15), level.p);
+    if (qv_logger_parse_level(text, &op->req.log_level) != 0)
+        return qv_fail(&op->msg, QV_EINVAL,
+                       "log_level: '%s' is not allowed: error, warn, info or debug is", text);
+    return 0;
+}
+
 static int decode_body(struct qv_op *op, const struct qv_json_params *params)
 {
     struct qv_arena *arena = &op->call->arena;
@@ -368,6 +402,8 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
         return qv_json_read_scroll(body, arena, &op->req.scroll, &op->msg);
     case QV_OP_COUNT:
         return qv_json_read_count(body, arena, &op->req.count, &op->msg);
+    case QV_OP_LOGGER_SET:
+        return decode_logger(op);
     case QV_OP_FACET:
         return qv_json_read_facet(body, arena, &op->req.facet, &op->msg);
     case QV_OP_QUERY:

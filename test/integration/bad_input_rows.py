@@ -845,7 +845,47 @@ rows(
      "PERMISSION_DENIED", "Forbidden: "),
     ("gRPC, the reader searches", keyed_grpc("Points/Query", KNOWN + NEAREST, READ), "OK", ""),
     ("gRPC with the key", keyed_grpc("Collections/List", b"", FULL), "OK", ""),
+    ("the log's level without a key", keyed("GET", "/logger"), 401, MUST),
+    ("the reader asks for the log's level", keyed("GET", "/logger", headers=READ), 403,
+     "Forbidden: "),
+    ("the reader sets the log's level", keyed("POST", "/logger", '{"log_level":"error"}', READ), 403,
+     "Forbidden: "),
+    ("the log's level", keyed("GET", "/logger", headers=FULL), 200, '"log_level":"info"'),
+    ("a log level that is none", keyed("POST", "/logger", '{"log_level":"loud"}', FULL), 400,
+     "log_level: 'loud' is not allowed"),
+    ("no log level", keyed("POST", "/logger", "{}", FULL), 400, "log_level: '' is not allowed"),
+    ("a log level that is a number", keyed("POST", "/logger", '{"log_level":1}', FULL), 400,
+     FORMAT),
 )
+
+# ---- request ids ---------------------------------------------------------------------------------
+
+
+def request_id(ask, given, kept):
+    """The id of the answer: the given one, or 16 digits of the server's own."""
+
+    def run(nodes):
+        got = ask(nodes, [("x-request-id", given)] if given is not None else [])
+        back = dict(got.headers).get("x-request-id", "")
+        own = len(back) == 16 and all(c in "0123456789abcdef" for c in back)
+        got.text = "good" if (back == given if kept else own and back != given) else f"id {back!r}"
+        return got
+
+    return run
+
+
+def ids_of(protocol, ask, status):
+    for name, given, kept in (("none", None, False), ("a short one", "a-1", True),
+                              ("one of 128 bytes", "x" * 128, True),
+                              ("one of 129 bytes", "x" * 129, False), ("one with a blank", "a b", False),
+                              ("one beyond ASCII", "caf\u00e9", False)):
+        rows("keys", (f"{protocol}: request id: {name}", Do(protocol, request_id(ask, given, kept)),
+                      status, "good"))
+
+
+ids_of("HTTP/1.1", lambda nodes, h: http1(nodes["main"].http, "GET", "/nowhere", None, h), 404)
+ids_of("HTTP/2", lambda nodes, h: http2(nodes["main"].http, "GET", "/collections", None, h), 200)
+ids_of("gRPC", lambda nodes, h: grpc(nodes["main"].grpc, "Points/Get", b"", h), "INVALID_ARGUMENT")
 
 # ---- resources -----------------------------------------------------------------------------------
 
