@@ -10,6 +10,7 @@
 #include "io/kill_disk.h"
 #include "io/uv_env.h"
 #include "net/server.h"
+#include "node/snapshots.h"
 #include "server/edge.h"
 #include "simd/kernels.h"
 #include "storage/kv_rocks.h"
@@ -198,6 +199,8 @@ static void open_node(void *arg)
         .segment_bytes = x->settings.log_segment_mb << 20,
         .checkpoint_bytes = x->settings.checkpoint_mb << 20,
         .checkpoint_ms = x->settings.checkpoint_sec * 1000,
+        .snapshots_dir = x->settings.snapshots_path,
+        .snapshot_bytes_per_s = x->settings.snapshot_rate_mb << 20,
     };
     x->err = qv_node_open(&config, &x->node, &x->msg);
 }
@@ -272,7 +275,10 @@ static int start_net(struct serve *x)
                                   .slow_query_ms = x->settings.slow_query_ms,
                                   .version = QV_VERSION,
                                   .api_version = QV_API_VERSION,
-                                  .commit = QV_COMMIT};
+                                  .commit = QV_COMMIT,
+                                  .snapshot_bytes_max = x->settings.snapshot_max_gb << 30,
+                                  .snapshot_timeout_ms =
+                                      (uint32_t)x->settings.snapshot_timeout_sec * 1000};
     x->edge = qv_edge_create(&edge);
     qv_net_server_config_init(&config);
     config.host = x->settings.host;
@@ -315,6 +321,8 @@ static void stop(struct serve *x)
 {
     qv_net_server_destroy(&x->net);
     qv_cert_watch_close(&x->certs);
+    if (x->edge != NULL)
+        qv_edge_stop(x->edge);
     if (x->node != NULL) {
         qv_uv_env_call(x->env, close_node, x);
         pthread_mutex_lock(&x->lock);
@@ -343,6 +351,12 @@ static void stop(struct serve *x)
 static uint64_t now_ns(const struct serve *x)
 {
     return qv_env_mono_ns(qv_uv_env_env(x->env));
+}
+
+static void stop_snapshots(void *arg)
+{
+    struct serve *x = arg;
+    qv_node_snapshot_stop(x->node);
 }
 
 /* SIGHUP reads the certificates again; without any it ends the process, as it does by default. */
@@ -417,6 +431,7 @@ static int run(struct serve *x)
     (void)fflush(stdout);
     sig = wait_for_end(x, &set);
     QV_INFO("serve", "%s: finishing requests under way", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+    qv_uv_env_call(x->env, stop_snapshots, x); /* they would keep their calls for long */
     qv_net_server_shutdown(x->net, DRAIN_MS);
     qv_net_server_wait(x->net);
     return 0;

@@ -270,6 +270,38 @@ struct qv_alias_req { /* all of them or none */
     uint32_t count;
 };
 
+/* ---- snapshots ---- */
+
+/* Whose: an empty collection means everything; shard: those of its one shard. */
+struct qv_snapshot_scope {
+    struct qv_str collection;
+    bool shard;
+};
+
+struct qv_snapshot_req {
+    struct qv_snapshot_scope scope;
+    struct qv_str name;     /* of one of them */
+    struct qv_str location; /* recover: file://, http://, https:// */
+    struct qv_str checksum; /* recover, upload: SHA-256 in hex; p == NULL: none given */
+    struct qv_str api_key;  /* recover: for the location; p == NULL: none given */
+    bool wait;              /* default true */
+};
+
+#define QV_SNAPSHOT_NAME_MAX 256
+#define QV_SNAPSHOT_CHECKSUM_MAX 65
+
+struct qv_snapshot_desc {
+    char name[QV_SNAPSHOT_NAME_MAX];
+    uint64_t created_ms; /* 0: not known */
+    uint64_t size;
+    char checksum[QV_SNAPSHOT_CHECKSUM_MAX]; /* SHA-256 in hex; empty: not known */
+};
+
+struct qv_snapshots_out {
+    const struct qv_snapshot_desc *list; /* by age */
+    uint32_t count;
+};
+
 struct qv_payload_schema_entry {
     const struct qv_payload_index *index;
     uint64_t points; /* points that hold a value there */

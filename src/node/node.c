@@ -5,6 +5,7 @@
  * u32, then the configuration as JSON (wire/json_answer.h)
  *   aliases                see node_alias.c */
 #include "node/node_private.h"
+#include "node/snapshots.h"
 
 #include "base/logger.h"
 #include "base/mem.h"
@@ -153,7 +154,7 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
     return 0;
 }
 
-static struct qv_shard_spec spec_of(const struct qv_collection *c)
+struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c)
 {
     struct qv_shard_spec spec = {
         .number = c->shards[0], .generation = (uint32_t)c->generation, .config = c->config};
@@ -165,12 +166,13 @@ static struct qv_shard_spec *all_specs(const struct qv_topology *t)
 {
     struct qv_shard_spec *specs = qv_mem_calloc(t->count, sizeof *specs);
     for (uint32_t i = 0; i < t->count; i++)
-        specs[i] = spec_of(t->collections[i]);
+        specs[i] = qv_node_spec_of(t->collections[i]);
     return specs;
 }
 
-static void reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
+void qv_node_reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
 {
+    pthread_mutex_lock(&n->lock);
     if (n->shard_count == n->shard_cap) {
         n->shard_cap = n->shard_cap ? n->shard_cap * 2 : 16;
         n->shards = qv_mem_realloc(n->shards, n->shard_cap * sizeof *n->shards);
@@ -178,6 +180,17 @@ static void reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
     n->shards[n->shard_count].number = number;
     n->shards[n->shard_count].shard = s;
     n->shard_count++;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void qv_node_unreach_shard(struct qv_node *n, uint32_t number)
+{
+    pthread_mutex_lock(&n->lock);
+    for (uint32_t i = 0; i < n->shard_count; i++) {
+        if (n->shards[i].number == number)
+            n->shards[i--] = n->shards[--n->shard_count];
+    }
+    pthread_mutex_unlock(&n->lock);
 }
 
 static void tick(struct qv_timer *timer)
@@ -205,6 +218,9 @@ static struct qv_node *node_alloc(const struct qv_node_config *config)
     struct qv_node *n = qv_mem_calloc(1, sizeof *n);
     n->env = config->env;
     n->dir = qv_mem_strdup(config->dir);
+    if (config->snapshots_dir != NULL)
+        n->snapshots.dir = qv_mem_strdup(config->snapshots_dir);
+    n->snapshots.bytes_per_s = config->snapshot_bytes_per_s;
     n->writer = 1;
     n->next_shard = 1;
     n->topology = qv_topology_create(0);
@@ -219,6 +235,7 @@ static void node_free(struct qv_node *n)
     pthread_mutex_destroy(&n->lock);
     qv_mem_free(n->shards);
     qv_mem_free(n->dir);
+    qv_mem_free(n->snapshots.dir);
     qv_mem_free(n);
 }
 
@@ -282,9 +299,12 @@ int qv_node_open(const struct qv_node_config *config, struct qv_node **out, stru
         node_free(n);
         return err;
     }
+    struct qv_errmsg left = {""};
+    if (qv_node_snapshot_clean(n, &left) != 0)
+        QV_WARN("snapshot", "%s", left.text); /* of the node itself nothing lies there */
     for (uint32_t i = 0; i < n->topology->count; i++) {
         uint32_t number = n->topology->collections[i]->shards[0];
-        reach_shard(n, number, qv_store_shard(n->store, number));
+        qv_node_reach_shard(n, number, qv_store_shard(n->store, number));
     }
     n->timer = (struct qv_timer){.run = tick, .arg = n};
     tick(&n->timer);
@@ -307,12 +327,20 @@ void qv_node_abandon(struct qv_node *n)
     node_free(n);
 }
 
+void qv_node_close_store(struct qv_node *n)
+{
+    qv_env_timer_stop(n->env, &n->timer);
+    qv_store_close(n->store, store_closed, n);
+}
+
 void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
 {
     n->closed = done;
     n->closed_arg = arg;
-    qv_env_timer_stop(n->env, &n->timer);
-    qv_store_close(n->store, store_closed, n);
+    n->closing = true;
+    qv_node_snapshot_stop(n);
+    if (n->snapshots.tasks == 0)
+        qv_node_close_store(n); /* or when the last of them has ended */
 }
 
 void qv_node_checkpoint(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
@@ -372,7 +400,7 @@ int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c, st
     return err;
 }
 
-static void new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES])
+void qv_node_new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES])
 {
     uint64_t words[2] = {qv_env_random_u64(n->env), qv_env_random_u64(n->env)};
     memcpy(out, words, QV_UUID_BYTES);
@@ -380,8 +408,8 @@ static void new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES])
     out[8] = (uint8_t)((out[8] & 0x3F) | 0x80);
 }
 
-static int check_new(struct qv_node *n, struct qv_str name,
-                     const struct qv_collection_config *config, struct qv_errmsg *msg)
+int qv_node_check_new(struct qv_node *n, struct qv_str name,
+                      const struct qv_collection_config *config, struct qv_errmsg *msg)
 {
     int err = qv_node_check_name(name, msg);
     if (err == 0)
@@ -405,7 +433,7 @@ static int check_new(struct qv_node *n, struct qv_str name,
     return 0;
 }
 
-static void collection_gone(void *arg)
+void qv_node_collection_gone(void *arg)
 {
     qv_collection_unref(arg);
 }
@@ -418,15 +446,15 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
     uint32_t number = n->next_shard;
     struct qv_collection_spec spec = {
         .name = name, .generation = 1, .config = config, .shard_count = 1, .shards = &number};
-    int err = check_new(n, name, config, msg);
+    int err = qv_node_check_new(n, name, config, msg);
     if (err != 0)
         return err;
-    new_uuid(n, spec.uuid);
+    qv_node_new_uuid(n, spec.uuid);
     err = qv_collection_create(&spec, &c);
     if (err != 0)
         return err;
     n->next_shard++;
-    struct qv_shard_spec shard_spec = spec_of(c);
+    struct qv_shard_spec shard_spec = qv_node_spec_of(c);
     err = qv_store_add_shard(n->store, &shard_spec, &shard, msg);
     if (err != 0) {
         qv_collection_unref(c);
@@ -434,13 +462,11 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
     }
     err = qv_node_save_collection(n, c, msg);
     if (err != 0) { /* the shard goes, and the collection's value with it */
-        qv_store_drop_shard(n->store, number, collection_gone, (void *)(uintptr_t)c);
+        qv_store_drop_shard(n->store, number, qv_node_collection_gone, (void *)(uintptr_t)c);
         return err;
     }
     const struct qv_topology *next = qv_topology_with(n->topology, n->meta->epoch, c);
-    pthread_mutex_lock(&n->lock);
-    reach_shard(n, number, shard);
-    pthread_mutex_unlock(&n->lock);
+    qv_node_reach_shard(n, number, shard);
     qv_node_set_topology(n, next);
     return 0;
 }
@@ -472,17 +498,12 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
         qv_topology_unref(next);
         return err;
     }
-    pthread_mutex_lock(&n->lock);
-    for (uint32_t i = 0; i < n->shard_count; i++) {
-        if (n->shards[i].number == number)
-            n->shards[i--] = n->shards[--n->shard_count];
-    }
-    pthread_mutex_unlock(&n->lock);
+    qv_node_unreach_shard(n, number);
     /* The shard may still be read by requests under way, and reads the configuration: the
      * collection's value stays until the shard is gone. */
     qv_collection_ref(c);
     qv_node_set_topology(n, next);
-    qv_store_drop_shard(n->store, number, collection_gone, (void *)(uintptr_t)c);
+    qv_store_drop_shard(n->store, number, qv_node_collection_gone, (void *)(uintptr_t)c);
     return 0;
 }
 

@@ -22,6 +22,8 @@ struct qv_node_config {
     uint64_t segment_bytes;  /* 0: defaults, as in shard/store.h */
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_ms;
+    const char *snapshots_dir;     /* storage.snapshots_path; NULL: no snapshots; copied */
+    uint64_t snapshot_bytes_per_s; /* a task's pace; 0: as fast as it goes */
 };
 
 /* Opens or creates the node's data: metadata, shards, log. On the owner; blocks. QV_ECORRUPT names

@@ -26,6 +26,14 @@ struct qv_node {
     uint32_t writer;
     void (*closed)(void *arg, int err);
     void *closed_arg;
+    struct {
+        char *dir; /* NULL: none are made */
+        uint64_t bytes_per_s;
+        uint32_t tasks;  /* owner: under way */
+        bool recovering; /* owner: one at a time */
+        bool stopping;   /* owner */
+    } snapshots;
+    bool closing; /* owner: the store is closed once no task is under way */
 };
 
 /* node.c; on the owner. Takes the reference to next: swaps the tree that requests see. */
@@ -33,6 +41,18 @@ void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next);
 /* Writes the collection's record. */
 QV_MUST_USE int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c,
                                         struct qv_errmsg *msg);
+
+/* How a store's shard is told of a collection. */
+struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c);
+/* May a collection of that name and configuration be made? */
+QV_MUST_USE int qv_node_check_new(struct qv_node *n, struct qv_str name,
+                                  const struct qv_collection_config *config, struct qv_errmsg *msg);
+void qv_node_new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES]);
+/* Requests may reach a shard from now on, or not any more. */
+void qv_node_reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s);
+void qv_node_unreach_shard(struct qv_node *n, uint32_t number);
+void qv_node_close_store(struct qv_node *n);
+void qv_node_collection_gone(void *arg); /* gives a reference to a collection back */
 
 /* node_alias.c: the record of all aliases. */
 #define QV_NODE_ALIAS_KEY "aliases"

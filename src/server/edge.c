@@ -7,6 +7,7 @@
 #include "server/rpc.h"
 
 #include <string.h>
+#include <time.h>
 
 struct qv_edge {
     struct qv_edge_config config;
@@ -17,6 +18,8 @@ struct qv_edge {
     struct qv_request_log log;
     uint32_t id_prefix; /* of this process's requests */
     atomic_uint_fast32_t id_next;
+    atomic_int fetches;
+    atomic_bool stopping;
 };
 
 struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
@@ -44,6 +47,24 @@ void qv_edge_destroy(struct qv_edge **edge)
     qv_mem_free((*edge)->read_only_api_key);
     qv_mem_free(*edge);
     *edge = NULL;
+}
+
+void qv_edge_stop(struct qv_edge *edge)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    atomic_store(&edge->stopping, true);
+    while (atomic_load(&edge->fetches) > 0)
+        (void)nanosleep(&pause, NULL);
+}
+
+atomic_int *qv_edge_fetches(struct qv_edge *edge)
+{
+    return &edge->fetches;
+}
+
+const atomic_bool *qv_edge_stopping(const struct qv_edge *edge)
+{
+    return &edge->stopping;
 }
 
 void qv_edge_set_net(struct qv_edge *edge, const struct qv_net_server *net)
@@ -154,12 +175,23 @@ static void name_request(struct qv_edge *edge, struct qv_call *call)
     call->request_id[16] = '\0';
 }
 
+/* Snapshots take their time. */
+static void prepare_snapshot(struct qv_edge *edge, struct qv_call *call)
+{
+    if (call->is_grpc)
+        call->timeout_ms = edge->config.snapshot_timeout_ms;
+    else
+        qv_rest_prepare_snapshot(edge, call);
+}
+
 void qv_edge_headers(void *ctx, struct qv_call *call)
 {
     struct qv_edge *edge = ctx;
     name_request(edge, call);
     const char *why = "";
     int err = check_key(edge, call, &why);
+    if (err == 0 && memmem(call->path, call->path_len, "napshot", strlen("napshot")) != NULL)
+        prepare_snapshot(edge, call);
     if (err == 0)
         return;
     if (call->is_grpc)

@@ -43,6 +43,13 @@ enum qv_op_kind {
     QV_OP_QUERY_BATCH,
     QV_OP_SEARCH, /* points/search: the older form of the answer */
     QV_OP_SEARCH_BATCH,
+    QV_OP_SNAPSHOT_LIST,
+    QV_OP_SNAPSHOT_CREATE,
+    QV_OP_SNAPSHOT_DELETE,
+    QV_OP_SNAPSHOT_GET,    /* download */
+    QV_OP_SNAPSHOT_STREAM, /* made, sent and removed */
+    QV_OP_SNAPSHOT_RECOVER,
+    QV_OP_SNAPSHOT_UPLOAD,
     QV_OP_TELEMETRY,
     QV_OP_METRICS,
     QV_OP_GRPC_HEALTH,
@@ -56,10 +63,12 @@ struct qv_op {
     struct qv_call *call;
     enum qv_op_kind kind;
     bool grpc;
+    bool accepted; /* the work goes on: 202 */
     uint64_t start_ns;
     uint64_t timeout_ms;      /* asked for by the request; 0: none */
     struct qv_stop stop;      /* its deadline, or the client has gone */
     struct qv_str collection; /* decoded name */
+    struct qv_str third;      /* REST: the third captured segment (snapshot of a shard), decoded */
     struct qv_str rest;       /* REST: the last captured segment (point id, field name), decoded */
     enum qv_write_type write_type; /* REST, QV_OP_WRITE: which body */
     int pb_call;                   /* gRPC: enum qv_pb_call */
@@ -80,6 +89,7 @@ struct qv_op {
         struct qv_facet_req facet;
         struct qv_query_req query;
         enum qv_log_level log_level; /* LOGGER_SET */
+        struct qv_snapshot_req snapshot;
     } req;
 
     union {
@@ -96,6 +106,11 @@ struct qv_op {
         struct qv_facet_out facet;
         uint64_t count;
         struct qv_write_result result; /* of index operations */
+        struct qv_snapshots_out snapshots;
+        struct {
+            struct qv_snapshot_desc *made; /* CREATE, STREAM */
+            int fd;                        /* GET, STREAM: open */
+        } snapshot;
     } out;
 
     const struct qv_topology *topology; /* held while out refers to it */

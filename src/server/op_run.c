@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/op_snapshot.h"
 #include "server/request_log.h"
 
 #include <string.h>
@@ -347,6 +348,15 @@ static void op_job(struct qv_job *job, unsigned worker)
     case QV_OP_WRITE:
     case QV_OP_WRITE_BATCH:
         run_write(op);
+        return;
+    case QV_OP_SNAPSHOT_LIST:
+    case QV_OP_SNAPSHOT_CREATE:
+    case QV_OP_SNAPSHOT_DELETE:
+    case QV_OP_SNAPSHOT_GET:
+    case QV_OP_SNAPSHOT_STREAM:
+    case QV_OP_SNAPSHOT_RECOVER:
+    case QV_OP_SNAPSHOT_UPLOAD:
+        qv_op_run_snapshot(op);
         return;
     default:
         err = run_read(op, worker);

@@ -7,6 +7,7 @@
 #include "server/api_status.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/op_snapshot.h"
 #include "wire/json_answer.h"
 #include "wire/json_request.h"
 #include "wire/json_scan.h"
@@ -62,6 +63,23 @@ static const struct route routes[] = {
     {"POST", "/collections/{}/points/query/batch", QV_OP_QUERY_BATCH, 0, true},
     {"POST", "/collections/{}/points/search", QV_OP_SEARCH, 0, true},
     {"POST", "/collections/{}/points/search/batch", QV_OP_SEARCH_BATCH, 0, true},
+    {"GET", "/collections/{}/snapshots", QV_OP_SNAPSHOT_LIST, 0, true},
+    {"POST", "/collections/{}/snapshots", QV_OP_SNAPSHOT_CREATE, 0, false},
+    {"GET", "/collections/{}/snapshots/{}", QV_OP_SNAPSHOT_GET, 0, true},
+    {"DELETE", "/collections/{}/snapshots/{}", QV_OP_SNAPSHOT_DELETE, 0, false},
+    {"PUT", "/collections/{}/snapshots/recover", QV_OP_SNAPSHOT_RECOVER, 0, false},
+    {"POST", "/collections/{}/snapshots/upload", QV_OP_SNAPSHOT_UPLOAD, 0, false},
+    {"GET", "/collections/{}/shards/{}/snapshots", QV_OP_SNAPSHOT_LIST, 0, true},
+    {"POST", "/collections/{}/shards/{}/snapshots", QV_OP_SNAPSHOT_CREATE, 0, false},
+    {"GET", "/collections/{}/shards/{}/snapshots/{}", QV_OP_SNAPSHOT_GET, 0, true},
+    {"DELETE", "/collections/{}/shards/{}/snapshots/{}", QV_OP_SNAPSHOT_DELETE, 0, false},
+    {"PUT", "/collections/{}/shards/{}/snapshots/recover", QV_OP_SNAPSHOT_RECOVER, 0, false},
+    {"POST", "/collections/{}/shards/{}/snapshots/upload", QV_OP_SNAPSHOT_UPLOAD, 0, false},
+    {"GET", "/collections/{}/shards/{}/snapshot", QV_OP_SNAPSHOT_STREAM, 0, true},
+    {"GET", "/snapshots", QV_OP_SNAPSHOT_LIST, 0, true},
+    {"POST", "/snapshots", QV_OP_SNAPSHOT_CREATE, 0, false},
+    {"GET", "/snapshots/{}", QV_OP_SNAPSHOT_GET, 0, true},
+    {"DELETE", "/snapshots/{}", QV_OP_SNAPSHOT_DELETE, 0, false},
 };
 
 #define ROUTE_COUNT (sizeof routes / sizeof routes[0])
@@ -250,6 +268,17 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_SEARCH_BATCH:
         qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
         break;
+    case QV_OP_SNAPSHOT_LIST:
+        qv_json_write_snapshots(b, &op->out.snapshots);
+        break;
+    case QV_OP_SNAPSHOT_CREATE:
+        qv_json_write_snapshot(b, op->out.snapshot.made);
+        break;
+    case QV_OP_SNAPSHOT_DELETE:
+    case QV_OP_SNAPSHOT_RECOVER:
+    case QV_OP_SNAPSHOT_UPLOAD:
+        qv_json_write_true(b, true);
+        break;
     case QV_OP_TELEMETRY:
         qv_metrics_write_telemetry(op->edge, b);
         break;
@@ -273,6 +302,10 @@ void qv_op_answer_rest(struct qv_op *op, int err)
         reply_error(call, err, &op->msg, qv_op_seconds(op));
         return;
     }
+    if (op->kind == QV_OP_SNAPSHOT_GET || op->kind == QV_OP_SNAPSHOT_STREAM) {
+        qv_op_answer_snapshot_file(op);
+        return;
+    }
     qv_buf_clear(b);
     if (op->kind == QV_OP_SERVICE) {
         qv_json_write_service(b, settings->api_version, settings->commit, settings->version);
@@ -282,10 +315,13 @@ void qv_op_answer_rest(struct qv_op *op, int err)
         return;
     } else {
         qv_json_begin_answer(b);
-        write_result(op, b);
-        qv_json_end_answer(b, false, qv_op_seconds(op));
+        if (op->accepted)
+            qv_json_write_true(b, true);
+        else
+            write_result(op, b);
+        qv_json_end_answer(b, op->accepted, qv_op_seconds(op));
     }
-    qv_call_reply(call, 200, JSON_TYPE, NULL, 0, b);
+    qv_call_reply(call, op->accepted ? 202 : 200, JSON_TYPE, NULL, 0, b);
 }
 
 /* ---- decoding (worker) ---- */
@@ -370,6 +406,8 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
 {
     struct qv_arena *arena = &op->call->arena;
     struct qv_bytes body = op->call->body;
+    if (qv_op_is_snapshot(op->kind))
+        return qv_op_decode_snapshot(op);
     switch (op->kind) {
     case QV_OP_COLLECTION_CREATE:
         op->req.config = QV_ARENA_NEW(arena, struct qv_collection_config);
@@ -493,6 +531,8 @@ void qv_rest_handle(struct qv_edge *edge, struct qv_call *call)
     int err = op == NULL ? QV_ENOMEM : decode_segment(call, &captured[0], &msg);
     if (err == 0)
         err = decode_segment(call, &captured[1], &msg);
+    if (err == 0)
+        err = decode_segment(call, &captured[2], &msg);
     if (err != 0) {
         reply_error(call, err, &msg, 0);
         return;
@@ -503,7 +543,17 @@ void qv_rest_handle(struct qv_edge *edge, struct qv_call *call)
     op->write_type = r->write;
     op->collection = captured[0];
     op->rest = captured[1];
+    op->third = captured[2];
     qv_op_start(op);
+}
+
+void qv_rest_prepare_snapshot(struct qv_edge *edge, struct qv_call *call)
+{
+    struct qv_str captured[3];
+    bool other;
+    const struct route *r = find_route(call, captured, &other);
+    if (r != NULL && qv_op_is_snapshot(r->kind))
+        qv_op_prepare_snapshot(edge, call, r->kind == QV_OP_SNAPSHOT_UPLOAD);
 }
 
 void qv_rest_refuse(struct qv_call *call, int err, const char *text)

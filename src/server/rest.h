@@ -14,4 +14,7 @@ void qv_rest_refuse(struct qv_call *call, int err, const char *text);
 /* Every route served, in the order of its table. */
 void qv_rest_each_route(void (*visit)(void *arg, const char *method, const char *path), void *arg);
 
+/* on_headers, for paths that may be of snapshots. */
+void qv_rest_prepare_snapshot(struct qv_edge *edge, struct qv_call *call);
+
 #endif

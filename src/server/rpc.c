@@ -27,6 +27,12 @@ static const struct {
     [QV_PB_ALIASES_UPDATE] = {QV_OP_ALIASES_UPDATE, false},
     [QV_PB_ALIASES_OF] = {QV_OP_ALIASES_OF, true},
     [QV_PB_ALIASES_LIST] = {QV_OP_ALIASES_LIST, true},
+    [QV_PB_SNAPSHOT_CREATE] = {QV_OP_SNAPSHOT_CREATE, false},
+    [QV_PB_SNAPSHOT_LIST] = {QV_OP_SNAPSHOT_LIST, true},
+    [QV_PB_SNAPSHOT_DELETE] = {QV_OP_SNAPSHOT_DELETE, false},
+    [QV_PB_FULL_SNAPSHOT_CREATE] = {QV_OP_SNAPSHOT_CREATE, false},
+    [QV_PB_FULL_SNAPSHOT_LIST] = {QV_OP_SNAPSHOT_LIST, true},
+    [QV_PB_FULL_SNAPSHOT_DELETE] = {QV_OP_SNAPSHOT_DELETE, false},
     [QV_PB_UPSERT] = {QV_OP_WRITE, false},
     [QV_PB_DELETE] = {QV_OP_WRITE, false},
     [QV_PB_UPDATE_VECTORS] = {QV_OP_WRITE, false},
@@ -64,7 +70,7 @@ static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *m
 static int health(struct qv_op *op, struct qv_buf *b)
 {
     static const char *const services[] = {"", "qdrant.Qdrant", "qdrant.Collections",
-                                           "qdrant.Points"};
+                                           "qdrant.Points", "qdrant.Snapshots"};
     for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
         if (qv_str_equal(op->rest, qv_str_of(services[i]))) {
             qv_pb_answer_grpc_health(b, true);
@@ -108,6 +114,15 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         qv_pb_answer_update(b, &op->out.result, seconds);
+        return 0;
+    case QV_OP_SNAPSHOT_LIST:
+        qv_pb_answer_snapshots(b, &op->out.snapshots, seconds);
+        return 0;
+    case QV_OP_SNAPSHOT_CREATE:
+        qv_pb_answer_snapshot(b, op->out.snapshot.made, seconds);
+        return 0;
+    case QV_OP_SNAPSHOT_DELETE:
+        qv_pb_answer_snapshot_deleted(b, seconds);
         return 0;
     case QV_OP_WRITE:
         qv_pb_answer_update(b, &op->write.results[0], seconds);
@@ -192,6 +207,12 @@ int qv_op_decode_grpc(struct qv_op *op)
     case QV_OP_WRITE:
     case QV_OP_WRITE_BATCH:
         op->req.write = r->u.write;
+        break;
+    case QV_OP_SNAPSHOT_LIST:
+    case QV_OP_SNAPSHOT_CREATE:
+    case QV_OP_SNAPSHOT_DELETE:
+        op->req.snapshot = r->u.snapshot;
+        op->req.snapshot.scope.collection = r->collection;
         break;
     case QV_OP_GET:
         op->req.get = r->u.get;

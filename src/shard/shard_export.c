@@ -263,7 +263,7 @@ int qv_shard_export_step(struct qv_shard_export *e, uint64_t bytes_max, bool *do
     int err = 0;
     *done = false;
     if (atomic_load(&e->pin->shard->state) == QV_SHARD_DROPPING)
-        return qv_fail(msg, QV_ENOTFOUND, "the collection was deleted");
+        return qv_shard_gone(e->pin->shard, msg);
     switch (e->phase) {
     case PHASE_HEAD:
         err = step_head(e, msg);

@@ -130,22 +130,58 @@ static void go_on(struct qv_shard_import *im)
         im->phase = PHASE_RECORDS;
 }
 
-/* The dense vectors of the configuration are those of the snapshot, in their order. */
-static int check_vectors(const struct qv_shard_import *im, struct qv_errmsg *msg)
+/* Of a vector of the snapshot; NULL: it had been dropped from the configuration meanwhile, and is
+ * not restored. */
+static const struct qv_vector_config *dense_config(const struct qv_shard_import *im)
 {
     const struct qv_collection_config *c = im->spec.config;
-    uint32_t n = 0;
     for (uint32_t i = 0; i < c->vector_count; i++) {
-        if (c->vectors[i].multivector)
-            continue;
-        if (n >= im->rec.vector_count || im->rec.vectors[n].number != c->vectors[i].number)
-            return QV_CORRUPT(msg, "the snapshot's shard has other vectors than its configuration");
-        n++;
+        if (!c->vectors[i].multivector &&
+            c->vectors[i].number == im->rec.vectors[im->vector].number)
+            return &c->vectors[i];
     }
-    if (n != im->rec.vector_count)
-        return QV_CORRUPT(msg, "the snapshot's shard has %u vectors, its configuration %u",
-                          im->rec.vector_count, n);
-    return 0;
+    return NULL;
+}
+
+static bool has_vector(const struct qv_shard_import *im, uint32_t number)
+{
+    for (uint32_t v = 0; v < im->rec.vector_count; v++) {
+        if (im->rec.vectors[v].number == number)
+            return true;
+    }
+    return false;
+}
+
+static int create_rows(struct qv_shard_import *im, const struct qv_vector_config *vc,
+                       struct qv_errmsg *msg)
+{
+    char path[QV_SHARD_PATH_MAX];
+    struct qv_rowfile_config config = {.row_bytes =
+                                           vc->size * (uint32_t)qv_dtype_bytes(vc->datatype),
+                                       .slot_max = im->slots.high + 1,
+                                       .create = true};
+    memcpy(&config.id, im->spec.uuid, sizeof config.id);
+    snprintf(path, sizeof path, "%s/rows-%u", im->dir, vc->number);
+    return qv_rowfile_open(im->st->env->disk, path, &config, &im->rows, msg);
+}
+
+/* A vector that was added when the checkpoint stood already: no point has it. */
+static int create_empty_rows(struct qv_shard_import *im, struct qv_errmsg *msg)
+{
+    const struct qv_collection_config *c = im->spec.config;
+    int err = 0;
+    for (uint32_t i = 0; i < c->vector_count && err == 0; i++) {
+        if (c->vectors[i].multivector || has_vector(im, c->vectors[i].number))
+            continue;
+        err = create_rows(im, &c->vectors[i], msg);
+        if (err == 0)
+            err = qv_rowfile_reserve(im->rows, im->slots.high, msg);
+        if (err == 0)
+            err = qv_rowfile_sync(im->rows, msg);
+        qv_rowfile_close(im->rows);
+        im->rows = NULL;
+    }
+    return err;
 }
 
 static int read_head(struct qv_shard_import *im, struct qv_errmsg *msg)
@@ -181,8 +217,6 @@ static int step_head(struct qv_shard_import *im, struct qv_errmsg *msg)
 {
     struct qv_disk *disk = im->st->env->disk;
     int err = read_head(im, msg);
-    if (err == 0)
-        err = check_vectors(im, msg);
     if (err != 0)
         return err;
     qv_store_remove_shard_dir(im->st, im->dir); /* of a try before a crash */
@@ -252,21 +286,14 @@ static int step_slots(struct qv_shard_import *im, uint64_t bytes_max, struct qv_
     err = qv_slot_stream_step(&im->slots, bytes_max, &done, msg);
     if (err == 0 && done) {
         err = finish_file(im, &im->rec.slots, msg);
+        if (err == 0)
+            err = create_empty_rows(im, msg);
         go_on(im);
     }
     return err;
 }
 
 /* ---- rows ---- */
-
-static const struct qv_vector_config *dense_config(const struct qv_shard_import *im)
-{
-    const struct qv_collection_config *c = im->spec.config;
-    uint32_t i = 0;
-    while (c->vectors[i].number != im->rec.vectors[im->vector].number)
-        i++;
-    return &c->vectors[i];
-}
 
 /* A small file may ask for many rows: they are not begun on a disk that can't hold them. */
 static int check_space(struct qv_shard_import *im, uint32_t row_bytes, struct qv_errmsg *msg)
@@ -280,22 +307,14 @@ static int check_space(struct qv_shard_import *im, uint32_t row_bytes, struct qv
     return err;
 }
 
-static int begin_rows(struct qv_shard_import *im, struct qv_errmsg *msg)
+static int begin_rows(struct qv_shard_import *im, const struct qv_vector_config *vc,
+                      struct qv_errmsg *msg)
 {
-    const struct qv_vector_config *vc = dense_config(im);
-    char path[QV_SHARD_PATH_MAX];
-    struct qv_rowfile_config config = {.row_bytes =
-                                           vc->size * (uint32_t)qv_dtype_bytes(vc->datatype),
-                                       .slot_max = im->slots.high + 1,
-                                       .create = true};
     int err = begin_part(im, QV_SHARD_PART_ROWS, vc->number, msg);
     if (err == 0)
-        err = check_space(im, config.row_bytes, msg);
-    if (err != 0)
-        return err;
-    memcpy(&config.id, im->spec.uuid, sizeof config.id);
-    snprintf(path, sizeof path, "%s/rows-%u", im->dir, vc->number);
-    err = qv_rowfile_open(im->st->env->disk, path, &config, &im->rows, msg);
+        err = check_space(im, vc->size * (uint32_t)qv_dtype_bytes(vc->datatype), msg);
+    if (err == 0)
+        err = create_rows(im, vc, msg);
     if (err == 0)
         err = qv_rowfile_reserve(im->rows, im->slots.high, msg);
     if (err != 0)
@@ -331,8 +350,12 @@ static int end_rows(struct qv_shard_import *im, struct qv_errmsg *msg)
 static int step_rows(struct qv_shard_import *im, uint64_t bytes_max, struct qv_errmsg *msg)
 {
     const struct qv_vector_config *vc = dense_config(im);
+    if (vc == NULL) {
+        go_on(im);
+        return 0;
+    }
     uint32_t row_bytes = vc->size * (uint32_t)qv_dtype_bytes(vc->datatype);
-    int err = im->begun ? 0 : begin_rows(im, msg);
+    int err = im->begun ? 0 : begin_rows(im, vc, msg);
     for (uint64_t done = 0; err == 0 && im->next_row < im->slots.high && done < bytes_max;
          im->next_row++) {
         if (!qv_slot_stream_has(&im->slots, im->vector, im->next_row))
@@ -359,7 +382,7 @@ static int step_graph(struct qv_shard_import *im, uint64_t bytes_max, struct qv_
     struct qv_checkpoint_vector *v = &im->rec.vectors[im->vector];
     uint8_t copy[8192];
     int err = 0;
-    if (!v->has_graph) {
+    if (!v->has_graph || dense_config(im) == NULL) {
         go_on(im);
         return 0;
     }

@@ -46,7 +46,7 @@ static int refusal(struct qv_shard *s, struct qv_shard_pin_req *req)
 {
     int state = atomic_load(&s->state);
     if (state == QV_SHARD_DROPPING)
-        return qv_fail(&req->msg, QV_ENOTFOUND, "the collection was deleted");
+        return qv_shard_gone(s, &req->msg);
     if (s->store->closing)
         return qv_fail(&req->msg, QV_EUNAVAILABLE, "the node is shutting down");
     if (state == QV_SHARD_QUARANTINED) {

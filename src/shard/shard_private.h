@@ -176,6 +176,7 @@ struct qv_shard {
     atomic_uint_fast64_t backlog; /* unindexed points that found no place in the ring yet */
     qv_slot *backlog_slots;
     bool replaying;
+    bool replaced; /* dropped, because another shard has its place; set before the state */
     void (*gone)(void *arg); /* dropped: told once it is freed */
     void *gone_arg;
     uint32_t restored_high; /* slots of the checkpoint that was opened */
@@ -371,6 +372,8 @@ void qv_shard_discard(struct qv_shard *s); /* as after a crash: whatever was und
 void qv_shard_quarantine(struct qv_shard *s, int err, const char *why);
 
 /* store.c */
+/* Of a shard that is being dropped: why requests fail. */
+int qv_shard_gone(const struct qv_shard *s, struct qv_errmsg *msg);
 void qv_store_shard_step(struct qv_store *st); /* something ended: go on with close, drops, log */
 
 #define QV_META_KEY "\0checkpoint"

@@ -19,7 +19,7 @@ int qv_read_begin(struct qv_shard *s, unsigned reader, struct qv_errmsg *msg)
 {
     int state = atomic_load(&s->state);
     if (state == QV_SHARD_DROPPING)
-        return qv_fail(msg, QV_ENOTFOUND, "the collection was deleted");
+        return qv_shard_gone(s, msg);
     if (state == QV_SHARD_QUARANTINED) {
         pthread_mutex_lock(&s->reason_lock);
         qv_fail(msg, QV_EUNAVAILABLE, "shard %u has no healthy replica: %s", s->number, s->reason);

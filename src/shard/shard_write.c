@@ -381,7 +381,7 @@ static void submit_run(struct qv_task *task)
                 st->closing ? "the node is shutting down" : "the shard takes no writes: %s",
                 s->reason);
     else if (atomic_load(&s->state) == QV_SHARD_DROPPING)
-        err = qv_fail(&w->msg, QV_ENOTFOUND, "the collection was deleted");
+        err = qv_shard_gone(s, &w->msg);
     else if (st->waiting_bytes > st->config.pending_bytes_max)
         err = qv_fail(&w->msg, QV_EBUSY, "too many writes are waiting");
     if (err != 0) {

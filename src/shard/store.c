@@ -155,6 +155,29 @@ void qv_store_remove_shard_dir(struct qv_store *st, const char *dir)
         QV_WARN("store", "%s stays behind: %s", dir, qv_err_text(err));
 }
 
+int qv_shard_gone(const struct qv_shard *s, struct qv_errmsg *msg)
+{
+    return s->replaced ? qv_fail(msg, QV_EUNAVAILABLE,
+                                 "the collection was restored from a snapshot meanwhile")
+                       : qv_fail(msg, QV_ENOTFOUND, "the collection was deleted");
+}
+
+static void fail_waiting_of(struct qv_shard *s)
+{
+    struct qv_errmsg msg;
+    int err = qv_shard_gone(s, &msg);
+    qv_shard_fail_waiting(s, err, msg.text);
+}
+
+void qv_store_replace_shard(struct qv_store *st, uint32_t number, void (*gone)(void *arg),
+                            void *arg)
+{
+    struct qv_shard *s = qv_store_shard(st, number);
+    QV_ASSERT(s != NULL);
+    s->replaced = true;
+    qv_store_drop_shard(st, number, gone, arg);
+}
+
 void qv_store_drop_shard(struct qv_store *st, uint32_t number, void (*gone)(void *arg), void *arg)
 {
     struct qv_shard *s = qv_store_shard(st, number);
@@ -163,7 +186,7 @@ void qv_store_drop_shard(struct qv_store *st, uint32_t number, void (*gone)(void
     s->gone = gone;
     s->gone_arg = arg;
     atomic_store(&s->state, QV_SHARD_DROPPING);
-    qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
+    fail_waiting_of(s);
     qv_store_shard_step(st);
 }
 
@@ -180,7 +203,7 @@ static void step_drops(struct qv_store *st)
         struct qv_shard *s = st->shards[i];
         if (atomic_load(&s->state) != QV_SHARD_DROPPING)
             continue;
-        qv_shard_fail_waiting(s, QV_ENOTFOUND, "the collection was deleted");
+        fail_waiting_of(s);
         qv_shard_end_index_waits(s);
         qv_shard_checkpoint_give_up(s);
         qv_shard_pin_step(s);

@@ -46,6 +46,10 @@ void qv_store_drop_shard(struct qv_store *s, uint32_t number, void (*gone)(void 
 QV_MUST_USE int qv_store_prepare_config(struct qv_store *s, uint32_t number,
                                         const struct qv_collection_config *config,
                                         struct qv_errmsg *msg);
+/* The same for a shard that another one has replaced: its waiting writes fail with QV_EUNAVAILABLE.
+ */
+void qv_store_replace_shard(struct qv_store *s, uint32_t number, void (*gone)(void *arg),
+                            void *arg);
 /* The shard's configuration has changed: from the next change on. What it no longer names goes,
  * graphs whose parameters changed are built anew in the background. */
 void qv_store_set_config(struct qv_store *s, uint32_t number,

@@ -40,6 +40,8 @@ void qv_json_write_updates(struct qv_buf *b, const struct qv_write_result *r, ui
 
 void qv_json_write_collections(struct qv_buf *b, const struct qv_str *names, uint32_t count);
 void qv_json_write_aliases(struct qv_buf *b, const struct qv_aliases_out *aliases);
+void qv_json_write_snapshot(struct qv_buf *b, const struct qv_snapshot_desc *d);
+void qv_json_write_snapshots(struct qv_buf *b, const struct qv_snapshots_out *out);
 void qv_json_write_exists(struct qv_buf *b, bool exists);
 /* The full echo, defaults filled in as the API's servers fill them. */
 void qv_json_write_collection(struct qv_buf *b, const struct qv_collection_info *info);

@@ -68,24 +68,6 @@
     X("list_shard_keys", "GET", "/collections/{}/shards", "Collections/ListShardKeys")             \
     X("create_shard_key", "PUT", "/collections/{}/shards", "Collections/CreateShardKey")           \
     X("delete_shard_key", "POST", "/collections/{}/shards/delete", "Collections/DeleteShardKey")   \
-    X("list_snapshots", "GET", "/collections/{}/snapshots", "Snapshots/List")                      \
-    X("create_snapshot", "POST", "/collections/{}/snapshots", "Snapshots/Create")                  \
-    X("get_snapshot", "GET", "/collections/{}/snapshots/{}", "")                                   \
-    X("delete_snapshot", "DELETE", "/collections/{}/snapshots/{}", "Snapshots/Delete")             \
-    X("recover_from_uploaded_snapshot", "POST", "/collections/{}/snapshots/upload", "")            \
-    X("recover_from_snapshot", "PUT", "/collections/{}/snapshots/recover", "")                     \
-    X("list_full_snapshots", "GET", "/snapshots", "Snapshots/ListFull")                            \
-    X("create_full_snapshot", "POST", "/snapshots", "Snapshots/CreateFull")                        \
-    X("get_full_snapshot", "GET", "/snapshots/{}", "")                                             \
-    X("delete_full_snapshot", "DELETE", "/snapshots/{}", "Snapshots/DeleteFull")                   \
-    X("stream_shard_snapshot", "GET", "/collections/{}/shards/{}/snapshot", "")                    \
-    X("list_shard_snapshots", "GET", "/collections/{}/shards/{}/snapshots", "")                    \
-    X("create_shard_snapshot", "POST", "/collections/{}/shards/{}/snapshots", "")                  \
-    X("get_shard_snapshot", "GET", "/collections/{}/shards/{}/snapshots/{}", "")                   \
-    X("delete_shard_snapshot", "DELETE", "/collections/{}/shards/{}/snapshots/{}", "")             \
-    X("recover_shard_from_uploaded_snapshot", "POST",                                              \
-      "/collections/{}/shards/{}/snapshots/upload", "")                                            \
-    X("recover_shard_from_snapshot", "PUT", "/collections/{}/shards/{}/snapshots/recover", "")     \
     X("cluster_status", "GET", "/cluster", "")                                                     \
     X("recover_current_peer", "POST", "/cluster/recover", "")                                      \
     X("remove_peer", "DELETE", "/cluster/peer/{}", "")                                             \

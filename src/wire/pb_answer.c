@@ -279,3 +279,37 @@ void qv_pb_answer_collections(struct qv_buf *b, const struct qv_str *names, uint
     }
     qv_pb_put_f64(b, 2, seconds);
 }
+
+static void put_snapshot(struct qv_buf *b, const struct qv_snapshot_desc *d)
+{
+    size_t mark = qv_pb_begin(b, 1);
+    qv_pb_put_str(b, 1, qv_str_of(d->name));
+    if (d->created_ms > 0) {
+        size_t time = qv_pb_begin(b, 2);
+        qv_pb_put_u64(b, 1, d->created_ms / 1000);
+        qv_pb_put_u64(b, 2, d->created_ms % 1000 * 1000000);
+        qv_pb_end(b, time);
+    }
+    qv_pb_put_u64(b, 3, d->size);
+    if (d->checksum[0] != '\0')
+        qv_pb_put_str(b, 4, qv_str_of(d->checksum));
+    qv_pb_end(b, mark);
+}
+
+void qv_pb_answer_snapshot(struct qv_buf *b, const struct qv_snapshot_desc *d, double seconds)
+{
+    put_snapshot(b, d);
+    qv_pb_put_f64(b, 2, seconds);
+}
+
+void qv_pb_answer_snapshots(struct qv_buf *b, const struct qv_snapshots_out *out, double seconds)
+{
+    for (uint32_t i = 0; i < out->count; i++)
+        put_snapshot(b, &out->list[i]);
+    qv_pb_put_f64(b, 2, seconds);
+}
+
+void qv_pb_answer_snapshot_deleted(struct qv_buf *b, double seconds)
+{
+    qv_pb_put_f64(b, 1, seconds);
+}

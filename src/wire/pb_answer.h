@@ -16,6 +16,9 @@ void qv_pb_answer_grpc_health(struct qv_buf *b, bool serving);
 
 /* Collections: Create, Delete. */
 void qv_pb_answer_done(struct qv_buf *b, bool result, double seconds);
+void qv_pb_answer_snapshot(struct qv_buf *b, const struct qv_snapshot_desc *d, double seconds);
+void qv_pb_answer_snapshots(struct qv_buf *b, const struct qv_snapshots_out *out, double seconds);
+void qv_pb_answer_snapshot_deleted(struct qv_buf *b, double seconds);
 void qv_pb_answer_aliases(struct qv_buf *b, const struct qv_aliases_out *aliases, double seconds);
 void qv_pb_answer_exists(struct qv_buf *b, bool exists, double seconds);
 void qv_pb_answer_collections(struct qv_buf *b, const struct qv_str *names, uint32_t count,

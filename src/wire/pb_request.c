@@ -587,6 +587,36 @@ static int decode_upsert(struct qv_pb_ctx *c, struct qv_bytes body, struct qv_pb
     return err != 0 ? err : set_collection(c, collection, out);
 }
 
+/* ---- snapshots ---- */
+
+static int decode_snapshots(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                            struct qv_pb_request *out)
+{
+    const char *collection;
+    out->u.snapshot = (struct qv_snapshot_req){.wait = true};
+    if (out->call == QV_PB_SNAPSHOT_DELETE) {
+        const QvPb__DeleteSnapshotRequest *m = (const QvPb__DeleteSnapshotRequest *)base;
+        collection = m->collection_name;
+        out->u.snapshot.name = qv_pb_str(m->snapshot_name);
+    } else if (out->call == QV_PB_SNAPSHOT_CREATE) {
+        collection = ((const QvPb__CreateSnapshotRequest *)base)->collection_name;
+    } else {
+        collection = ((const QvPb__ListSnapshotsRequest *)base)->collection_name;
+    }
+    return set_collection(c, collection, out);
+}
+
+static int decode_full_snapshots(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                 struct qv_pb_request *out)
+{
+    (void)c;
+    out->u.snapshot = (struct qv_snapshot_req){.wait = true};
+    if (out->call == QV_PB_FULL_SNAPSHOT_DELETE)
+        out->u.snapshot.name =
+            qv_pb_str(((const QvPb__DeleteFullSnapshotRequest *)base)->snapshot_name);
+    return 0;
+}
+
 static decode_f *const decoders[QV_PB_CALL_COUNT] = {
     [QV_PB_HEALTH] = decode_none,
     [QV_PB_GRPC_HEALTH] = decode_grpc_health,
@@ -601,6 +631,12 @@ static decode_f *const decoders[QV_PB_CALL_COUNT] = {
     [QV_PB_ALIASES_UPDATE] = decode_aliases,
     [QV_PB_ALIASES_OF] = decode_aliases_of,
     [QV_PB_ALIASES_LIST] = decode_none,
+    [QV_PB_SNAPSHOT_CREATE] = decode_snapshots,
+    [QV_PB_SNAPSHOT_LIST] = decode_snapshots,
+    [QV_PB_SNAPSHOT_DELETE] = decode_snapshots,
+    [QV_PB_FULL_SNAPSHOT_CREATE] = decode_full_snapshots,
+    [QV_PB_FULL_SNAPSHOT_LIST] = decode_full_snapshots,
+    [QV_PB_FULL_SNAPSHOT_DELETE] = decode_full_snapshots,
     [QV_PB_UPSERT] = NULL, /* its points are read from the bytes */
     [QV_PB_DELETE] = decode_write,
     [QV_PB_UPDATE_VECTORS] = decode_write,

@@ -41,8 +41,9 @@ struct qv_pb_request {
         struct qv_scroll_req scroll;
         struct qv_count_req count;
         struct qv_facet_req facet;
-        struct qv_query_req query; /* SEARCH .. QUERY_BATCH */
-        struct qv_str service;     /* GRPC_HEALTH */
+        struct qv_query_req query;       /* SEARCH .. QUERY_BATCH */
+        struct qv_str service;           /* GRPC_HEALTH */
+        struct qv_snapshot_req snapshot; /* SNAPSHOT_.., FULL_SNAPSHOT_..: name */
     } u;
 };
 

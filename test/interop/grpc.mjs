@@ -215,6 +215,38 @@ async function changes(op, api, p) {
     });
 }
 
+async function snapshots(op, api) {
+    let made;
+    await op('snapshots.create', async () => {
+        made = (await api.create({ collectionName: C })).snapshotDescription;
+        ok(/^interop_grpc-\d+-\d{4}(-\d\d){5}\.snapshot$/.test(made.name), made.name);
+        ok(made.size > 0n && /^[0-9a-f]{64}$/.test(made.checksum), `${made.size} ${made.checksum}`);
+        near(Number(made.creationTime.seconds), Date.now() / 1000, 1e-3);
+        equal(await code(() => api.create({ collectionName: 'nothing' })), NOT_FOUND);
+    });
+    await op('snapshots.list', async () => {
+        equal((await api.list({ collectionName: C })).snapshotDescriptions.map((d) => [d.name, d.checksum]),
+            [[made.name, made.checksum]]);
+        equal(await code(() => api.list({ collectionName: 'nothing' })), NOT_FOUND);
+    });
+    await op('snapshots.delete', async () => {
+        await api.delete({ collectionName: C, snapshotName: made.name });
+        equal(await code(() => api.delete({ collectionName: C, snapshotName: made.name })), NOT_FOUND);
+        equal((await api.list({ collectionName: C })).snapshotDescriptions.length, 0);
+    });
+    await op('snapshots.createFull', async () => {
+        made = (await api.createFull({})).snapshotDescription;
+        ok(/^full-snapshot-/.test(made.name), made.name);
+    });
+    await op('snapshots.listFull', async () =>
+        equal((await api.listFull({})).snapshotDescriptions.map((d) => d.name), [made.name]));
+    await op('snapshots.deleteFull', async () => {
+        await api.deleteFull({ snapshotName: made.name });
+        equal((await api.listFull({})).snapshotDescriptions.length, 0);
+        equal(await code(() => api.deleteFull({ snapshotName: made.name })), NOT_FOUND);
+    });
+}
+
 async function writes(op, p) {
     const COMPLETED = 2, ACKNOWLEDGED = 1;
     const struct = (x) => ({ id: num(x.id), vectors: one(x.vector), payload: payload(x.payload) });
@@ -577,6 +609,7 @@ export async function run(clients, url, notYet) {
     await writes(op, c.api('points'));
     await payloads(op, c.api('points'), c.api('collections'));
     await reads(op, c.api('points'), c.api('collections'));
+    await snapshots(op, c.api('snapshots'));
     await unserved(op, c.api('points'));
     await op('collections.delete', async () => {
         equal((await c.api('collections').delete({ collectionName: C })).result, true);

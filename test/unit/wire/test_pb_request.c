@@ -101,8 +101,6 @@ static void paths_are_found(void **state)
     static const char later[] = "/qdrant.Points/SearchMatrixPairs";
     assert_int_equal(qv_pb_method_find(later, strlen(later), &call, &msg), QV_ENOTIMPL);
     assert_string_equal(msg.text, "Not implemented: search_matrix_pairs");
-    static const char snap[] = "/qdrant.Snapshots/CreateFull";
-    assert_int_equal(qv_pb_method_find(snap, strlen(snap), &call, &msg), QV_ENOTIMPL);
     static const char none[] = "/qdrant.Points/Nothing";
     assert_int_equal(qv_pb_method_find(none, strlen(none), &call, &msg), QV_ENOTFOUND);
     assert_int_equal(qv_pb_method_find("", 0, &call, &msg), QV_ENOTFOUND);
