@@ -29,6 +29,7 @@ static const struct command {
     {"search", qv_cli_search, "search a collection"},
     {"bench", qv_cli_bench, "measure: index, serve, upsert, open"},
     {"check", qv_cli_check, "verify the data of a stopped node"},
+    {"doctor", qv_cli_doctor, "look at this machine: limits, disk, memory, clock"},
     {"version", run_version, "print the version"},
     {"help", run_help, "print this, or the help of a command"},
 };

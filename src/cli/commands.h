@@ -4,6 +4,7 @@
 #define QV_CLI_COMMANDS_H
 
 int qv_cli_import(int argc, char **argv);
+int qv_cli_doctor(int argc, char **argv);
 int qv_cli_export(int argc, char **argv);
 int qv_cli_search(int argc, char **argv);
 int qv_cli_bench(int argc, char **argv); /* bench index|serve|upsert|open */
