@@ -11,7 +11,7 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input fuzz neon recall bench bench-data cover tidy format accept test-bare install library \
+	bad-input fuzz neon recall bench bench-data cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -90,6 +90,14 @@ accept: all ## what must hold and what falls short [ONLY=names] [OUT=]
 install: all ## copy binary, libquiver, header, manual pages, unit [PREFIX=/usr/local LIBDIR= DESTDIR=]
 	@tools/install --build $(BUILD) --prefix $(or $(PREFIX),/usr/local) \
 		$(if $(LIBDIR),--libdir $(LIBDIR)) $(if $(DESTDIR),--destdir $(DESTDIR))
+
+deb: all ## Debian packages quiver, libquiver0, libquiver-dev in build/deb [OUT=]
+	@tools/setup deb
+	@tools/deb --build $(BUILD) $(out_flag)
+
+test-deb: all ## the packages in a bare Debian 12: installed, started, asked, upgraded, purged (as root) [OUT=]
+	@tools/setup deb bare
+	@tools/test_deb --build $(BUILD) $(out_flag)
 
 library: all ## libquiver installed, linked both ways, its example under valgrind [OUT=]
 	@tools/setup test

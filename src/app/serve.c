@@ -1,6 +1,7 @@
 #include "app/serve.h"
 
 #include "app/cert_watch.h"
+#include "app/notify.h"
 #include "app/settings.h"
 #include "base/build_info.h"
 #include "base/logger.h"
@@ -429,7 +430,9 @@ static int run(struct serve *x)
            QV_VERSION, s, x->settings.host, qv_net_server_port(x->net, 0), s, x->settings.host,
            qv_net_server_port(x->net, 1), x->settings.storage_path);
     (void)fflush(stdout);
+    qv_notify("READY=1");
     sig = wait_for_end(x, &set);
+    qv_notify("STOPPING=1");
     QV_INFO("serve", "%s: finishing requests under way", sig == SIGTERM ? "SIGTERM" : "SIGINT");
     qv_uv_env_call(x->env, stop_snapshots, x); /* they would keep their calls for long */
     qv_net_server_shutdown(x->net, DRAIN_MS);
