@@ -207,8 +207,22 @@ static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *m
     qv_call_reply(call, status.http, JSON_TYPE, &retry, status.http == 429, b);
 }
 
+static void write_snapshot_result(struct qv_op *op, struct qv_buf *b)
+{
+    if (op->kind == QV_OP_SNAPSHOT_LIST)
+        qv_json_write_snapshots(b, &op->out.snapshots);
+    else if (op->kind == QV_OP_SNAPSHOT_CREATE && !op->accepted)
+        qv_json_write_snapshot(b, op->out.snapshot.made);
+    else
+        qv_json_write_true(b, true);
+}
+
 static void write_result(struct qv_op *op, struct qv_buf *b)
 {
+    if (qv_op_is_snapshot(op->kind)) {
+        write_snapshot_result(op, b);
+        return;
+    }
     switch (op->kind) {
     case QV_OP_COLLECTION_LIST:
         qv_json_write_collections(b, op->out.names.names, op->out.names.count);
@@ -268,17 +282,6 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_SEARCH_BATCH:
         qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
         break;
-    case QV_OP_SNAPSHOT_LIST:
-        qv_json_write_snapshots(b, &op->out.snapshots);
-        break;
-    case QV_OP_SNAPSHOT_CREATE:
-        qv_json_write_snapshot(b, op->out.snapshot.made);
-        break;
-    case QV_OP_SNAPSHOT_DELETE:
-    case QV_OP_SNAPSHOT_RECOVER:
-    case QV_OP_SNAPSHOT_UPLOAD:
-        qv_json_write_true(b, true);
-        break;
     case QV_OP_TELEMETRY:
         qv_metrics_write_telemetry(op->edge, b);
         break;
@@ -315,10 +318,7 @@ void qv_op_answer_rest(struct qv_op *op, int err)
         return;
     } else {
         qv_json_begin_answer(b);
-        if (op->accepted)
-            qv_json_write_true(b, true);
-        else
-            write_result(op, b);
+        write_result(op, b);
         qv_json_end_answer(b, op->accepted, qv_op_seconds(op));
     }
     qv_call_reply(call, op->accepted ? 202 : 200, JSON_TYPE, NULL, 0, b);

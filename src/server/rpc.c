@@ -5,6 +5,7 @@
 #include "net/grpc.h"
 #include "server/api_status.h"
 #include "server/edge.h"
+#include "server/op_snapshot.h"
 #include "wire/pb_answer.h"
 #include "wire/pb_request.h"
 
@@ -80,9 +81,23 @@ static int health(struct qv_op *op, struct qv_buf *b)
     return qv_fail(&op->msg, QV_ENOTFOUND, "unknown service");
 }
 
+static void write_snapshot_answer(struct qv_op *op, struct qv_buf *b, double seconds)
+{
+    if (op->kind == QV_OP_SNAPSHOT_LIST)
+        qv_pb_answer_snapshots(b, &op->out.snapshots, seconds);
+    else if (op->kind == QV_OP_SNAPSHOT_CREATE)
+        qv_pb_answer_snapshot(b, op->out.snapshot.made, seconds);
+    else
+        qv_pb_answer_snapshot_deleted(b, seconds);
+}
+
 static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
 {
     const struct qv_edge_config *settings = qv_edge_settings(op->edge);
+    if (qv_op_is_snapshot(op->kind)) {
+        write_snapshot_answer(op, b, seconds);
+        return 0;
+    }
     switch (op->kind) {
     case QV_OP_SERVICE:
         qv_pb_answer_health(b, "qdrant - vector search engine", settings->api_version,
@@ -114,15 +129,6 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         qv_pb_answer_update(b, &op->out.result, seconds);
-        return 0;
-    case QV_OP_SNAPSHOT_LIST:
-        qv_pb_answer_snapshots(b, &op->out.snapshots, seconds);
-        return 0;
-    case QV_OP_SNAPSHOT_CREATE:
-        qv_pb_answer_snapshot(b, op->out.snapshot.made, seconds);
-        return 0;
-    case QV_OP_SNAPSHOT_DELETE:
-        qv_pb_answer_snapshot_deleted(b, seconds);
         return 0;
     case QV_OP_WRITE:
         qv_pb_answer_update(b, &op->write.results[0], seconds);
