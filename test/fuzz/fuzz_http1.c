@@ -1,6 +1,6 @@
 /* One server connection, HTTP/1, fed with anything: no crash, no leak, nothing left charged, and
  * the handler sees only well-formed requests. The first byte is test/lib/net_fuzz.c's.
- * covers: src/net/http1.c
+ * covers: src/net/http1.c src/net/spool.c
  * options: -max_len=4096 */
 #include "net_fuzz.h"
 #include "net_memory.h"

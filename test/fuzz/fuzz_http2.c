@@ -1,6 +1,6 @@
 /* One server connection, HTTP/2, fed with anything: no crash, no leak, nothing left charged, and
  * the handler sees only well-formed requests. The first byte is test/lib/net_fuzz.c's.
- * covers: src/net/http2.c src/net/call.c src/net/gzip.c
+ * covers: src/net/http2.c src/net/unpack.c
  * options: -max_len=4096 */
 #include "net_fuzz.h"
 #include "net_memory.h"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of fuzz_http1, fuzz_http2 and fuzz_net_text: test/fuzz/corpus/<name>/.
+"""Writes the seeds of fuzz_gzip, _http1, _http2, _net_conn and _net_text: test/fuzz/corpus/<name>/.
 
 The first byte of an http seed is the way it is driven (test/lib/net_fuzz.c)."""
 
@@ -19,6 +19,8 @@ def write(kind, name, way, data):
 
 
 HOST = b"Host: a\r\n"
+PACKED = gzip.compress(b"hello hello hello hello", mtime=0)
+NOISE = gzip.compress(bytes(i * i % 251 ^ i * 7 % 256 for i in range(1500)), mtime=0)
 HTTP1 = {
     "get": b"GET /a?x=1%20b&y HTTP/1.1\r\n" + HOST + b"X-Key: y\r\n\r\n",
     "two": (b"GET /later HTTP/1.1\r\n" + HOST + b"\r\n") * 2,
@@ -57,6 +59,33 @@ HTTP1 = {
     "drain": b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 90\r\n\r\n" + b"d" * 90
              + b"GET / HTTP/1.1\r\n" + HOST + b"\r\n",
     "preface": b"PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n",
+    "up": b"POST /up HTTP/1.1\r\n" + HOST + b"Content-Length: 90\r\n\r\n" + b"u" * 90
+          + b"GET /file HTTP/1.1\r\n" + HOST + b"\r\n",
+    "up-chunked": b"POST /up HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+                  + b"5\r\nhello\r\n" * 20 + b"0\r\n\r\n",
+    "up-large": b"POST /up HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+                + b"5\r\nhello\r\n" * 70 + b"0\r\n\r\n",
+    "up-announced": b"POST /up HTTP/1.1\r\n" + HOST + b"Content-Length: 301\r\n\r\n",
+    "up-cut": b"POST /up HTTP/1.1\r\n" + HOST + b"Content-Length: 90\r\n\r\n" + b"u" * 40,
+    "up-packed": b"POST /up HTTP/1.1\r\n" + HOST + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n",
+    "lost": b"POST /lost HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc",
+    "file": b"GET /file?x=9 HTTP/1.1\r\n" + HOST + b"\r\nGET /file HTTP/1.1\r\n" + HOST
+            + b"\r\nHEAD /file HTTP/1.1\r\n" + HOST + b"\r\nGET /file?x=0 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "file-short": b"GET /file?x=9999 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "packed": b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+              % (len(PACKED), PACKED),
+    "packed-bad": b"POST /echo HTTP/1.1\r\n" + HOST
+                  + b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip",
+    "packed-noise": b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+                    % (len(NOISE), NOISE),
+    "coding": b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Encoding: br\r\nContent-Length: 1\r\n\r\nb",
+    "blank": b"\r\n" * 700,
+    "extension": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 900,
+    "origin": b"GET /a HTTP/1.1\r\n" + HOST + b"Origin: b\r\n\r\n",
+    "codings": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "large-packed": b"GET /large HTTP/1.1\r\n" + HOST + b"Accept-Encoding: gzip\r\n\r\n",
+    "unfinished": b"GET /later HTTP/1.1\r\n" + HOST + b"\r\nGET /a HTTP/1.1\r\n" + HOST
+                  + b"Connection: close\r\n\r\nGET /b HTTP/1.1\r\n" + HOST + b"\r\n",
 }
 
 
@@ -86,11 +115,13 @@ def call(stream, path, body, extra=GRPC):
 
 
 GZIP = GRPC + ((b"grpc-encoding", b"gzip"),)
-PACKED = gzip.compress(b"hello hello hello hello", mtime=0)
 
 HTTP2 = {
     "settings": SETTINGS + frame(6, 0, 0, b"12345678"),
     "get": SETTINGS + frame(1, 5, 1, head(b"/a?x=1", b"\x82")),
+    "large-packed": SETTINGS + frame(1, 5, 1, head(b"/large", b"\x82", ((b"accept-encoding", b"gzip"),))),
+    "grpc-packed-answer": SETTINGS + call(1, b"/a.A/B", message(b"m" * 3000),
+                                          GRPC + ((b"grpc-accept-encoding", b"gzip"),)),
     "none": SETTINGS + frame(1, 5, 1, head(b"/none", b"\x82", ((b"x-key", b"y"),))),
     "head": SETTINGS + frame(1, 5, 1, head(b"/large", b"\x02\x04HEAD")),
     "large": SETTINGS + frame(1, 5, 1, head(b"/large", b"\x82")) + frame(8, 0, 0, b"\0\0\xff\xff"),
@@ -141,6 +172,24 @@ HTTP2 = {
               + frame(8, 0, 1, b"\0\0\0\x09"),
     "priority": SETTINGS + frame(2, 0, 1, b"\0\0\0\0\x10"),
     "bad-settings": frame(4, 0, 1),
+    "up": SETTINGS + frame(1, 4, 1, head(b"/up")) + frame(0, 0, 1, b"u" * 90) + frame(0, 1, 1, b"v" * 90),
+    "up-large": SETTINGS + frame(1, 4, 1, head(b"/up")) + frame(0, 0, 1, b"u" * 200) + frame(0, 1, 1, b"v" * 200),
+    "up-reset": SETTINGS + frame(1, 4, 1, head(b"/up")) + frame(0, 0, 1, b"u" * 90) + frame(3, 0, 1, b"\0\0\0\x08"),
+    "up-open": SETTINGS + frame(1, 4, 1, head(b"/up")) + frame(0, 0, 1, b"u" * 90),
+    "up-grpc": SETTINGS + call(1, b"/up", message(b"x")),
+    "file": SETTINGS + frame(1, 5, 1, head(b"/file?x=9", b"\x82")) + frame(1, 5, 3, head(b"/file", b"\x82"))
+            + frame(1, 5, 5, head(b"/file?x=0", b"\x82")) + frame(1, 5, 7, head(b"/file", b"\x02\x04HEAD")),
+    "file-short": SETTINGS + frame(1, 5, 1, head(b"/file?x=9999", b"\x82")) + frame(1, 5, 3, head(b"/a", b"\x82")),
+    "file-window": frame(4, 0, 0, b"\0\x04\0\0\0\x01") + frame(1, 5, 1, head(b"/file", b"\x82"))
+                   + frame(8, 0, 1, b"\0\0\xff\xff"),
+    "stall": frame(4, 0, 0, b"\0\x04\0\0\0\x01") + frame(1, 5, 1, head(b"/large", b"\x82")),
+    "packed": SETTINGS + frame(1, 4, 1, head(b"/echo", extra=((b"content-encoding", b"gzip"),)))
+              + frame(0, 1, 1, PACKED),
+    "packed-noise": SETTINGS + call(1, b"/x", message(NOISE, 1), GZIP),
+    "coding": SETTINGS + frame(1, 4, 1, head(b"/echo", extra=((b"content-encoding", b"br"),))),
+    "long-body": SETTINGS + b"".join(frame(1, 4, 2 * i + 1, head(b"/x", extra=((b"content-length", b"1"),)))
+                                     + frame(0, 1, 2 * i + 1, b"12") for i in range(5)),
+    "bomb": SETTINGS + frame(1, 5, 1, head(b"/", b"\x82") + b"\x40\x01x\x7f\x81\x0a" + b"a" * 1408 + b"\xbe" * 900),
     "bad-stream": SETTINGS + frame(1, 5, 2, head(b"/", b"\x82")),
     "bad-frame": SETTINGS + b"\xff\xff\xff\0\0\0\0\0\1",
 }
@@ -150,6 +199,21 @@ for kind, table in (("http1", HTTP1), ("http2", HTTP2)):
         every = name in ("many", "late", "post", "grpc-many", "grpc-key", "grpc-packed", "large")
         for way in WAYS if every else {0, 4 | 1, 2 | 64, 128, WAYS[i % len(WAYS)]}:
             write(kind, name, way, data)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+for i, (name, data) in enumerate([*HTTP1.items(), *((f"h2-{k}", PREFACE + v) for k, v in HTTP2.items())]):
+    for way in {2 | 64, 4 | 2 | 32, WAYS[i % len(WAYS)]}:
+        write("net_conn", name, way, data)
+
+folder = os.path.join(HERE, "corpus", "gzip")
+os.makedirs(folder, exist_ok=True)
+for i, data in enumerate((
+        PACKED, NOISE, PACKED[:-3], PACKED + b"x", gzip.compress(b"0" * 9999, mtime=0), b"", b"no gzip",
+        b"text " * 300, bytes(range(256)) * 8, b"gzip", b"gzip;q=0", b"br;q=1, gzip ; Q=0.00", b"*;q=0, x-gzip",
+        b"*;x=y;q=0.001, identity", b"identity", b"X-GZIP, ,;;,q=0")):
+    for limit in (0, 9):
+        with open(os.path.join(folder, f"seed-{i}-{limit}"), "wb") as f:
+            f.write(bytes([limit]) + data)
 
 TEXTS = ["http://localhost:6333/a?b=c#d", "http://[::1]:7", "http://a:0", "http://a:99999", "http://u@b",
          "http://[::1", "http://a:8x/", "http://a b/", "http://a/b c", "https://a", "http://" + "h" * 300,

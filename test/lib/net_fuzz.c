@@ -4,13 +4,19 @@
 
 #include "base/qv_assert.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define FUZZ_HELD_MAX 64u
+#define FUZZ_SPOOL_DIR "/dev/shm"
+#define FUZZ_SPOOL_BYTES 300u
+#define FUZZ_FILE_BYTES 5000u
 
 /* Bits of the first byte. */
 enum {
-    FUZZ_SMALL_PIECES = 1, /* 7 bytes at a time, else 1,000 */
+    FUZZ_SMALL_PIECES = 1, /* 1 to 16 bytes at a time, as they say themselves, else 1,000 */
     FUZZ_LATE = 2,         /* every answer comes after all was fed */
     FUZZ_SMALL = 4,        /* low limits */
     FUZZ_GOAWAY = 8,       /* shutting down half way */
@@ -42,14 +48,34 @@ static size_t touch(struct qv_call *call)
     for (size_t i = 0; i < call->body.n; i++)
         sum += call->body.p[i];
     QV_ASSERT(!call->is_grpc || call->is_h2);
+    QV_ASSERT(call->spool_fd < 0 ||
+              (call->body.n == 0 && call->spool_bytes <= FUZZ_SPOOL_BYTES &&
+               lseek(call->spool_fd, 0, SEEK_END) == (off_t)call->spool_bytes));
     QV_ASSERT(!call->is_grpc || call->body.n == 0 || call->message.n + 5 == call->body.n);
     if (qv_call_query_param(call, "x", &value) == 0)
         sum += strlen(value);
     return sum;
 }
 
+/* "/file?x=N": N bytes of a file that has FUZZ_FILE_BYTES. */
+static void answer_file(struct qv_call *call)
+{
+    static const char zeros[FUZZ_FILE_BYTES];
+    const char *x = NULL;
+    uint64_t n = qv_call_query_param(call, "x", &x) == 0 ? strtoull(x, NULL, 10) : FUZZ_FILE_BYTES;
+    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    QV_ASSERT(fd >= 0);
+    ssize_t written = write(fd, zeros, sizeof zeros);
+    QV_ASSERT(written == (ssize_t)sizeof zeros);
+    qv_call_reply_file(call, 200, "application/octet-stream", NULL, 0, fd, 0, n);
+}
+
 static void answer(struct qv_call *call)
 {
+    if (!call->is_grpc && strcmp(call->path, "/file") == 0) {
+        answer_file(call);
+        return;
+    }
     struct qv_buf *out = qv_call_out(call);
     size_t sum = touch(call);
     struct qv_net_header extra = {"x-extra", "1"};
@@ -82,6 +108,11 @@ static void on_headers(void *ctx, struct qv_call *call)
 {
     struct fuzz *f = ctx;
     touch(call);
+    if (strcmp(call->path, "/up") == 0 || strcmp(call->path, "/lost") == 0) {
+        const char *dir = call->path[1] == 'u' ? FUZZ_SPOOL_DIR : "/no/such/directory";
+        int err = qv_call_spool(call, dir, FUZZ_SPOOL_BYTES);
+        QV_ASSERT(err == (call->is_grpc ? QV_EINVAL : call->path[1] == 'u' ? 0 : QV_ENOTFOUND));
+    }
     if ((f->how & FUZZ_REFUSE) == 0 || qv_call_header(call, "x-key") != NULL)
         return;
     if (call->is_grpc)
@@ -141,8 +172,9 @@ void net_fuzz_run(const char *preface, const uint8_t *data, size_t size)
     fuzz_open(&f);
     if (preface != NULL)
         fuzz_feed(&f, preface, strlen(preface));
-    size_t piece = (f.how & FUZZ_SMALL_PIECES) != 0 ? 7 : 1000;
+    size_t piece = 0;
     for (size_t at = 0; at < size && !qv_conn_done(f.m.conn); at += piece) {
+        piece = (f.how & FUZZ_SMALL_PIECES) != 0 ? 1u + (data[at] & 15u) : 1000u;
         if ((f.how & FUZZ_GOAWAY) != 0 && at >= size / 2)
             qv_conn_begin_goaway(f.m.conn);
         fuzz_feed(&f, data + at, size - at < piece ? size - at : piece);
@@ -153,8 +185,10 @@ void net_fuzz_run(const char *preface, const uint8_t *data, size_t size)
         fuzz_time(&f, 12000);
         fuzz_time(&f, 70000);
     }
+    f.m.core.thread = (pthread_t)0; /* these answers come from elsewhere: posted, and packed */
     for (unsigned i = 0; i < f.n_held; i++)
         answer(f.held[i]);
+    f.m.core.thread = pthread_self();
     f.n_held = FUZZ_HELD_MAX; /* what comes from here on is answered at once */
     memory_conn_pump(&f.m);
     fuzz_time(&f, 100);
