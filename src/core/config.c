@@ -2,6 +2,7 @@
 
 #include "base/qv_assert.h"
 #include "core/limits.h"
+#include "core/strict.h"
 
 static uint32_t effective(struct qv_opt_u64 own, struct qv_opt_u64 shared, uint32_t otherwise)
 {
@@ -123,7 +124,10 @@ int qv_config_check(const struct qv_collection_config *c, struct qv_errmsg *msg)
         return qv_fail(msg, QV_EVALIDATION,
                        "shard_number, replication_factor, write_consistency_factor: value 0 "
                        "invalid, must be 1 or larger");
+    struct qv_strict strict;
     int err = check_hnsw("hnsw_config", &c->hnsw, msg);
+    if (err == 0)
+        err = qv_strict_parse(c->strict_mode, &strict, msg);
     for (uint32_t i = 0; i < c->vector_count && err == 0; i++)
         err = check_vector(c, i, msg);
     for (uint32_t i = 0; i < c->sparse_count && err == 0; i++)
@@ -178,6 +182,8 @@ struct qv_collection_config *qv_config_copy(struct qv_arena *a,
         return NULL;
     bool ok = copy_vectors(a, out) && copy_quant(a, &out->quant) &&
               copy_doc(a, &out->strict_mode) && copy_doc(a, &out->metadata);
+    if (ok && qv_strict_parse(out->strict_mode, &out->strict, NULL) != 0)
+        out->strict = (struct qv_strict){0}; /* checked before it was written down */
     struct qv_payload_index *p =
         qv_arena_dup(a, c->payload_indexes, c->payload_index_count * sizeof *p);
     ok = ok && p != NULL;

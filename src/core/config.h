@@ -113,6 +113,32 @@ struct qv_payload_index {
     struct qv_doc params; /* the options object as given (with "type"), or p == NULL */
 };
 
+/* strict_mode_config in numbers (core/strict.h); a bound that is not given holds nothing back.
+ * Borrows the object it was made from. */
+struct qv_strict {
+    struct qv_opt_bool enabled;
+    struct qv_opt_u64 max_query_limit;
+    struct qv_opt_u64 max_timeout; /* seconds */
+    struct qv_opt_bool unindexed_filtering_retrieve;
+    struct qv_opt_bool unindexed_filtering_update;
+    struct qv_opt_u64 search_max_hnsw_ef;
+    struct qv_opt_bool search_allow_exact;
+    struct qv_opt_f64 search_max_oversampling;
+    struct qv_opt_u64 upsert_max_batchsize;
+    struct qv_opt_u64 search_max_batchsize;
+    struct qv_opt_u64 max_collection_vector_size_bytes;
+    struct qv_opt_u64 read_rate_limit;  /* a minute */
+    struct qv_opt_u64 write_rate_limit; /* a minute */
+    struct qv_opt_u64 max_collection_payload_size_bytes;
+    struct qv_opt_u64 max_points_count;
+    struct qv_opt_u64 filter_max_conditions;
+    struct qv_opt_u64 condition_max_size;
+    struct qv_opt_u64 max_payload_index_count;
+    struct qv_opt_u64 max_resident_memory_percent;
+    struct qv_doc multivector_config; /* {name: {"max_vectors"}} or p == NULL */
+    struct qv_doc sparse_config;      /* {name: {"max_length"}} or p == NULL */
+};
+
 struct qv_collection_config {
     uint32_t vector_count;
     const struct qv_vector_config *vectors;
@@ -131,6 +157,7 @@ struct qv_collection_config {
     struct qv_wal_config wal;
     struct qv_quant_config quant;
     struct qv_doc strict_mode; /* object as given, or p == NULL */
+    struct qv_strict strict;   /* the same in numbers: set by qv_config_copy */
     struct qv_doc metadata;    /* object as given, or p == NULL */
     uint32_t payload_index_count;
     const struct qv_payload_index *payload_indexes;

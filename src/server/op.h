@@ -67,6 +67,7 @@ struct qv_op {
     uint64_t start_ns;
     uint64_t timeout_ms;      /* asked for by the request; 0: none */
     struct qv_stop stop;      /* its deadline, or the client has gone */
+    uint64_t retry_s;         /* an error 429: when to come again; 0: soon */
     struct qv_str collection; /* decoded name */
     struct qv_str third;      /* REST: the third captured segment (snapshot of a shard), decoded */
     struct qv_str rest;       /* REST: the last captured segment (point id, field name), decoded */
@@ -128,6 +129,10 @@ QV_MUST_USE int qv_op_decode_grpc(struct qv_op *op);
 
 /* What the op, a read of points, may take beside what is read; NULL: it is none. */
 struct qv_read_opts *qv_op_read_opts(struct qv_op *op);
+
+/* op_strict.c: what the collection's strict mode and its rates say of a decoded op. Its shard (of
+ * those that have one) and topology are held. On a worker. QV_EBADREQ, QV_EBUSY. */
+QV_MUST_USE int qv_op_strict(struct qv_op *op);
 
 /* Queues the op; answers 429 when the queue is full. Loop thread. */
 void qv_op_start(struct qv_op *op);

@@ -333,6 +333,11 @@ static void op_job(struct qv_job *job, unsigned worker)
         return;
     }
     op->topology = qv_node_topology(n);
+    err = qv_op_strict(op);
+    if (err != 0) {
+        qv_op_answer(op, err);
+        return;
+    }
     switch (op->kind) {
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:

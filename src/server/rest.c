@@ -195,10 +195,13 @@ bool qv_rest_reads(const struct qv_call *call)
 
 /* ---- answers ---- */
 
-static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *msg, double seconds)
+static void reply_error_later(struct qv_call *call, int err, const struct qv_errmsg *msg,
+                              double seconds, uint64_t retry_s)
 {
-    static const struct qv_net_header retry = {"retry-after", "1"};
+    char after[24];
     char text[1024];
+    const struct qv_net_header retry = {"retry-after", after};
+    snprintf(after, sizeof after, "%llu", (unsigned long long)(retry_s == 0 ? 1 : retry_s));
     struct qv_buf *b = qv_call_out(call);
     struct qv_api_status status = qv_api_status(err);
     qv_api_status_text(err, msg, text, sizeof text);
@@ -207,6 +210,7 @@ static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *m
     qv_call_reply(call, status.http, JSON_TYPE, &retry, status.http == 429, b);
 }
 
+<<<<<<< HEAD
 static void write_snapshot_result(struct qv_op *op, struct qv_buf *b)
 {
     if (op->kind == QV_OP_SNAPSHOT_LIST)
@@ -215,6 +219,11 @@ static void write_snapshot_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_snapshot(b, op->out.snapshot.made);
     else
         qv_json_write_true(b, true);
+=======
+static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *msg, double seconds)
+{
+    reply_error_later(call, err, msg, seconds, 0);
+>>>>>>> 201bf62 (strict mode: the bounds and rates of a collection, by both protocols)
 }
 
 static void write_result(struct qv_op *op, struct qv_buf *b)
@@ -302,7 +311,7 @@ void qv_op_answer_rest(struct qv_op *op, int err)
     const struct qv_edge_config *settings = qv_edge_settings(op->edge);
     struct qv_buf *b = qv_call_out(call);
     if (err != 0) {
-        reply_error(call, err, &op->msg, qv_op_seconds(op));
+        reply_error_later(call, err, &op->msg, qv_op_seconds(op), op->retry_s);
         return;
     }
     if (op->kind == QV_OP_SNAPSHOT_GET || op->kind == QV_OP_SNAPSHOT_STREAM) {

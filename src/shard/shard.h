@@ -108,6 +108,8 @@ struct qv_shard_info {
     uint64_t pending;     /* rows that wait for the graph */
     uint64_t dirty_bytes; /* records newer than the last checkpoint */
     uint64_t disk_bytes;
+    uint64_t vector_bytes;  /* of the live points, about */
+    uint64_t payload_bytes; /* records as stored, about */
     uint64_t checkpoints;
     int err; /* why it is quarantined or read-only; 0: healthy */
     char reason[256];
@@ -118,6 +120,10 @@ struct qv_shard_info {
 };
 void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out); /* any thread */
 uint32_t qv_shard_number(const struct qv_shard *s);
+/* Takes cost out of what a minute allows: core/strict.h. Any thread. QV_EBUSY: msg says why,
+ * *retry_s when there will be enough (0: never). */
+QV_MUST_USE int qv_shard_take_rate(struct qv_shard *s, bool write, uint64_t per_minute,
+                                   uint64_t cost, uint64_t *retry_s, struct qv_errmsg *msg);
 
 /* References keep a dropped shard's memory until its last reader is done. Any thread. */
 void qv_shard_ref(struct qv_shard *s);

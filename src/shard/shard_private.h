@@ -3,6 +3,7 @@
 #define QV_SHARD_SHARD_PRIVATE_H
 
 #include "core/point.h"
+#include "core/strict.h"
 #include "index/hnsw.h"
 #include "shard/dirty.h"
 #include "shard/epoch.h"
@@ -139,7 +140,8 @@ struct qv_shard {
     atomic_int state; /* enum qv_shard_state */
     atomic_int err;   /* why it takes no writes; 0: it does */
     pthread_mutex_t reason_lock;
-    char reason[256]; /* why it takes no writes, or is quarantined */
+    char reason[256];        /* why it takes no writes, or is quarantined */
+    struct qv_rate rates[2]; /* reads, writes; under reason_lock */
     char damage[256]; /* what was found flipped and is not answered; the rest is in service */
     atomic_uint_fast64_t damages; /* places found since the last scrub that found none */
     char failing[256];            /* why checkpoints fail; "" */

@@ -527,9 +527,20 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
         if (graph != NULL)
             out->indexed_vectors += qv_hnsw_stats(graph).live;
         out->disk_bytes += qv_rowfile_disk_bytes(s->vectors[v].rows);
+        out->vector_bytes += out->points * s->vectors[v].row_bytes;
     }
     pthread_rwlock_unlock(&s->lock);
+    out->payload_bytes = qv_kv_disk_bytes(s->kv) + out->dirty_bytes;
     out->disk_bytes += qv_kv_disk_bytes(s->kv);
+}
+
+int qv_shard_take_rate(struct qv_shard *s, bool write, uint64_t per_minute, uint64_t cost,
+                       uint64_t *retry_s, struct qv_errmsg *msg)
+{
+    pthread_mutex_lock(&s->reason_lock);
+    int err = qv_rate_take(&s->rates[write], per_minute, cost, qv_env_mono_ns(s->env), retry_s);
+    pthread_mutex_unlock(&s->reason_lock);
+    return err == 0 ? 0 : qv_rate_fail(write ? "Write" : "Read", cost, *retry_s, msg);
 }
 
 uint32_t qv_shard_number(const struct qv_shard *s)

@@ -415,20 +415,6 @@ static struct qv_doc read_object(struct qv_json *j)
     return qv_json_null(j) ? (struct qv_doc){NULL, 0} : qv_json_doc_object(j, "a map");
 }
 
-/* Stored and echoed while it is off; limits that nobody enforces are not promised. */
-static struct qv_doc read_strict_mode(struct qv_json *j)
-{
-    struct qv_doc enabled;
-    struct qv_doc d = read_object(j);
-    if (j->err == 0 && d.p != NULL && qv_doc_find(d, qv_str_of("enabled"), &enabled) &&
-        qv_doc_type(enabled) == QV_DOC_TRUE) {
-        struct qv_errmsg msg;
-        int err = qv_not_served_fail(QV_NOT_SERVED_STRICT_MODE, &msg);
-        qv_json_fail(j, err, "%s", msg.text);
-    }
-    return d;
-}
-
 static void read_payload_storage(struct qv_json *j)
 {
     struct qv_str key;
@@ -558,7 +544,7 @@ static bool config_field(struct qv_json *j, struct qv_str key, bool stored,
     else if (qv_str_is(key, "on_disk_payload"))
         out->on_disk_payload = qv_json_null(j) || qv_json_bool(j);
     else if (qv_str_is(key, "strict_mode_config"))
-        out->strict_mode = read_strict_mode(j);
+        out->strict_mode = read_object(j);
     else if (qv_str_is(key, "metadata"))
         out->metadata = read_object(j);
     else if (qv_str_is(key, "payload"))

@@ -36,7 +36,6 @@
     X(MEMORY, "memory", "create collection: vectors, hnsw, quantization, sparse index, payload")   \
     X(PREVENT_UNOPTIMIZED, "optimizers_config.prevent_unoptimized", "create collection")           \
     X(SHARDING_CUSTOM, "sharding_method custom", "create collection")                              \
-    X(STRICT_MODE, "strict_mode_config.enabled", "create collection")                              \
     X(INIT_FROM, "init_from", "create collection")                                                 \
     X(QUIVER_PLACEMENT, "quiver.placement", "create collection (but hash)")                        \
     X(QUIVER_REPLICATION, "quiver.replication", "create collection (but leader)")                  \

@@ -280,8 +280,6 @@ static int read_strict(struct qv_pb_ctx *c, const QvPb__StrictModeConfig *m, str
 {
     if (m == NULL)
         return 0;
-    if (m->has_enabled && m->enabled)
-        return qv_not_served_fail(QV_NOT_SERVED_STRICT_MODE, c->msg);
     size_t from = c->scratch.len;
     int err = qv_pb_fields_doc(c, &m->base, NULL);
     return err != 0 ? err : qv_pb_take_doc(c, from, out);

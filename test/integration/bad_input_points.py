@@ -3,8 +3,8 @@ order, facets, deadlines, limits of a collection. The classes are those of bad_i
 
 import json
 
-from bad_input_rows import (FORMAT, GOOD, INVALID, KNOWN, POINTS, VALIDATION, WRONG, Do, Grpc, Rest,
-                            pb_point, point, post, put, rows, upsert)
+from bad_input_rows import (BAD, FORMAT, GOOD, INVALID, KNOWN, POINTS, VALIDATION, WRONG, Do, Grpc,
+                            Rest, pb_point, point, post, put, rows, upsert)
 from wire_client import grpc, http1, pb_f64, pb_int, pb_len
 
 
@@ -149,4 +149,129 @@ rows(
      "read consistency factor 0"),
     ("gRPC: a timeout of 0", Grpc("Points/Scroll", KNOWN + pb_int(11, 0)), INVALID,
      "timeout: value 0 invalid"),
+)
+
+
+# ---- strict mode: bounds of a collection, by both protocols ---------------------------------------
+
+STRICT = {"max_query_limit": 20, "max_timeout": 30, "unindexed_filtering_retrieve": False,
+          "unindexed_filtering_update": False, "search_max_hnsw_ef": 100,
+          "search_allow_exact": False, "upsert_max_batchsize": 3, "search_max_batchsize": 2,
+          "filter_max_conditions": 2, "condition_max_size": 3, "max_points_count": 4,
+          "max_payload_index_count": 1}
+
+
+def strict(limits, *asked):
+    """What the last of these (method, path behind the collection, body) gets from a collection
+    with these limits."""
+    name = "slow-strict-" + str(abs(hash((str(limits), str(asked)))))
+
+    def run(nodes):
+        port, path = nodes["main"].http, "/collections/" + name
+        config = {"vectors": {"size": 1, "distance": "Dot"},
+                  "strict_mode_config": dict(limits, enabled=True)}
+        made = http1(port, "PUT", path, json.dumps(config).encode())
+        try:
+            for method, where, body in asked:
+                made = http1(port, method, path + where, json.dumps(body).encode())
+            return made
+        finally:
+            http1(port, "DELETE", path)
+
+    return Do("HTTP/1.1", run)
+
+
+def strict_search(body):
+    return strict(STRICT, ("POST", "/points/query", body))
+
+
+def three_points(first):
+    return ("PUT", "/points?wait=true", {"points": [{"id": first + i, "vector": [1]}
+                                                    for i in range(3)]})
+
+
+def later(*asked, **limits):
+    """The same; the text is that of the header that says when to come again."""
+    inner = strict(limits, *asked)
+
+    def run(nodes):
+        got = inner.send(nodes)
+        if not 1 <= int(got.headers.get("retry-after", 0)) <= 60:
+            got.text = f"retry-after {got.headers.get('retry-after')}: {got.text}"
+        return got
+
+    return Do("HTTP/1.1", run)
+
+
+def strict_grpc(nodes):
+    port = nodes["main"].http
+    http1(port, "PUT", "/collections/slow-strict", json.dumps(
+        {"vectors": {"size": 1, "distance": "Dot"},
+         "strict_mode_config": dict(STRICT, enabled=True)}).encode())
+    try:
+        return grpc(nodes["main"].grpc, "Points/Scroll",
+                    pb_len(1, "slow-strict") + pb_int(4, 21))
+    finally:
+        http1(port, "DELETE", "/collections/slow-strict")
+
+
+ONE_POINT = ("PUT", "/points?wait=true", {"points": [{"id": 1, "vector": [1]}]})
+FILTERED = {"filter": {"must": [{"key": "n", "match": {"value": 1}}]}}
+
+rows(
+    "points",
+    ("strict: a limit of 0", strict({"max_query_limit": 0}), 422,
+     VALIDATION + "strict_mode_config.max_query_limit: value 0 invalid"),
+    ("strict: a limit that is a text", strict({"max_timeout": "long"}), 400,
+     FORMAT + "strict_mode_config.max_timeout: invalid type, expected an unsigned number"),
+    ("strict: more than all memory", strict({"max_resident_memory_percent": 101}), 422,
+     "must be from 1 to 100"),
+    ("strict: limits of a vector that are a list", strict({"sparse_config": []}), 400,
+     "strict_mode_config.sparse_config: invalid type, expected a map"),
+    ("strict: a large limit", strict_search({"query": [1], "limit": 21}), 400,
+     BAD + 'Limit exceeded 21 > 20 for "limit". Help: Reduce'),
+    ("strict: a large ef", strict_search({"query": [1], "params": {"hnsw_ef": 101}}), 400,
+     BAD + 'Limit exceeded 101 > 100 for "hnsw_ef"'),
+    ("strict: an exact search", strict_search({"query": [1], "params": {"exact": True}}), 400,
+     BAD + "Exact search disabled!. Help: Set exact=false."),
+    ("strict: a search by a field without an index", strict_search(dict(FILTERED, query=[1])), 400,
+     BAD + 'Index required but not found for "n" of one of the following types: [integer]. Help: '),
+    ("strict: a deletion by a field without an index",
+     strict(STRICT, ("POST", "/points/delete", FILTERED)), 400,
+     BAD + 'Index required but not found for "n"'),
+    ("strict: many conditions", strict_search({"filter": {"must": [{"has_id": [i]}
+                                                                   for i in range(3)]}}), 400,
+     BAD + "Filter condition limit reached (3 > 2)"),
+    ("strict: a large condition", strict_search({"filter": {"must": [{"has_id": [1, 2, 3, 4]}]}}),
+     400, BAD + "Condition size limit reached (4 > 3)"),
+    ("strict: a long timeout", strict(STRICT, ("POST", "/points/scroll?timeout=31", {})), 400,
+     BAD + 'Limit exceeded 31 > 30 for "timeout"'),
+    ("strict: many searches at once", strict(STRICT, ("POST", "/points/query/batch",
+                                                      {"searches": [{}, {}, {}]})), 400,
+     BAD + 'Limit exceeded 3 > 2 for "search batch size"'),
+    ("strict: many points at once", strict(STRICT, ("PUT", "/points", {"points": [
+        {"id": i, "vector": [1]} for i in range(4)]})), 400,
+     BAD + 'Limit exceeded 4 > 3 for "upsert limit"'),
+    ("strict: more points than there may be", strict(STRICT, three_points(1), three_points(4),
+                                                     three_points(7)), 400,
+     BAD + "Max points count limit of 4 reached!"),
+    ("strict: more vectors than there may be",
+     strict({"max_collection_vector_size_bytes": 8}, three_points(1), ONE_POINT), 400,
+     BAD + "Max vector storage size limit of "),
+    ("strict: more payload than there may be",
+     strict({"max_collection_payload_size_bytes": 1}, three_points(1), ONE_POINT), 400,
+     BAD + "Max payload storage size limit of "),
+    ("strict: a second payload index", strict(
+        STRICT, ("PUT", "/index?wait=true", {"field_name": "a", "field_schema": "keyword"}),
+        ("PUT", "/index?wait=true", {"field_name": "b", "field_schema": "keyword"})), 400,
+     BAD + "Collection already has the maximum number of payload indices (1)"),
+    ("strict: no memory is left", strict({"max_resident_memory_percent": 100}, ONE_POINT), 200, ""),
+    ("strict: writes too fast", later(ONE_POINT, ONE_POINT, ONE_POINT, write_rate_limit=2), 429,
+     "Rate limiting exceeded: Write rate limit exceeded: Operation requires 1 tokens"),
+    ("strict: reads too fast", later(*[("POST", "/points/scroll", {})] * 4, read_rate_limit=3),
+     429, "Rate limiting exceeded: Read rate limit exceeded: Operation requires 1 tokens"),
+    ("strict: what no minute allows", strict({"write_rate_limit": 2}, three_points(1)), 429,
+     "more than a minute allows"),
+    ("strict, gRPC: a large limit", Do("gRPC", strict_grpc), INVALID,
+     BAD + 'Limit exceeded 21 > 20 for "limit"'),
 )

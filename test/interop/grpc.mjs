@@ -97,7 +97,7 @@ const filters = [
         field({ key: 'count', range: { gt: 50 } })] }, (p) => p.payload.color === 'red' && p.payload.count > 50],
 ];
 
-async function collections(op, collectionsApi) {
+async function collections(op, collectionsApi, p) {
     await op('collections.create', async () => {
         const made = await collectionsApi.create({ collectionName: C, hnswConfig: { m: 24n },
             vectorsConfig: { config: { case: 'params', value: { size: BigInt(DIM), distance: 3 } } } });
@@ -114,6 +114,16 @@ async function collections(op, collectionsApi) {
             vectorsConfig: { config: { case: 'params', value: { size: 4n, distance: 3 } } } })), EXISTS);
         equal(await code(() => collectionsApi.create({ collectionName: 'bad',
             vectorsConfig: { config: { case: 'params', value: { size: 0n, distance: 3 } } } })), INVALID);
+    });
+    await op('collections.create', async () => {
+        const collectionName = 'interop_grpc_strict';
+        await collectionsApi.create({ collectionName, strictModeConfig: { enabled: true, upsertMaxBatchsize: 1n },
+            vectorsConfig: { config: { case: 'params', value: { size: 1n, distance: 3 } } } });
+        const put = (...list) => p.upsert({ collectionName, wait: true,
+            points: list.map((id) => ({ id: num(id), vectors: one([id]) })) });
+        await put(1);
+        equal(await code(() => put(1, 2)), INVALID);
+        await collectionsApi.delete({ collectionName });
     });
     await op('collections.get', async () => {
         const { result } = await collectionsApi.get({ collectionName: C });
@@ -603,7 +613,7 @@ export async function run(clients, url, notYet) {
         equal(h.title, 'qdrant - vector search engine');
         ok(/^1\.\d+\.\d+/.test(h.version), h.version);
     });
-    await collections(op, c.api('collections'));
+    await collections(op, c.api('collections'), c.api('points'));
     await aliases(op, c.api('collections'));
     await changes(op, c.api('collections'), c.api('points'));
     await writes(op, c.api('points'));

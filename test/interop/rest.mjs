@@ -102,6 +102,16 @@ async function collections(s, c) {
         equal(await c.deleteCollection('interop_again'), false);
         equal(await c.collectionExists('interop_again'), { exists: false });
     });
+    await s.op('createCollection', async () => {
+        const strict = { enabled: true, max_query_limit: 3, unindexed_filtering_retrieve: false };
+        await c.createCollection('interop_strict', { vectors: { size: 2, distance: 'Dot' }, strict_mode_config: strict });
+        includes((await c.getCollection('interop_strict')).config.strict_mode_config, strict);
+        equal(await status(() => c.scroll('interop_strict', { limit: 4 })), 400, 'limit');
+        equal(await status(() => c.query('interop_strict', { query: [1, 2], limit: 2, filter: { must: [color('red')] } })),
+            400, 'no index');
+        equal((await c.query('interop_strict', { query: [1, 2], limit: 3 })).points, []);
+        await c.deleteCollection('interop_strict');
+    });
     await s.op('getCollection', async () => {
         const info = await c.getCollection(C);
         ok(['green', 'yellow', 'grey'].includes(info.status), `status ${info.status}`);

@@ -599,8 +599,6 @@ static const struct {
      "Not implemented: memory"},
     {OP_CREATE, "{" VEC ", \"sharding_method\": \"custom\"}", QV_ENOTIMPL,
      "Not implemented: sharding_method custom"},
-    {OP_CREATE, "{" VEC ", \"strict_mode_config\": {\"enabled\": true}}", QV_ENOTIMPL,
-     "Not implemented: strict_mode_config.enabled"},
     {OP_CREATE, "{" VEC ", \"init_from\": {\"collection\": \"a\"}}", QV_ENOTIMPL,
      "Not implemented: init_from"},
     {OP_CREATE, "{" VEC ", \"optimizers_config\": {\"prevent_unoptimized\": true}}", QV_ENOTIMPL,

@@ -358,7 +358,6 @@ static const struct refusal refusals[] = {
     REFUSE(COLLECTION_CREATE, "\x72\x02\x12\x00", "quantization_config.product"),
     REFUSE(COLLECTION_CREATE, "\x72\x02\x22\x00", "quantization_config.turbo"),
     REFUSE(COLLECTION_CREATE, "\x78\x01", "sharding_method custom"),
-    REFUSE(COLLECTION_CREATE, "\x8A\x01\x02\x08\x01", "strict_mode_config.enabled"),
 };
 
 static void unserved_fields_are_named(void **state)
