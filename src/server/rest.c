@@ -210,7 +210,11 @@ static void reply_error_later(struct qv_call *call, int err, const struct qv_err
     qv_call_reply(call, status.http, JSON_TYPE, &retry, status.http == 429, b);
 }
 
-<<<<<<< HEAD
+static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *msg, double seconds)
+{
+    reply_error_later(call, err, msg, seconds, 0);
+}
+
 static void write_snapshot_result(struct qv_op *op, struct qv_buf *b)
 {
     if (op->kind == QV_OP_SNAPSHOT_LIST)
@@ -219,11 +223,6 @@ static void write_snapshot_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_snapshot(b, op->out.snapshot.made);
     else
         qv_json_write_true(b, true);
-=======
-static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *msg, double seconds)
-{
-    reply_error_later(call, err, msg, seconds, 0);
->>>>>>> 201bf62 (strict mode: the bounds and rates of a collection, by both protocols)
 }
 
 static void write_result(struct qv_op *op, struct qv_buf *b)

@@ -739,7 +739,7 @@ static void diff_field(struct qv_json *j, struct qv_str key, struct qv_config_di
     else if (qv_str_is(key, "quantization_config"))
         out->has_quant = read_quantization_diff(j, &out->quant);
     else if (qv_str_is(key, "strict_mode_config"))
-        out->strict_mode = read_strict_mode(j);
+        out->strict_mode = read_object(j);
     else if (qv_str_is(key, "metadata"))
         out->metadata = read_object(j);
     else
