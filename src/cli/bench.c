@@ -2,6 +2,7 @@
 #include "cli/bench_index.h"
 #include "cli/bench_open.h"
 #include "cli/bench_serve.h"
+#include "cli/bench_snapshot.h"
 #include "cli/bench_upsert.h"
 #include "cli/commands.h"
 
@@ -16,6 +17,7 @@ static const struct bench {
     {"index", qv_cli_bench_index, "recall against QPS of the index, in this process"},
     {"serve", qv_cli_bench_serve, "searches over gRPC and REST against the same in process"},
     {"upsert", qv_cli_bench_upsert, "durable upserts a second over gRPC"},
+    {"snapshot", qv_cli_bench_snapshot, "a snapshot while points are written, and restored"},
     {"open", qv_cli_bench_open, "from starting a server to right answers, cold and warm"},
 };
 

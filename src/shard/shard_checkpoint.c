@@ -131,34 +131,44 @@ void qv_checkpoint_path(const struct qv_shard *s, char *out, size_t n, int vecto
 
 /* ---- capture ---- */
 
-static void encode_slot(const struct qv_checkpoint *c, qv_slot slot, struct qv_buf *b)
+static uint8_t *put(uint8_t *to, const void *p, size_t n)
+{
+    memcpy(to, p, n);
+    return to + n;
+}
+
+#define SLOT_BYTES_MAX (5 + 16 + 12 + QV_SHARD_VECTORS_MAX / 8 + 4 * QV_SHARD_VECTORS_MAX)
+
+/* At p, where there is room for the largest; gives its end. This runs on the owner for every slot,
+ * while writers wait. */
+static uint8_t *encode_slot(const struct qv_checkpoint *c, qv_slot slot, uint8_t *p)
 {
     const struct qv_slot_table *t = &c->shard->slots;
     const uint32_t vectors = c->rec.vector_count;
     bool live = qv_slot_table_is_live(t, QV_SLOT_ANY_VECTOR, slot);
     if (!live) {
-        qv_buf_u8(b, 0);
-        qv_buf_u32(b, *qv_slot_table_generation(t, slot));
-        return;
+        *p++ = 0;
+        return put(p, qv_slot_table_generation(t, slot), sizeof(uint32_t));
     }
     struct qv_id id = qv_slot_table_id(t, slot);
     struct qv_version version = qv_slot_table_version(t, slot);
     bool uuid = id.type == QV_ID_UUID;
     uint8_t present[QV_SHARD_VECTORS_MAX / 8] = {0};
-    qv_buf_u8(b, uuid ? 3 : 1);
-    qv_buf_u32(b, *qv_slot_table_generation(t, slot));
-    qv_buf_u64(b, id.lo);
+    *p++ = uuid ? 3 : 1;
+    p = put(p, qv_slot_table_generation(t, slot), sizeof(uint32_t));
+    p = put(p, &id.lo, sizeof id.lo);
     if (uuid)
-        qv_buf_u64(b, id.hi);
-    qv_buf_u64(b, version.clock);
-    qv_buf_u32(b, version.writer);
+        p = put(p, &id.hi, sizeof id.hi);
+    p = put(p, &version.clock, sizeof version.clock);
+    p = put(p, &version.writer, sizeof version.writer);
     for (uint32_t v = 0; v < vectors; v++)
         present[v / 8] |= (uint8_t)(qv_slot_table_is_live(t, c->place[v], slot) << (v & 7));
-    qv_buf_append(b, present, (vectors + 7) / 8);
+    p = put(p, present, (vectors + 7) / 8);
     for (uint32_t v = 0; v < vectors; v++) {
         if (present[v / 8] >> (v & 7) & 1)
-            qv_buf_u32(b, *qv_slot_table_row_crc(t, c->place[v], slot));
+            p = put(p, qv_slot_table_row_crc(t, c->place[v], slot), sizeof(uint32_t));
     }
+    return p;
 }
 
 /* Everything at or below it has reached every member of the group: this one, while a shard has one
@@ -204,8 +214,15 @@ static void capture_slots(struct qv_checkpoint *c)
     qv_buf_u32(b, s->slots.live_count);
     size_t ghosts_at = b->len;
     qv_buf_u32(b, 0);
-    for (qv_slot slot = 0; slot < high; slot++)
-        encode_slot(c, slot, b);
+    /* Room for plain ids at once: a buffer that grows is copied each time. */
+    (void)qv_buf_reserve(
+        b, (size_t)high * (25 + (c->rec.vector_count + 7) / 8 + (size_t)4 * c->rec.vector_count));
+    for (qv_slot slot = 0; slot < high; slot++) {
+        uint8_t *p = qv_buf_reserve(b, SLOT_BYTES_MAX);
+        if (p == NULL)
+            break;
+        b->len += (size_t)(encode_slot(c, slot, p) - p);
+    }
     uint32_t ghosts = encode_ghosts(s, b);
     if (!b->failed)
         memcpy(b->data + ghosts_at, &ghosts, sizeof ghosts);
