@@ -542,12 +542,12 @@ void qv_call_reply(struct qv_call *pub, int status, const char *content_type,
 }
 
 void qv_call_reply_file(struct qv_call *pub, int status, const char *content_type,
-                        const struct qv_net_header *extra, size_t n_extra, int fd, uint64_t offset,
-                        uint64_t bytes)
+                        const struct qv_net_header *extra, size_t n_extra,
+                        const struct qv_net_file *file)
 {
     struct qv_call_priv *call = (struct qv_call_priv *)pub;
-    QV_ASSERT(!pub->is_grpc && content_type != NULL && fd >= 0);
-    call->reply_file = qv_filebody_create(fd, offset, bytes);
+    QV_ASSERT(!pub->is_grpc && content_type != NULL && file->fd >= 0);
+    call->reply_file = qv_filebody_create(file);
     if (call->reply_file == NULL)
         qv_call_reply(pub, 503, NULL, NULL, 0, NULL);
     else

@@ -227,13 +227,19 @@ int qv_call_spool(struct qv_call *call, const char *dir, uint64_t bytes_max) QV_
 void qv_call_reply(struct qv_call *call, int status, const char *content_type,
                    const struct qv_net_header *extra, size_t n_extra, struct qv_buf *body);
 
-/* The same with bytes [offset, offset + bytes) of a file as the body. Takes fd (it is closed, also
- * where nothing is sent). It is read by offset on libuv's thread pool, a chunk at a time, only as
- * fast as the client takes it. A file that turns out to be shorter, or can't be read, cuts the
+/* Bytes [offset, offset + bytes) of an open file. */
+struct qv_net_file {
+    int fd;
+    uint64_t offset, bytes;
+};
+
+/* The same with a part of a file as the body. Takes file->fd (it is closed, also where nothing is
+ * sent); borrows the struct. It is read by offset on libuv's thread pool, a chunk at a time, only
+ * as fast as the client takes it. A file that turns out to be shorter, or can't be read, cuts the
  * connection (HTTP/2: the stream), and the log says so. Not for gRPC calls (asserted). */
 void qv_call_reply_file(struct qv_call *call, int status, const char *content_type,
-                        const struct qv_net_header *extra, size_t n_extra, int fd, uint64_t offset,
-                        uint64_t bytes);
+                        const struct qv_net_header *extra, size_t n_extra,
+                        const struct qv_net_file *file);
 
 /* The same for a gRPC call (asserted). grpc_status 0 sends the message (body; NULL or empty = a
  * message of zero bytes) and trailers; any other is trailers-only and body is dropped.

@@ -160,16 +160,16 @@ bool qv_spool_is_full(const struct qv_spool *spool)
 
 /* ---- out ------------------------------------------------------------------------------------ */
 
-struct qv_filebody *qv_filebody_create(int fd, uint64_t offset, uint64_t bytes)
+struct qv_filebody *qv_filebody_create(const struct qv_net_file *file)
 {
     struct qv_filebody *body = qv_mem_try_calloc(1, sizeof *body);
     if (body == NULL) {
-        close(fd);
+        close(file->fd);
         return NULL;
     }
-    body->fd = fd;
-    body->offset = offset;
-    body->unread = body->unsent = bytes;
+    body->fd = file->fd;
+    body->offset = file->offset;
+    body->unread = body->unsent = file->bytes;
     return body;
 }
 

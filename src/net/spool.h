@@ -62,8 +62,8 @@ struct qv_filebody {
     int err;       /* QV_EEOF: the file is shorter than was said */
 };
 
-/* Takes fd. NULL without memory (fd is closed). Any thread. */
-struct qv_filebody *qv_filebody_create(int fd, uint64_t offset, uint64_t bytes);
+/* Takes file->fd. NULL without memory (it is closed). Any thread. */
+struct qv_filebody *qv_filebody_create(const struct qv_net_file *file);
 /* Reads ahead, when there is room and more to read. */
 void qv_filebody_pull(struct qv_filebody *body, struct qv_call_priv *call);
 /* The rest of the chunk; n = 0: none is there now. */

@@ -548,6 +548,6 @@ void qv_op_answer_snapshot_file(struct qv_op *op)
     const struct qv_net_header header = {"content-disposition", disposition};
     if (fstat(op->out.snapshot.fd, &st) != 0)
         st.st_size = 0;
-    qv_call_reply_file(op->call, 200, "application/octet-stream", &header, 1, op->out.snapshot.fd,
-                       0, (uint64_t)st.st_size);
+    const struct qv_net_file file = {op->out.snapshot.fd, 0, (uint64_t)st.st_size};
+    qv_call_reply_file(op->call, 200, "application/octet-stream", &header, 1, &file);
 }

@@ -2,6 +2,7 @@
 order, facets, deadlines, limits of a collection. The classes are those of bad_input_rows."""
 
 import json
+import threading
 
 from bad_input_rows import (BAD, FORMAT, GOOD, INVALID, KNOWN, POINTS, VALIDATION, WRONG, Do, Grpc,
                             Rest, pb_point, point, post, put, rows, upsert)
@@ -93,19 +94,28 @@ rows(
 # ---- deadlines: work for a minute ends after a second ---------------------------------------------
 
 SLOW_POINTS = 20000
+SLOW_LOCK = threading.Lock()
+SLOW_USERS = []
 
 
-def slow_collection(nodes, name, work):
-    """What work(port, path) gives while there is a collection whose thousand scans take a minute."""
-    port, path = nodes["main"].http, "/collections/" + name
-    http1(port, "PUT", path, b'{"vectors":{"size":1,"distance":"Dot"}}')
-    batch = {"ids": list(range(SLOW_POINTS)), "vectors": [[1]] * SLOW_POINTS,
-             "payloads": [{"n": i} for i in range(SLOW_POINTS)]}
-    http1(port, "PUT", path + "/points?wait=true", json.dumps({"batch": batch}).encode())
+def slow_collection(nodes, work):
+    """What work(port, path) gives while there is a collection whose thousand scans take a minute.
+    The rows that need it share one: filling it takes seconds."""
+    port, path = nodes["main"].http, "/collections/slow-work"
+    with SLOW_LOCK:
+        if not SLOW_USERS:
+            http1(port, "PUT", path, b'{"vectors":{"size":1,"distance":"Dot"}}')
+            batch = {"ids": list(range(SLOW_POINTS)), "vectors": [[1]] * SLOW_POINTS,
+                     "payloads": [{"n": i} for i in range(SLOW_POINTS)]}
+            http1(port, "PUT", path + "/points?wait=true", json.dumps({"batch": batch}).encode())
+        SLOW_USERS.append(work)
     try:
         return work(port, path)
     finally:
-        http1(port, "DELETE", path)
+        with SLOW_LOCK:
+            SLOW_USERS.remove(work)
+            if not SLOW_USERS:
+                http1(port, "DELETE", path)
 
 
 def slow_batch(port, path):
@@ -122,18 +132,18 @@ def slow_delete(port, path):
 
 def slow_grpc(nodes):
     condition = pb_len(3, pb_len(1, pb_len(1, "n"), pb_len(3, pb_f64(1, 1e9))))
-    one = pb_len(2, pb_len(1, "slow-grpc"), pb_len(5, condition))
-    return slow_collection(nodes, "slow-grpc", lambda port, path: grpc(
+    one = pb_len(2, pb_len(1, "slow-work"), pb_len(5, condition))
+    return slow_collection(nodes, lambda port, path: grpc(
         nodes["main"].grpc, "Points/QueryBatch",
-        pb_len(1, "slow-grpc") + one * 1000 + pb_int(4, 1)))
+        pb_len(1, "slow-work") + one * 1000 + pb_int(4, 1)))
 
 
 rows(
     "points",
     ("a read that takes longer than its timeout",
-     Do("HTTP/1.1", lambda nodes: slow_collection(nodes, "slow-read", slow_batch)), 408, "Timeout: ", True),
+     Do("HTTP/1.1", lambda nodes: slow_collection(nodes, slow_batch)), 408, "Timeout: ", True),
     ("a write that takes longer than its timeout",
-     Do("HTTP/1.1", lambda nodes: slow_collection(nodes, "slow-write", slow_delete)), 408,
+     Do("HTTP/1.1", lambda nodes: slow_collection(nodes, slow_delete)), 408,
      "Timeout: ", True),
     ("gRPC: a read that takes longer than its timeout", Do("gRPC", slow_grpc), "DEADLINE_EXCEEDED",
      "Timeout: ", True),

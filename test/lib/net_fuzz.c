@@ -67,7 +67,8 @@ static void answer_file(struct qv_call *call)
     QV_ASSERT(fd >= 0);
     ssize_t written = write(fd, zeros, sizeof zeros);
     QV_ASSERT(written == (ssize_t)sizeof zeros);
-    qv_call_reply_file(call, 200, "application/octet-stream", NULL, 0, fd, 0, n);
+    const struct qv_net_file file = {fd, 0, n};
+    qv_call_reply_file(call, 200, "application/octet-stream", NULL, 0, &file);
 }
 
 static void answer(struct qv_call *call)

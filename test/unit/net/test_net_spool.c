@@ -101,7 +101,8 @@ static void answer_down(struct qv_call *call)
         assert_int_equal(write(fd, part, n), n);
     }
     struct qv_net_header extra = {"x-file", "yes"};
-    qv_call_reply_file(call, 200, "application/octet-stream", &extra, 1, fd, offset, bytes);
+    const struct qv_net_file file = {fd, offset, bytes};
+    qv_call_reply_file(call, 200, "application/octet-stream", &extra, 1, &file);
 }
 
 static void handler(void *ctx, struct qv_call *call)
