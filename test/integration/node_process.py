@@ -26,7 +26,8 @@ class Node:
 
     def start(self):
         command = [self.binary, "serve", "--host", "127.0.0.1", "--http-port", "0", "--grpc-port",
-                   "0", "--storage-path", self.folder]
+                   "0", "--storage-path", self.folder, "--set",
+                   f"storage.snapshots_path={self.folder}/snapshots"]
         for s in self.settings:
             command += ["--set", s]
         with open(self.log, "ab") as err:

@@ -60,7 +60,8 @@ def error_text(body):
 def request_bytes(method, path, body=None, headers=(), length=True):
     head = [f"{method} {path} HTTP/1.1", "host: quiver"]
     if body is not None:
-        head.append("content-type: application/json")
+        if not any(k == "content-type" for k, _ in headers):
+            head.append("content-type: application/json")
         if length:
             head.append(f"content-length: {len(body)}")
     head += [f"{k}: {v}" for k, v in headers]
