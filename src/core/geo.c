@@ -38,9 +38,12 @@ bool qv_geo_circle_contains(const struct qv_geo_circle *circle, struct qv_geo_po
 
 /* On which side of the line from a to b lies p: > 0 left, < 0 right, 0 on it. A double decides
  * unless the error of its rounding could change the sign; then long double does, to within 1e-14
- * degrees, a nanometre. */
+ * degrees, a nanometre. An edge gives the same answer in both directions, so that neighbours that
+ * share one leave neither gap nor overlap. */
 static int side_of(struct qv_geo_point a, struct qv_geo_point b, struct qv_geo_point p)
 {
+    if (a.lat > b.lat || (a.lat >= b.lat && a.lon > b.lon))
+        return -side_of(b, a, p);
     const double left = (b.lon - a.lon) * (p.lat - a.lat);
     const double right = (b.lat - a.lat) * (p.lon - a.lon);
     const double det = left - right;

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets json, request and filter_json: test/fuzz/json_seeds.py.
+"""Writes the seeds of the fuzz targets json, request, filter_json, geo, datetime and text:
+test/fuzz/json_seeds.py.
 
 A seed of `request` is a letter (a = upsert, b = delete, ...; see fuzz_request.c) and a body. The
 result is committed.
 """
 
 import os
+import struct
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -49,10 +51,102 @@ FILTERS = [
     '{"must":[{"key":"a","match":{"text":null,"what":1}}]}',
     '{"must":[{"key":"a","range":{"gt":"2020-01-01"}}]}', '{"must":[{"key":"a","geo_radius":{}}]}',
     '{"must":[{"key":"a","geo_bounding_box":{}}]}', '{"must":[{"key":"a","geo_polygon":{}}]}',
-    '{"must":[{"slice":{"total":2,"index":1}}]}', '{"must":[{"nested":{"key":"a"}}]}',
+    '{"must":[{"slice":{"total":2,"index":1}}]}', '{"must":[{"slice":{"total":0,"index":1}}]}',
+    '{"must":[{"slice":{"total":2,"index":2,"x":1}}]}', '{"must":[{"slice":{"total":2}}]}',
+    '{"must":[{"key":"b","range":{"gt":"2020-01-01","lt":"2021-01-01T10:00:00+01:00","lte":null}}]}',
+    '{"must":[{"key":"b","range":{"gt":5,"lt":"2021-01-01"}}]}', '{"must":[{"key":"b","range":[]}]}',
+    '{"must":[{"key":"b","match":{"text":"x"},"match":{"phrase":"y"}},{"key":"b","range":{"gt":1},"range":{"lt":"2020-01-01"}}]}',
+    '{"must":[{"key":"c","geo_radius":{"center":{"lon":1,"lat":2},"radius":1e6}},'
+    '{"key":"c","geo_bounding_box":{"top_left":{"lon":1,"lat":2},"bottom_right":{"lon":3,"lat":-2}}}]}',
+    '{"must":[{"key":"c","geo_polygon":{"exterior":{"points":[{"lon":0,"lat":0},{"lon":9,"lat":0},'
+    '{"lon":9,"lat":9},{"lon":0,"lat":0}]}},"geo_radius":null}]}',
+    '{"must":[{"key":"b","match":{"text_any":"x y","z":1}},{"key":"b","match":{"prefix":"x"}}]}',
+    '{"must":[{"nested":{"key":"a"}}]}',
     '{"must":[{"nested":{"filter":{}}}]}', '{"min_should":{"min_count":1}}',
     b'{}\xda', '{"min_should":{"conditions":[],"x":1}}', '{"must":[{"key":"a","range":{"foo":1}}]}',
 ]
+
+# a letter (@ box, A circle, B polygon, C times; see fuzz_geo.c) and a body
+def place(lon, lat):
+    return f'{{"lon":{lon},"lat":{lat}}}'
+
+
+def ring(*points):
+    return '{"points":[' + ",".join(place(*p) for p in points) + "]}"
+
+
+SQUARE = ring((0, 0), (9, 0), (9, 9), (0, 9), (0, 0))
+GEO = [
+    '@{"top_left":' + place(170, 10) + ',"bottom_right":' + place(-170, -10) + "}",
+    '@{"top_left":' + place(0, 10) + ',"x":1,"bottom_right":' + place(9, -10) + "}",
+    '@{"top_left":' + place(0, 91) + "}", '@{"bottom_right":{"lon":1}}', '@{"top_left":{"lat":1,"y":2}}', "@[]",
+    'A{"center":' + place(13.4, 52.5) + ',"radius":1000,"z":[]}', 'A{"radius":-1}', 'A{"center":{}}',
+    'A{"center":' + place(0, 0) + ',"radius":"x"}', 'A{"center":' + place(0, 0) + "}",
+    'B{"exterior":' + SQUARE + "}", 'B{"exterior":' + SQUARE + ',"interiors":null,"w":0}',
+    'B{"exterior":' + SQUARE + ',"interiors":[' + ring((1, 1), (3, 1), (3, 3), (1, 3), (1, 1)) + "]}",
+    'B{"exterior":' + SQUARE + ',"interiors":[' + ring((1, 1), (3, 1)) + "]}", 'B{"interiors":[]}',
+    'B{"exterior":' + ring((0, 0), (1, 0), (1, 1), (0, 1)) + "}", 'B{"exterior":{"points":[],"v":1}}',
+    'B{"exterior":{}}', 'B{"exterior":' + ring((0, 0), (4, 4), (8, 8), (0, 0)) + "}",
+    'B{"exterior":' + ring((-9, -9), (9, -9), (0, 0.1), (9, 9), (-9, 9), (-9, -9)) + "}",
+    'B{"exterior":' + ring((0, 1e-17), (2, 2), (4, 4), (0, 9), (0, 1e-17)) + "}",
+    'C{"gt":"2020-01-01","gte":"2020-01-01T00:00:00Z","lt":"2021-01-01 10:00","lte":null,"u":1}',
+    'C{"gt":5}', 'C{"lte":"yesterday"}', 'C{"lt":"' + "é" * 60 + '"}', "C7",
+]
+DATETIME = [
+    "2023-02-08T10:49:00Z", "2023-02-08", "2023-02-08 10:49", "2023-2-8 1:2:3.5+01:30", "2023-02-08t10:49:00z",
+    "2023-02-08T10:49:00.123456789 UTC", "2023-02-08T10:49:00-0130", "2023-02-08T10:49:00 +01", "2000-02-29",
+    "1900-02-29", "0000-01-01", "9999-12-31T23:59:60Z", "2023-13-01", "2023-00-01", "2023-01-32", "2023",
+    "2023-02-08T25:00", "2023-02-08T10:60", "2023-02-08T10:49:61", "2023-02-08T10:49:00.", "2023-02-08T10:49:00+1",
+    "2023-02-08T10:49:00+25", "2023-02-08T10:49:00+01:60", "2023-02-08T10:49:00 X", "2023-02-08X", "", "x",
+    "2023-02-08T10:49:00ut", "2023-02-08T", "2023-02-08T10", "2023-02-08T10:4x",
+]
+
+
+def params(v):
+    """An options object in the form of documents (docs/formats-points.md)."""
+    def text(s):
+        return struct.pack("<I", len(s.encode())) + s.encode()
+    if v is None:
+        return b"\0"
+    if isinstance(v, bool):
+        return b"\2" if v else b"\1"
+    if isinstance(v, int):
+        return b"\3" + struct.pack("<q", v)
+    if isinstance(v, str):
+        return b"\5" + text(v)
+    if isinstance(v, list):
+        body = b"".join(params(x) for x in v)
+        return b"\6" + struct.pack("<II", len(body) + 4, len(v)) + body
+    body = b"".join(text(k) + params(x) for k, x in v.items())
+    return b"\7" + struct.pack("<II", len(body) + 4, len(v)) + body
+
+
+# u8 options, u8 length of what is asked for, that, a text (see fuzz_text.c)
+TEXTS = [
+    ("quick fox", "The quick, brown fox's Foxes jumped. OVER 2024"), ("the", "the theory of the"), ("", ""),
+    ("\u00c9T\u00c9", "\u00e9t\u00e9 e\u0301te\u0301 stra\u00dfe \u0141\u00f3d\u017a \ufb01sh \u2122 \u212b"),
+    ("\u6771\u4eac", "\u6771\u4eac\u90fd\u306b\u4f4f\u3080 abc\u30ab\u30bf \u0e44\u0e17\u0e22\u0e19\u0e49\u0e33 \u6771"),
+    ("\u039f\u0394\u039f\u03a3", "\u039f\u0394\u039f\u03a3 \u03bf\u03b4\u03bf\u03c2 \u03a3"),
+    ("w " * 100, "w " * 600), ("x" * 200, "x" * 2000 + " " + "\u00e9" * 800), ("a a a b", "a a a a b"),
+    ("\u041f\u0440\u0438\u0432\u0435\u0442", "\u041f\u0440\u0438\u0432\u0435\u0442\u00a0\u043c\u0438\u0440\u3000ok\u2003x"),
+]
+OPTIONS = [
+    {}, {"tokenizer": None}, {"tokenizer": "klingon"}, {"tokenizer": 5}, {"min_token_len": -1}, {"min_token_len": "x"},
+    {"min_token_len": 5, "max_token_len": 3}, {"min_token_len": 2, "max_token_len": 30, "ascii_folding": True},
+    {"stopwords": "english"}, {"stopwords": "zz"}, {"stopwords": 7}, {"stopwords": {"languages": ["en", "de"], "custom": ["x"]}},
+    {"stopwords": {"languages": ["zz"]}}, {"stopwords": {"custom": [1]}}, {"stopwords": {"custom": "x"}},
+    {"stemmer": {"type": "none"}}, {"stemmer": {"type": "snowball", "language": "ru"}}, {"stemmer": {"type": "porter"}},
+    {"stemmer": {"type": "snowball", "language": "zz"}}, {"stemmer": {"type": "snowball"}}, {"stemmer": {}}, {"stemmer": 1},
+    {"lowercase": 1}, 5,
+]
+
+
+def text_seeds():
+    seeds = [bytes([bits, len(q.encode())]) + q.encode() + t.encode()
+             for i, (q, t) in enumerate(TEXTS) for bits in (i & 3, 0b11001100 | i & 3, 0b00110101, 0b01001011, 0b10010110)]
+    seeds += [b"\0\0" + params(o) for o in OPTIONS]
+    return seeds + [b"\3\2\xff\xc3\xff\xc3a\xe6\x9d", b"\1", b""]
+
 
 REQUESTS = [
     # changes: a upsert .. h clear payload, in the order of enum qv_write_type
@@ -168,6 +262,9 @@ def main():
     write("json", JSON)
     write("filter_json", FILTERS)
     write("request", REQUESTS)
+    write("geo", GEO)
+    write("datetime", DATETIME)
+    write("text", text_seeds())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ const byIds = (...list) => ({ pointsSelectorOneOf: { case: 'points', value: { id
 const byFilter = (filter) => ({ pointsSelectorOneOf: { case: 'filter', value: filter } });
 const all = { selectorOptions: { case: 'enable', value: true } };
 const field = (f) => ({ conditionOneOf: { case: 'field', value: f } });
+const ring = (corners) => ({ points: [...corners, corners[0]].map(([lon, lat]) => ({ lon, lat })) });
 const match = (key, kind, value) => field({ key, match: { matchValue: { case: kind, value } } });
 const nearestTo = (data) => ({ variant: { case: 'nearest', value: { variant: { case: 'dense', value: { data } } } } });
 const nearestId = (n) => ({ variant: { case: 'nearest', value: { variant: { case: 'id', value: num(n) } } } });
@@ -93,6 +94,22 @@ const filters = [
     ['valuesCount', { must: [field({ key: 'tags', valuesCount: { gte: 2n } })] }, (p) => p.payload.tags.length >= 2],
     ['nested', { must: [{ conditionOneOf: { case: 'nested', value: { key: 'in.deep',
         filter: { must: [field({ key: 'x', range: { lt: 3 } })] } } } }] }, (p) => p.payload.count % 10 < 3],
+    ['datetimeRange', { must: [field({ key: 'in.at', datetimeRange: { gte: { seconds: 1704844800n, nanos: 0 },
+        lt: { seconds: 1705708800n, nanos: 0 } } })] }, (p) => p.payload.count % 28 >= 9 && p.payload.count % 28 < 19],
+    ['geoBoundingBox', { must: [field({ key: 'in.place', geoBoundingBox: { topLeft: { lon: 160, lat: 60 },
+        bottomRight: { lon: -160, lat: 40 } } })] }, (p) => Math.abs(p.payload.in.place.lon) > 160],
+    ['geoRadius', { must: [field({ key: 'in.place', geoRadius: { center: { lon: 5, lat: 52.5 }, radius: 1000000 } })] },
+        (p) => [-5, 5, 15].includes(p.payload.in.place.lon)],
+    ['geoPolygon', { must: [field({ key: 'in.place', geoPolygon: { exterior: ring([[-20, 40], [20, 40], [20, 60], [-20, 60]]),
+        interiors: [ring([[-8, 50], [0, 50], [0, 55], [-8, 55]])] } })] },
+        (p) => [-15, 5, 15].includes(p.payload.in.place.lon)],
+    ['text', { must: [match('in.title', 'text', 'd fox')] }, (p) => p.payload.color === 'red'],
+    ['textAny', { must: [match('in.title', 'textAny', 'red gree')] },
+        (p) => ['red', 'green'].includes(p.payload.color)],
+    ['phrase', { must: [match('in.title', 'phrase', 'blue foxes')] }, (p) => p.payload.color === 'blue'],
+    ['prefix', { must: [match('in.title', 'prefix', 'The bl')] }, (p) => ['blue', 'black'].includes(p.payload.color)],
+    ['slices', { should: [0, 1, 2].map((index) => ({ conditionOneOf: { case: 'slice', value: { total: 3, index } } })) },
+        () => true],
     ['filter', { must: [{ conditionOneOf: { case: 'filter', value: { should: [red] } } },
         field({ key: 'count', range: { gt: 50 } })] }, (p) => p.payload.color === 'red' && p.payload.count > 50],
 ];
@@ -413,6 +430,23 @@ async function payloads(op, p, collectionsApi) {
         equal(schema.count.params.indexParams.case, 'integerIndexParams');
         equal(schema.count.params.indexParams.value.lookup, true);
         equal(schema.count.params.indexParams.value.range, false);
+    });
+    await op('points.createFieldIndex', async () => {
+        const TEXT = 4, WORD = 3, TOKEN = { tokenizer: WORD, lowercase: true, minTokenLen: 2n, phraseMatching: true,
+            stopwords: { languages: ['english'], custom: ['number'] },
+            stemmer: { stemmingParams: { case: 'snowball', value: { language: 'english' } } } };
+        const declare = (more) => p.createFieldIndex({ collectionName: C, wait: true, fieldName: 'in.title', fieldType: TEXT,
+            fieldIndexParams: { indexParams: { case: 'textIndexParams', value: { ...TOKEN, ...more } } } });
+        const n = async (kind, text) => Number((await p.count({ collectionName: C, exact: true,
+            filter: { must: [match('in.title', kind, text)] } })).result.count);
+        await declare({});
+        equal(await n('text', 'the FOX red'), COUNT / 4, 'text with an index');
+        equal(await n('text', 'ed fox'), 0, 'no part of a word');
+        equal(await n('textAny', 'blue black white'), COUNT / 2, 'textAny with an index');
+        equal(await n('phrase', 'blue fox 14'), 1, 'phrase with an index');
+        equal(await code(() => declare({ stopwords: { languages: ['klingon'], custom: [] } })), INVALID);
+        await p.deleteFieldIndex({ collectionName: C, wait: true, fieldName: 'in.title' });
+        equal(await n('text', 'ed fox'), COUNT / 4, 'and without it again');
     });
     await op('points.deleteFieldIndex', async () => {
         await p.deleteFieldIndex({ collectionName: C, wait: true, fieldName: 'count' });

@@ -34,6 +34,8 @@ function checkHits(got, want, what) {
     nearAll(got.map((p) => p.score), want.map((p) => p.score), 1e-4, `${what}: scores`);
 }
 
+const ring = (corners) => ({ points: [...corners, corners[0]].map(([lon, lat]) => ({ lon, lat })) });
+
 // Filters, each with what it must select.
 const color = (v) => ({ key: 'color', match: { value: v } });
 export const filters = [
@@ -63,6 +65,22 @@ export const filters = [
         (p) => p.payload.count === 5],
     ['nested', { must: [{ nested: { key: 'in.deep', filter: { must: [{ key: 'x', range: { lt: 3 } }] } } }] },
         (p) => p.payload.count % 10 < 3],
+    ['datetime range', { must: [{ key: 'in.at', range: { gte: '2024-01-10', lt: '2024-01-20T00:00:00+00:00' } }] },
+        (p) => p.payload.count % 28 >= 9 && p.payload.count % 28 < 19],
+    ['geo_bounding_box', { must: [{ key: 'in.place', geo_bounding_box: { top_left: { lon: 160, lat: 60 },
+        bottom_right: { lon: -160, lat: 40 } } }] }, (p) => Math.abs(p.payload.in.place.lon) > 160],
+    ['geo_radius', { must: [{ key: 'in.place', geo_radius: { center: { lon: 5, lat: 52.5 }, radius: 1000000 } }] },
+        (p) => [-5, 5, 15].includes(p.payload.in.place.lon)],
+    ['geo_polygon', { must: [{ key: 'in.place', geo_polygon: { exterior: ring([[-20, 40], [20, 40], [20, 60], [-20, 60]]),
+        interiors: [ring([[-8, 50], [0, 50], [0, 55], [-8, 55]])] } }] },
+        (p) => [-15, 5, 15].includes(p.payload.in.place.lon)],
+    ['text', { must: [{ key: 'in.title', match: { text: 'd fox' } }] }, (p) => p.payload.color === 'red'],
+    ['text_any', { must: [{ key: 'in.title', match: { text_any: 'red gree' } }] },
+        (p) => ['red', 'green'].includes(p.payload.color)],
+    ['phrase', { must: [{ key: 'in.title', match: { phrase: 'blue foxes' } }] }, (p) => p.payload.color === 'blue'],
+    ['prefix', { must: [{ key: 'in.title', match: { prefix: 'The bl' } }] },
+        (p) => ['blue', 'black'].includes(p.payload.color)],
+    ['slices', { should: [0, 1, 2].map((index) => ({ slice: { total: 3, index } })) }, () => true],
     ['sub-filter', { must: [{ should: [color('red'), color('blue')] }, { key: 'count', range: { gt: 50 } }] },
         (p) => ['red', 'blue'].includes(p.payload.color) && p.payload.count > 50],
 ];
@@ -359,6 +377,22 @@ async function payloads(s, c) {
         includes(schema, { color: { data_type: 'keyword' },
             count: { data_type: 'integer', params: { type: 'integer', lookup: true, range: false } } });
     });
+    await s.op('createPayloadIndex', async () => {
+        const title = (match) => ({ filter: { must: [{ key: 'in.title', match }] } });
+        const options = { type: 'text', tokenizer: 'word', lowercase: true, min_token_len: 2, phrase_matching: true,
+            stopwords: { languages: ['english'], custom: ['number'] }, stemmer: { type: 'snowball', language: 'english' } };
+        await c.createPayloadIndex(C, { field_name: 'in.title', wait: true, field_schema: options });
+        includes((await c.getCollection(C)).payload_schema['in.title'], { data_type: 'text', params: options });
+        equal((await c.count(C, title({ text: 'the FOX red' }))).count, COUNT / 4, 'text with an index');
+        equal((await c.count(C, title({ text: 'ed fox' }))).count, 0, 'no part of a word');
+        equal((await c.count(C, title({ text_any: 'blue black white' }))).count, COUNT / 2, 'text_any with an index');
+        equal((await c.count(C, title({ phrase: 'blue fox 14' }))).count, 1, 'phrase with an index');
+        equal((await c.count(C, title({ phrase: 'fox blue' }))).count, 0, 'a phrase has an order');
+        equal(await status(() => c.createPayloadIndex(C, { field_name: 'x',
+            field_schema: { type: 'text', tokenizer: 'klingon' } })), 400);
+        await c.deletePayloadIndex(C, 'in.title');
+        equal((await c.count(C, title({ text: 'ed fox' }))).count, COUNT / 4, 'and without it again');
+    });
     await s.op('deletePayloadIndex', async () => {
         await c.deletePayloadIndex(C, 'count');
         equal(Object.keys((await c.getCollection(C)).payload_schema), ['color']);
@@ -370,6 +404,10 @@ async function reads(s, c, older, url) {
         for (const [what, filter, keep] of filters)
             equal((await c.count(C, { filter })).count, points.filter(keep).length, what);
         equal((await c.count(N, { filter: { must: [{ has_vector: 'rows' }] } })).count, 1);
+        const slices = await Promise.all([0, 1, 2].map((index) =>
+            c.count(C, { filter: { must: [{ slice: { total: 3, index } }] } })));
+        equal(slices.reduce((sum, r) => sum + r.count, 0), COUNT, 'slices');
+        ok(slices.every((r) => r.count > 10), 'slices are about equal');
         equal(await status(() => c.count('nothing')), 404);
         equal(await status(() => c.count(C, { filter: { must: [{ key: 'a' }] } })), 422);
     });

@@ -130,7 +130,10 @@ export const points = Array.from({ length: COUNT }, (_, i) => ({
         new: i % 3 === 0,
         tags: i % 5 === 0 ? [] : [`t${i % 5}`, `t${i % 7}`],
         nothing: null,
-        in: { deep: [{ x: i % 10 }, { x: 100 + i }], text: 'grüße 🏹' },
+        in: { deep: [{ x: i % 10 }, { x: 100 + i }], text: 'grüße 🏹',
+            at: `2024-01-${String((i % 28) + 1).padStart(2, '0')}T12:00:00Z`,
+            place: { lon: (i % 36) * 10 - 175, lat: 52.5 },
+            title: `The ${COLORS[i % 4]} foxes, number ${i}` },
     },
 }));
 
