@@ -178,8 +178,8 @@ QUIVER_API int quiver_open_collection(struct quiver *db, const char *name,
                                       const struct quiver_collection_options *options,
                                       struct quiver_collection **c, struct quiver_error *why);
 QUIVER_API void quiver_close_collection(struct quiver_collection **c);
-/* Removes it with its data. Open handles stay valid and answer QUIVER_EUNAVAILABLE or
- * QUIVER_ENOTFOUND. QUIVER_ENOTFOUND when there is none. */
+/* Removes it. Open handles stay valid and answer QUIVER_EUNAVAILABLE or QUIVER_ENOTFOUND; the disk
+ * gets its room back when the last of them is closed. QUIVER_ENOTFOUND when there is none. */
 QUIVER_API int quiver_drop_collection(struct quiver *db, const char *name,
                                       struct quiver_error *why);
 /* Calls visit for each name, in order, until it returns something else than 0, which is returned.

@@ -228,10 +228,19 @@ static bool cgroup_read(const struct qv_doctor *d, const char *file, char *out, 
     return qv_doctor_read(d, path, out, n) || qv_doctor_read(d, flat, out, n);
 }
 
+/* Version 2, else version 1, which says "no limit" by a number beyond all memory. */
+static bool read_memory_limit(const struct qv_doctor *d, char *text, size_t n)
+{
+    if (cgroup_read(d, "memory.max", text, n))
+        return strcmp(text, "max") != 0;
+    return qv_doctor_read(d, "/sys/fs/cgroup/memory/memory.limit_in_bytes", text, n) &&
+           strtoull(text, NULL, 10) < 1ull << 60;
+}
+
 static void look_cgroup(struct qv_doctor *d)
 {
     char text[128];
-    bool memory = cgroup_read(d, "memory.max", text, sizeof text) && strcmp(text, "max") != 0;
+    bool memory = read_memory_limit(d, text, sizeof text);
     if (memory) {
         uint64_t mb = strtoull(text, NULL, 10) >> 20;
         qv_doctor_add(d, "cgroup memory", mb < 512 ? QV_DOCTOR_WARN : QV_DOCTOR_OK,

@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "wire/json_scan.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #define BACKOFF_MS_MIN 50u
@@ -39,6 +40,7 @@ struct pump {
     int err;
     struct qv_errmsg *msg;
     uint64_t saved_ns;
+    char offset[QV_EXPORT_ID_MAX]; /* that the scout asked from */
     struct qv_arena arena;
     char point_path[800], scroll_path[800];
 };
@@ -128,6 +130,7 @@ static void put_scroll(struct pump *p, const char *from)
         qv_buf_str(b, p->x->filter);
     }
     qv_buf_str(b, "}");
+    (void)snprintf(p->offset, sizeof p->offset, "%s", from);
     p->scout.state = SLOT_WAITING;
     p->scout.due_ns = 0;
     if (b->failed && p->err == 0)
@@ -199,6 +202,9 @@ static void scout_step(struct pump *p)
     if (p->scout.state != SLOT_READY || page->state != SLOT_IDLE || p->err != 0)
         return;
     p->err = read_page(p, page, &count);
+    if (p->err == 0 && page->next[0] != '\0' &&
+        (count == 0 || strcmp(page->next, p->offset) == 0)) /* such pages would never end */
+        p->err = qv_fail(p->msg, QV_EPROTO, "the server's pages go round in a circle");
     if (p->err != 0)
         return;
     p->scout.state = SLOT_IDLE;

@@ -40,15 +40,18 @@
 
 static int public_code(int err)
 {
-    switch (err) {
-#define CASE(outside, inside)                                                                      \
-    case QV_##inside:                                                                              \
-        return QUIVER_##outside;
-        PUBLIC_ERRORS(CASE)
-#undef CASE
-    default:
-        return QUIVER_EINTERNAL;
+    static const struct {
+        int inside, outside;
+    } codes[] = {
+#define ROW(out, in) {QV_##in, QUIVER_##out},
+        PUBLIC_ERRORS(ROW)
+#undef ROW
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        if (codes[i].inside == err)
+            return codes[i].outside;
     }
+    return QUIVER_EINTERNAL;
 }
 
 const char *quiver_error_name(int err)
@@ -85,7 +88,7 @@ int qv_lib_fail(struct quiver_error *why, int err, const struct qv_errmsg *msg)
         return 0;
     if (why != NULL) {
         const char *text = msg != NULL && msg->text[0] != '\0' ? msg->text : qv_err_text(err);
-        snprintf(why->text, sizeof why->text, "%s", text);
+        (void)snprintf(why->text, sizeof why->text, "%s", text);
     }
     return public_code(err);
 }
@@ -95,7 +98,7 @@ int qv_lib_refuse(struct quiver_error *why, int err, const char *fmt, ...)
     if (why != NULL) {
         va_list ap;
         va_start(ap, fmt);
-        vsnprintf(why->text, sizeof why->text, fmt, ap);
+        (void)vsnprintf(why->text, sizeof why->text, fmt, ap);
         va_end(ap);
     }
     return public_code(err);

@@ -199,6 +199,9 @@ int quiver_search_batch(struct quiver_collection *c, const struct quiver_query *
         return 0;
     if (queries == NULL)
         return qv_lib_refuse(why, QV_EINVAL, "queries: NULL");
+    struct quiver_query first; /* its size is the way to the next: nothing is read by a wrong one */
+    if (qv_lib_options(&first, sizeof first, queries, QUERY_BYTES_MIN) != 0)
+        return qv_lib_refuse(why, QV_EINVAL, "query 0: size is not set: use QUIVER_QUERY_INIT");
     struct batch b = {.c = c,
                       .queries = (const char *)queries,
                       .stride = queries->size,
