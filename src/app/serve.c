@@ -2,6 +2,7 @@
 
 #include "app/cert_watch.h"
 #include "app/notify.h"
+#include "app/restore.h"
 #include "app/settings.h"
 #include "base/build_info.h"
 #include "base/logger.h"
@@ -46,6 +47,7 @@ struct serve {
     struct qv_edge *edge;
     struct qv_net_server *net;
     struct qv_cert_watch certs;
+    struct qv_restore_list restores;
     int lock_fd;
     int err;
     struct qv_errmsg msg;
@@ -66,6 +68,9 @@ static void print_help(void)
          "  --http-port PORT     REST and metrics (default 6333; 0: any free one)\n"
          "  --grpc-port PORT     gRPC (default 6334; 0: any free one)\n"
          "  --set KEY=VALUE      any setting, e.g. --set storage.checkpoint.max_age_sec=10\n"
+         "  --snapshot FILE:NAME     restores a snapshot as collection NAME before it serves\n"
+         "  --storage-snapshot FILE  the same for a snapshot of everything\n"
+         "  --force-snapshot         even where collections of these names exist\n"
          "  --help\n"
          "\n"
          "Settings come from defaults, then the file, then the environment\n"
@@ -79,16 +84,31 @@ static void print_help(void)
          "--set tls.key=key.pem");
 }
 
-enum option_id { OPT_CONFIG = 256, OPT_STORAGE, OPT_HOST, OPT_HTTP, OPT_GRPC, OPT_SET, OPT_HELP };
+enum option_id {
+    OPT_CONFIG = 256,
+    OPT_STORAGE,
+    OPT_HOST,
+    OPT_HTTP,
+    OPT_GRPC,
+    OPT_SET,
+    OPT_HELP,
+    OPT_SNAPSHOT,
+    OPT_STORAGE_SNAPSHOT,
+    OPT_FORCE
+};
 
-static const struct option options[] = {{"config-path", required_argument, NULL, OPT_CONFIG},
-                                        {"storage-path", required_argument, NULL, OPT_STORAGE},
-                                        {"host", required_argument, NULL, OPT_HOST},
-                                        {"http-port", required_argument, NULL, OPT_HTTP},
-                                        {"grpc-port", required_argument, NULL, OPT_GRPC},
-                                        {"set", required_argument, NULL, OPT_SET},
-                                        {"help", no_argument, NULL, OPT_HELP},
-                                        {NULL, 0, NULL, 0}};
+static const struct option options[] = {
+    {"config-path", required_argument, NULL, OPT_CONFIG},
+    {"storage-path", required_argument, NULL, OPT_STORAGE},
+    {"host", required_argument, NULL, OPT_HOST},
+    {"http-port", required_argument, NULL, OPT_HTTP},
+    {"grpc-port", required_argument, NULL, OPT_GRPC},
+    {"set", required_argument, NULL, OPT_SET},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"snapshot", required_argument, NULL, OPT_SNAPSHOT},
+    {"storage-snapshot", required_argument, NULL, OPT_STORAGE_SNAPSHOT},
+    {"force-snapshot", no_argument, NULL, OPT_FORCE},
+    {NULL, 0, NULL, 0}};
 
 static const char *option_key(int option)
 {
@@ -134,6 +154,12 @@ static int read_options(struct serve *x, int argc, char **argv, bool overrides,
                            argv[optind - 1]);
         else if (overrides && option == OPT_SET)
             err = set_pair(&x->settings, optarg, &x->msg);
+        else if (option == OPT_FORCE)
+            x->restores.force = true;
+        else if (option == OPT_SNAPSHOT || option == OPT_STORAGE_SNAPSHOT)
+            err = overrides ? qv_restore_add(&x->restores, optarg, option == OPT_STORAGE_SNAPSHOT,
+                                             &x->msg)
+                            : 0;
         else if (overrides)
             err = qv_settings_set(&x->settings, option_key(option), optarg, &x->msg);
         if (err != 0)
@@ -421,6 +447,8 @@ static int run(struct serve *x)
     err = qv_cert_watch_open(&x->settings, &x->certs, &x->msg);
     if (err == 0)
         err = start_node(x);
+    if (err == 0)
+        err = qv_restore_run(&x->restores, x->env, x->node, &x->msg);
     if (err == 0)
         err = start_net(x);
     if (err != 0)
