@@ -1,4 +1,5 @@
-/* The options of text indexes (and, in the .c file, the check of any index's: config.h). Any thread. */
+/* The options of text indexes (and, in the .c file, the check of any index's: config.h). Any
+ * thread. */
 #ifndef QV_CORE_TEXT_INDEX_H
 #define QV_CORE_TEXT_INDEX_H
 

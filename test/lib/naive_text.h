@@ -1,6 +1,7 @@
 /* Text matching by a text index's options once more, as plainly as can be: a text becomes a list of
  * code points, that a list of pieces, that a list of tokens; then lists are compared. Shares no
- * code with src/text or src/core/text_match.c but libstemmer and utf8proc; slow, and meant to be. */
+ * code with src/text or src/core/text_match.c but libstemmer and utf8proc; slow, and meant to be.
+ */
 #ifndef QV_TEST_NAIVE_TEXT_H
 #define QV_TEST_NAIVE_TEXT_H
 
