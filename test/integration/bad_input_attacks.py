@@ -1,6 +1,6 @@
 """More rows of `make bad-input`: peers that mean harm. bad_input_rows.py says how a row is written.
 
-Two more servers: `short` gives everything 2 seconds (headers, bodies, idle, unread answers), 16
+Two more servers: `short` gives heads, bodies and unread answers 2 seconds and silence 4, 16
 streams and 1 MiB bodies; `few` takes 32 connections and holds 4 MiB of bodies. Rows that wait for a
 time-out are slow ones: they run beside the first pass.
 """

@@ -783,7 +783,7 @@ rows(
 
 @functools.lru_cache(None)
 def gzip_bomb():
-    z = zlib.compressobj(9, zlib.DEFLATED, 31)
+    z = zlib.compressobj(1, zlib.DEFLATED, 31)
     zeros = b"\0" * (16 * MIB)
     return b"".join(z.compress(zeros) for _ in range(16)) + z.flush()
 
