@@ -228,6 +228,8 @@ static void open_node(void *arg)
         .checkpoint_ms = x->settings.checkpoint_sec * 1000,
         .snapshots_dir = x->settings.snapshots_path,
         .snapshot_bytes_per_s = x->settings.snapshot_rate_mb << 20,
+        .scrub_bytes_per_s = x->settings.scrub_mb_per_s << 20,
+        .scrub_rest_ms = x->settings.scrub_rest_sec * 1000,
     };
     x->err = qv_node_open(&config, &x->node, &x->msg);
 }

@@ -3,6 +3,7 @@
  * progress and errors to stderr. */
 #include "base/buf.h"
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "io/disk_posix.h"
 #include "io/uv_env.h"
 #include "node/node.h"
@@ -20,9 +21,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PROGRESS_AFTER_NS 2000000000u
+
 struct check {
     const char *dir;
     bool json;
+    struct qv_progress progress;
+    uint64_t from_ns;
+    bool drawing; /* it takes long enough for a bar */
     bool started; /* a finding was printed: JSON needs a comma before the next */
     int lock_fd;
     struct qv_disk *disk;
@@ -35,24 +41,24 @@ struct check {
 
 static void print_help(FILE *out)
 {
-    fputs(
-        "usage: quiver check DIR [--json]\n"
-        "\n"
-        "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. "
-        "Changes\n"
-        "none of it. DIR is its storage path (serve --storage-path).\n"
-        "\n"
-        "  --json   {\"findings\": [{\"shard\", \"file\", \"what\", \"what_to_do\"}], \"shards\", "
-        "\"points\", ...}\n"
-        "  --help\n"
-        "\n"
-        "Exit code: 0 all is well, 1 something was found or could not be read, 2 wrong usage or\n"
-        "the directory is in use.\n"
-        "\n"
-        "examples:\n"
-        "  quiver check ./storage\n"
-        "  quiver check /var/lib/quiver --json\n",
-        out);
+    fputs("usage: quiver check DIR [--json]\n"
+          "\n"
+          "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. "
+          "Changes\n"
+          "none of it. DIR is its storage path (serve --storage-path).\n"
+          "\n"
+          "  --json   {\"findings\": [{\"collection\", \"shard\", \"file\", \"what\", "
+          "\"what_to_do\"}], \"shards\", "
+          "\"points\", ...}\n"
+          "  --help\n"
+          "\n"
+          "Exit code: 0 all is well, 1 something was found or could not be read, 2 wrong usage or\n"
+          "the directory is in use.\n"
+          "\n"
+          "examples:\n"
+          "  quiver check ./storage\n"
+          "  quiver check /var/lib/quiver --json\n",
+          out);
 }
 
 /* What an operator can do depends on which kind of file is bad. */
@@ -62,6 +68,11 @@ static const char *advice(const struct qv_store_finding *f)
     if (end != NULL && strcmp(end, ".qlog") == 0)
         return "changes that only this log holds can't be trusted: restore the directory from a "
                "backup, or import the collection again";
+    if (strstr(f->file, "/rows-") != NULL)
+        return "write the point again, or delete it; if there are many, import the collection "
+               "again";
+    if (end != NULL && strcmp(end, ".qlog") != 0 && strstr(f->file, "/log/newest") != NULL)
+        return "start the node";
     if (f->shard == 0)
         return "restore the directory from a backup";
     return "delete the collection of this shard and import it again, or restore the directory "
@@ -72,13 +83,17 @@ static void print_finding(void *arg, const struct qv_store_finding *f)
 {
     struct check *x = arg;
     if (!x->json) {
-        printf("shard %u: %s: %s\n    what to do: %s\n", f->shard, f->file, f->what, advice(f));
+        if (f->collection.n > 0)
+            printf("collection %.*s (shard %u): ", (int)f->collection.n, f->collection.p, f->shard);
+        printf("%s: %s\n    what to do: %s\n", f->file, f->what, advice(f));
         return;
     }
     struct qv_buf b;
     qv_buf_init(&b, 0);
     qv_buf_printf(&b, "%s{\"shard\":%u,\"file\":", x->started ? "," : "", f->shard);
     qv_json_write_text(&b, f->file);
+    qv_buf_str(&b, ",\"collection\":");
+    qv_json_write_str(&b, f->collection);
     qv_buf_str(&b, ",\"what\":");
     qv_json_write_text(&b, f->what);
     qv_buf_str(&b, ",\"what_to_do\":");
@@ -112,11 +127,24 @@ static int lock_directory(struct check *x)
     return 0;
 }
 
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+    struct check *x = arg;
+    if (!x->drawing && qv_progress_now_ns() - x->from_ns < PROGRESS_AFTER_NS)
+        return;
+    if (!x->drawing)
+        qv_progress_init(&x->progress, "checking", "points", 0, total);
+    x->drawing = true;
+    qv_progress_update(&x->progress, done, 0);
+}
+
 static void check_on_owner(void *arg)
 {
     struct check *x = arg;
     struct qv_node_config config = {.env = qv_uv_env_env(x->env), .kv = x->kv, .dir = x->dir};
-    x->err = qv_node_check(&config, print_finding, x, &x->summary, &x->msg);
+    const struct qv_store_listener listener = {
+        .report = print_finding, .progress = show_progress, .arg = x};
+    x->err = qv_node_check(&config, &listener, &x->summary, &x->msg);
 }
 
 static int run(struct check *x)
@@ -131,9 +159,10 @@ static int run(struct check *x)
     err = qv_uv_env_create(&config, &x->env, &x->msg);
     if (err != 0)
         return err;
-    if (isatty(2))
-        fprintf(stderr, "checking %s ...\n", x->dir);
+    x->from_ns = qv_progress_now_ns();
     qv_uv_env_call(x->env, check_on_owner, x);
+    if (x->drawing)
+        qv_progress_finish(&x->progress);
     if (x->err == QV_ECORRUPT) { /* what belongs to no shard, the list of collections */
         struct qv_store_finding f = {.file = x->dir, .what = x->msg.text};
         print_finding(x, &f);

@@ -114,8 +114,8 @@ QV_MUST_USE static inline int qv_kv_open(struct qv_kv_driver *d, const char *dir
 {
     return d->open(d, dir, create, out, msg);
 }
-/* As open of a store that is there, without changing a byte of it: for checking. Writes, flushes
- * and reopens are refused. */
+/* As open of a store that is there, without changing a byte of it. Writes and flushes are refused
+ * until qv_kv_reopen. */
 QV_MUST_USE static inline int qv_kv_open_read_only(struct qv_kv_driver *d, const char *dir,
                                                    struct qv_kv **out, struct qv_errmsg *msg)
 {

@@ -366,8 +366,6 @@ static int sim_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
 {
     struct sim_kv *s = sim_of(kv);
     struct table *t = NULL;
-    if (s->read_only)
-        return refused(s, msg);
     int err = table_load(s, &t, msg);
     if (err != 0)
         return err;
@@ -381,6 +379,7 @@ static int sim_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
     }
     table_release(before);
     s->failed = false;
+    s->read_only = false;
     return 0;
 }
 

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define COLLECTION_FORMAT 1
+#define RESERVE_MIB 4
 #define KEY_BYTES 80
 
 struct qv_env *qv_node_env(struct qv_node *n)
@@ -278,7 +279,10 @@ static struct qv_store_config store_config(const struct qv_node *n,
                                     .writer = n->writer,
                                     .segment_bytes = config->segment_bytes,
                                     .checkpoint_bytes = config->checkpoint_bytes,
-                                    .checkpoint_ms = config->checkpoint_ms};
+                                    .checkpoint_ms = config->checkpoint_ms,
+                                    .reserve_bytes = (uint64_t)RESERVE_MIB << 20,
+                                    .scrub_bytes_per_s = config->scrub_bytes_per_s,
+                                    .scrub_rest_ms = config->scrub_rest_ms};
 }
 
 int qv_node_open(const struct qv_node_config *config, struct qv_node **out, struct qv_errmsg *msg)
@@ -493,6 +497,9 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
     bool fewer = left->count != n->topology->aliases.count;
     int err = aliases.failed ? QV_ENOMEM
                              : qv_meta_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
+    if (err == QV_ENOSPC &&
+        qv_store_use_reserve(n->store)) /* it makes room: not refused for want */
+        err = qv_meta_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
     qv_buf_close(&aliases);
     if (err != 0) {
         qv_topology_unref(next);
@@ -590,8 +597,32 @@ void qv_node_stats(struct qv_node *n, struct qv_store_stats *out)
 
 /* ---- check ---- */
 
-int qv_node_check(const struct qv_node_config *config,
-                  void (*report)(void *arg, const struct qv_store_finding *f), void *arg,
+struct checking {
+    const struct qv_node *n;
+    const struct qv_store_listener *listener;
+};
+
+/* Whose shard is it? */
+static void check_report(void *arg, const struct qv_store_finding *f)
+{
+    const struct checking *x = arg;
+    struct qv_store_finding named = *f;
+    const struct qv_topology *t = x->n->topology;
+    for (uint32_t i = 0; i < t->count && f->shard != 0; i++) {
+        if (t->collections[i]->shards[0] == f->shard)
+            named.collection = t->collections[i]->name;
+    }
+    x->listener->report(x->listener->arg, &named);
+}
+
+static void check_progress(void *arg, uint64_t done, uint64_t total)
+{
+    const struct checking *x = arg;
+    if (x->listener->progress != NULL)
+        x->listener->progress(x->listener->arg, done, total);
+}
+
+int qv_node_check(const struct qv_node_config *config, const struct qv_store_listener *listener,
                   struct qv_store_check_summary *out, struct qv_errmsg *msg)
 {
     struct qv_node *n = node_alloc(config);
@@ -600,8 +631,10 @@ int qv_node_check(const struct qv_node_config *config,
     if (err == 0) {
         struct qv_store_config store = store_config(n, config);
         struct qv_shard_spec *specs = all_specs(n->topology);
-        struct qv_store_listener listener = {.report = report, .arg = arg};
-        err = qv_store_check(&store, specs, n->topology->count, &listener, out, msg);
+        struct checking x = {.n = n, .listener = listener};
+        struct qv_store_listener own = {
+            .report = check_report, .progress = check_progress, .arg = &x};
+        err = qv_store_check(&store, specs, n->topology->count, &own, out, msg);
         qv_mem_free(specs);
     }
     node_free(n);

@@ -24,6 +24,8 @@ struct qv_node_config {
     uint64_t checkpoint_ms;
     const char *snapshots_dir;     /* storage.snapshots_path; NULL: no snapshots; copied */
     uint64_t snapshot_bytes_per_s; /* a task's pace; 0: as fast as it goes */
+    uint64_t scrub_bytes_per_s;
+    uint64_t scrub_rest_ms;
 };
 
 /* Opens or creates the node's data: metadata, shards, log. On the owner; blocks. QV_ECORRUPT names
@@ -99,7 +101,7 @@ QV_MUST_USE int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg);
 /* ---- a stopped node: `quiver check` ---- */
 
 QV_MUST_USE int qv_node_check(const struct qv_node_config *config,
-                              void (*report)(void *arg, const struct qv_store_finding *f),
-                              void *arg, struct qv_store_check_summary *out, struct qv_errmsg *msg);
+                              const struct qv_store_listener *listener,
+                              struct qv_store_check_summary *out, struct qv_errmsg *msg);
 
 #endif

@@ -570,6 +570,7 @@ static struct qv_checkpoint *capture(struct qv_shard *s)
     c->job = (struct qv_job){.run = checkpoint_run, .done = checkpoint_done, .arg = c};
     c->shard = s;
     c->seq = ++s->capture_seq;
+    s->checkpoint_wanted = false;
     c->graph_changes = s->graph_changes;
     s->graph_changes = 0;
     c->rec.shard = s->number;
@@ -628,7 +629,7 @@ bool qv_shard_needs_checkpoint(const struct qv_shard *s, bool force)
     if (atomic_load(&((struct qv_shard *)(uintptr_t)s)->state) != QV_SHARD_OPEN ||
         s->checkpoint != NULL || s->reshape || !qv_shard_heal_idle(s) || qv_shard_rows_failed(s))
         return false;
-    bool caught_up = graph_caught_up(s);
+    bool caught_up = graph_caught_up(s) || s->checkpoint_wanted;
     if (qv_dirty_empty(&s->dirty) && !caught_up && (!force || s->graph_changes == 0))
         return false;
     uint64_t now = qv_env_mono_ns(s->env);

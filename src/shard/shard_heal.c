@@ -197,11 +197,11 @@ static void resume(struct qv_shard *s)
 void qv_shard_heal_step(struct qv_shard *s)
 {
     struct qv_heal *h = &s->heal;
-    uint32_t failed = failed_rows(s);
     /* A checkpoint that is being written holds the row files. */
     if (h->running || atomic_load(&s->state) != QV_SHARD_OPEN || s->store->closing ||
         qv_shard_checkpoint_busy(s))
         return;
+    uint32_t failed = failed_rows(s);
     if (failed < s->vector_count && atomic_load(&s->err) == 0) {
         struct qv_errmsg why;
         qv_fail(&why, QV_EIO, "%s: a write or sync failed",

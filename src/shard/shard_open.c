@@ -114,7 +114,15 @@ static int kv_open(struct qv_shard *s, bool create, struct qv_errmsg *msg)
 {
     char path[QV_SHARD_PATH_MAX];
     snprintf(path, sizeof path, "%s/kv", s->dir);
-    return qv_kv_open(s->store->config.kv, path, create, &s->kv, msg);
+    if (s->store->checking)
+        return qv_kv_open_read_only(s->store->config.kv, path, &s->kv, msg);
+    int err = qv_kv_open(s->store->config.kv, path, create, &s->kv, msg);
+    if (err != QV_ENOSPC || create)
+        return err;
+    /* An open writes: without room for that it is read as it is, until a checkpoint finds some. */
+    QV_WARN("shard", "%s is open for reading only: %s", path, msg->text);
+    s->store_failed = true;
+    return qv_kv_open_read_only(s->store->config.kv, path, &s->kv, msg);
 }
 
 /* ---- create ---- */

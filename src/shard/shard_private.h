@@ -213,7 +213,37 @@ struct qv_shard {
     bool store_failed; /* checkpoint jobs: the payload store takes nothing until it is reopened */
     uint64_t checkpoint_wait_ns; /* how long the disk is left alone after that */
     struct qv_heal heal;
+    bool scrubbing;         /* a job of the scrubber is reading it */
+    bool checkpoint_wanted; /* a file of the durable one is damaged */
     atomic_uint_fast64_t dirty_bytes_shared, checkpoints_shared;
+};
+
+/* store_scrub.c: where the pass is; owner, but for what its job reads and writes while it runs. */
+#define QV_SCRUB_SUSPECTS 64u
+enum qv_scrub_phase { QV_SCRUB_ROWS, QV_SCRUB_PAYLOADS, QV_SCRUB_FILES };
+struct qv_scrub {
+    struct qv_job job;
+    bool running;
+    struct qv_shard *shard; /* while it runs, with a reference */
+    bool inside;            /* in the middle of shard `number` */
+    uint32_t number, after_inside;
+    uint32_t after; /* every shard up to it is done */
+    enum qv_scrub_phase phase;
+    uint32_t part; /* ROWS: vector; FILES: 0 slots, then vector + 1 */
+    bool part_done;
+    qv_slot slot; /* the next one */
+    uint32_t key_n;
+    uint8_t key[QV_KV_KEY_BYTES_MAX]; /* the last one read */
+    char path[4096];
+    uint64_t file_number;
+    qv_slot suspects[QV_SCRUB_SUSPECTS];
+    uint32_t suspect_n;
+    uint32_t found; /* in this shard, by this pass */
+    uint64_t bytes; /* of the job */
+    uint64_t debt;  /* read and not paid off by time */
+    uint64_t paid_ns, rest_until_ns;
+    int err;
+    struct qv_errmsg msg;
 };
 
 struct qv_store {
@@ -230,7 +260,9 @@ struct qv_store {
     uint64_t waiting_bytes;
     uint64_t checkpoints, checkpoint_failures;
     uint64_t writes_refused, writes_in_doubt; /* because of the disk */
-    uint64_t log_wait_ns, log_next_ns;        /* back-off of a stopped log's tries */
+    struct qv_scrub scrub;
+    uint64_t scrub_bytes, scrub_passes, scrub_findings;
+    uint64_t log_wait_ns, log_next_ns; /* back-off of a stopped log's tries */
     pthread_mutex_t text_lock;
     char log_reason[256]; /* why the log takes no writes; other threads read it under the lock */
     qv_lsn log_seen;      /* durable at the last tick */
@@ -244,6 +276,11 @@ struct qv_store {
     int release_err;
     struct qv_errmsg replay_msg; /* why a record could not be applied at the open */
     uint64_t release_failed_ns;  /* when the last try failed; 0: it did not */
+
+    struct qv_job reserve_job; /* store_reserve.c */
+    bool reserve_running, reserved;
+    int reserve_err;
+    uint64_t reserve_next_ns;
 
     bool closing;
     bool log_closing;

@@ -107,6 +107,7 @@ int qv_shard_open_rows(struct qv_shard *s, uint32_t index, bool create, struct q
     rows_path(s, v, path, sizeof path);
     struct qv_rowfile_config config = {
         .row_bytes = v->row_bytes, .slot_max = s->slots.max_slots, .id = id, .create = create};
+    config.read_only = s->store->checking;
     int err = qv_rowfile_open(s->env->disk, path, &config, &v->rows, msg);
     if (err != 0)
         return err;
@@ -159,8 +160,8 @@ static void remove_file(struct qv_shard *s, const char *path)
 /* A place that was left, where nothing can look at it now, or the next one. */
 static int find_place(struct qv_shard *s, uint32_t *out, struct qv_errmsg *msg)
 {
-    bool rests =
-        qv_shard_index_idle(s) && s->checkpoint == NULL && qv_shard_heal_idle(s) && s->pins == NULL;
+    bool rests = qv_shard_index_idle(s) && s->checkpoint == NULL && qv_shard_heal_idle(s) &&
+                 !s->scrubbing && s->pins == NULL;
     for (uint32_t v = 0; v < s->vector_count && rests; v++) {
         if (s->vectors[v].life == QV_VECTOR_NONE) {
             *out = v;
@@ -414,7 +415,7 @@ void qv_shard_reshape_step(struct qv_shard *s)
         return;
     for (uint32_t v = 0; v < s->vector_count; v++)
         s->reshape = s->reshape || place_waits(s, v, oldest);
-    if (!s->reshape || s->checkpoint != NULL || !qv_shard_heal_idle(s))
+    if (!s->reshape || s->checkpoint != NULL || !qv_shard_heal_idle(s) || s->scrubbing)
         return;
     s->resting = true;
     if (!qv_shard_index_idle(s))

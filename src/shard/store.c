@@ -192,8 +192,8 @@ void qv_store_drop_shard(struct qv_store *st, uint32_t number, void (*gone)(void
 
 static bool shard_at_rest(const struct qv_shard *s)
 {
-    return qv_shard_heal_idle(s) && s->waiting == NULL && s->inflight == 0 && s->scan == NULL &&
-           s->checkpoint == NULL && s->pins == NULL && s->pin_reqs == NULL &&
+    return qv_shard_heal_idle(s) && !s->scrubbing && s->waiting == NULL && s->inflight == 0 &&
+           s->scan == NULL && s->checkpoint == NULL && s->pins == NULL && s->pin_reqs == NULL &&
            qv_shard_index_idle(s);
 }
 
@@ -344,7 +344,7 @@ static void step_close(struct qv_store *st)
     }
     if (!rest)
         return;
-    if (st->release_running)
+    if (st->release_running || st->reserve_running)
         return;
     step_release(st, true);
     if (st->release_running)
@@ -419,6 +419,8 @@ static void tick(struct qv_timer *timer)
             qv_shard_index_step(st->shards[i]);
     }
     pump_all(st);
+    qv_store_scrub_step(st);
+    qv_store_reserve_step(st);
     qv_store_shard_step(st);
 }
 
@@ -491,6 +493,10 @@ void qv_store_get_stats(struct qv_store *st, struct qv_store_stats *out)
     out->writes_waiting_bytes = st->waiting_bytes;
     out->writes_refused = st->writes_refused;
     out->writes_in_doubt = st->writes_in_doubt;
+    out->scrub_bytes = st->scrub_bytes;
+    out->scrub_passes = st->scrub_passes;
+    out->scrub_findings = st->scrub_findings;
+    out->scrub_done = qv_store_scrub_progress(st);
     for (uint32_t i = 0; i < st->shard_count; i++) {
         out->points += st->shards[i]->slots.live_count;
         out->quarantined += atomic_load(&st->shards[i]->state) == QV_SHARD_QUARANTINED;

@@ -22,6 +22,9 @@ struct qv_store_config {
     uint32_t slots_max;         /* of one shard: address space; 0: 2^26 */
     uint64_t pending_bytes_max; /* writes waiting; beyond it QV_EBUSY; 0: 256 MiB */
     uint32_t unindexed_max;     /* 0: QV_UNINDEXED_ROWS_MAX */
+    uint64_t reserve_bytes;     /* kept for a start on a full disk; 0: nothing is */
+    uint64_t scrub_bytes_per_s; /* read in the background to verify it; 0: nothing is */
+    uint64_t scrub_rest_ms;     /* from the end of a pass to the next; 0: 6 hours */
 };
 
 /* Opens the shards named by specs (each from its last checkpoint), replays the log, starts
@@ -66,9 +69,16 @@ struct qv_store_stats {
     uint64_t writes_waiting_bytes;
     uint64_t writes_refused;  /* by a full or failing disk: nothing of them is there */
     uint64_t writes_in_doubt; /* answered "outcome unknown" */
+    uint64_t scrub_bytes, scrub_passes, scrub_findings;
+    double scrub_done; /* of the pass under way: 0 to 1 */
     uint64_t points;
 };
 void qv_store_get_stats(struct qv_store *s, struct qv_store_stats *out);
+
+/* A start, and the deletion of a collection, must succeed on a full disk: for them a file of some
+ * MiB is kept (<dir>/reserve). Gives its space free; it is made again when there is room. false:
+ * there is none. Owner. */
+bool qv_store_use_reserve(struct qv_store *s);
 
 /* Checkpoints every shard that needs it now, then calls done (NULL: nobody waits). */
 void qv_store_checkpoint(struct qv_store *s, void (*done)(void *arg, int err), void *arg);
@@ -82,12 +92,14 @@ void qv_store_abandon(struct qv_store *s);
 /* `quiver check`: verifies a stopped store in dir, shard by shard; tells the listener everything
  * that is wrong (file, what it affects) and counts it in *out. Any thread. */
 struct qv_store_finding {
-    uint32_t shard;
+    uint32_t shard;           /* 0: of none */
+    struct qv_str collection; /* set by the node; n == 0: of none */
     const char *file;
-    const char *what;
+    const char *what; /* with the place in it: offset, row, point, lsn */
 };
 struct qv_store_listener {
     void (*report)(void *arg, const struct qv_store_finding *f); /* borrows f for the call */
+    void (*progress)(void *arg, uint64_t done, uint64_t total);  /* points; NULL: nobody asks */
     void *arg;
 };
 struct qv_store_check_summary {

@@ -1,5 +1,4 @@
-/* Opening a store: shards from their checkpoints, then the log over them; and the check of a
- * stopped one, which does the same without changing anything. */
+/* Opening a store: shards from their checkpoints, then the log over them. */
 #include "shard/store_private.h"
 
 #include "base/logger.h"
@@ -29,7 +28,7 @@ static void config_defaults(struct qv_store_config *c)
         c->unindexed_max = QV_UNINDEXED_ROWS_MAX;
 }
 
-static struct qv_store *store_alloc(const struct qv_store_config *config)
+struct qv_store *qv_store_alloc(const struct qv_store_config *config)
 {
     struct qv_store *st = qv_mem_calloc(1, sizeof *st);
     st->config = *config;
@@ -175,8 +174,8 @@ static int remove_leftovers(struct qv_store *st, const struct qv_shard_spec *spe
 
 /* ---- open ---- */
 
-static int open_shards(struct qv_store *st, const struct qv_shard_spec *specs, uint32_t n,
-                       struct qv_errmsg *msg)
+int qv_store_open_shards(struct qv_store *st, const struct qv_shard_spec *specs, uint32_t n,
+                         struct qv_errmsg *msg)
 {
     st->shards = qv_mem_calloc(n, sizeof(struct qv_shard *));
     st->shard_cap = n;
@@ -189,17 +188,17 @@ static int open_shards(struct qv_store *st, const struct qv_shard_spec *specs, u
     return 0;
 }
 
-int qv_store_open(const struct qv_store_config *config, const struct qv_shard_spec *specs,
-                  uint32_t spec_count, struct qv_store **out, struct qv_errmsg *msg)
+static int open_once(const struct qv_store_config *config, const struct qv_shard_spec *specs,
+                     uint32_t spec_count, struct qv_store **out, struct qv_errmsg *msg)
 {
     char path[PATH_MAX_BYTES];
-    struct qv_store *st = store_alloc(config);
+    struct qv_store *st = qv_store_alloc(config);
     snprintf(path, sizeof path, "%s/shards", st->dir);
     int err = qv_disk_mkdir_all(st->env->disk, path, msg);
     if (err == 0)
         err = remove_leftovers(st, specs, spec_count, msg);
     if (err == 0)
-        err = open_shards(st, specs, spec_count, msg);
+        err = qv_store_open_shards(st, specs, spec_count, msg);
     if (err == 0)
         err = open_log(st, msg);
     if (err != 0) {
@@ -222,99 +221,11 @@ int qv_store_open(const struct qv_store_config *config, const struct qv_shard_sp
     return 0;
 }
 
-/* ---- check ---- */
-
-struct check {
-    struct qv_store *st;
-    const struct qv_store_listener *listener;
-    struct qv_store_check_summary *out;
-};
-
-static void found(struct check *c, uint32_t shard, const char *file, const char *what)
+int qv_store_open(const struct qv_store_config *config, const struct qv_shard_spec *specs,
+                  uint32_t spec_count, struct qv_store **out, struct qv_errmsg *msg)
 {
-    struct qv_store_finding f = {.shard = shard, .file = file, .what = what};
-    c->out->findings++;
-    c->listener->report(c->listener->arg, &f);
-}
-
-static int check_damage(void *arg, const struct qv_log_damage *d)
-{
-    struct check *c = arg;
-    found(c, 0, d->file, d->what);
-    return 0;
-}
-
-static void check_shard(struct check *c, struct qv_shard *s)
-{
-    struct qv_errmsg msg = {""};
-    c->out->shards++;
-    if (atomic_load(&s->state) != QV_SHARD_OPEN) {
-        found(c, s->number, s->dir, s->reason);
-        return;
-    }
-    c->out->points += s->slots.live_count;
-    if (qv_slot_table_check(&s->slots, &msg) != 0)
-        found(c, s->number, s->dir, msg.text);
-    if (qv_kv_verify(s->kv, &msg) != 0)
-        found(c, s->number, s->dir, msg.text);
-    for (uint32_t v = 0; v < s->vector_count; v++) {
-        struct qv_hnsw_check_report report;
-        const struct qv_hnsw *graph = s->vectors[v].graph;
-        if (graph != NULL && qv_hnsw_check(graph, &report, &msg) != 0)
-            found(c, s->number, s->dir, msg.text);
-    }
-    for (qv_slot slot = 0; slot < qv_slot_table_high(&s->slots); slot++) {
-        struct qv_arena arena;
-        struct qv_copy copy;
-        bool known;
-        if (!qv_slot_table_is_live(&s->slots, QV_SLOT_ANY_VECTOR, slot))
-            continue;
-        struct qv_id id = qv_slot_table_id(&s->slots, slot);
-        qv_arena_init(&arena, (size_t)64 << 20);
-        int err = qv_shard_load_copy(s, &arena, &id, &copy, &known, &msg);
-        if (err == 0 && (!known || !qv_copy_visible(&copy) ||
-                         qv_version_compare(qv_copy_newest(&copy),
-                                            qv_slot_table_version(&s->slots, slot)) != 0))
-            err = qv_fail(&msg, QV_ECORRUPT, "slot %u: its record is of another version", slot);
-        if (err != 0)
-            found(c, s->number, s->dir, msg.text);
-        qv_arena_close(&arena);
-    }
-}
-
-int qv_store_check(const struct qv_store_config *config, const struct qv_shard_spec *specs,
-                   uint32_t spec_count, const struct qv_store_listener *listener,
-                   struct qv_store_check_summary *out, struct qv_errmsg *msg)
-{
-    struct qv_store *st = store_alloc(config);
-    st->checking = true;
-    struct check c = {.st = st, .listener = listener, .out = out};
-    struct qv_log_summary summary = {0};
-    char path[PATH_MAX_BYTES];
-    qv_lsn from = UINT64_MAX;
-    memset(out, 0, sizeof *out);
-    int err = qv_store_read_file(st->env->disk, st->dir, &st->released, msg);
-    if (err == QV_ECORRUPT) {
-        found(&c, 0, st->dir, msg->text);
-        err = 0;
-    }
-    if (err == 0)
-        err = open_shards(st, specs, spec_count, msg);
-    for (uint32_t i = 0; i < st->shard_count && err == 0; i++) {
-        check_shard(&c, st->shards[i]);
-        if (st->shards[i]->checkpoint_lsn < from)
-            from = st->shards[i]->checkpoint_lsn;
-    }
-    if (from == UINT64_MAX || from < st->released)
-        from = st->released;
-    snprintf(path, sizeof path, "%s/log", st->dir);
-    struct qv_log_config log = {
-        .replay_from = from, .durable_to = from, .on_damage = check_damage, .arg = &c};
-    if (err == 0)
-        err = qv_log_check(st->env->disk, path, &log, &summary, msg);
-    if (err == QV_ECORRUPT) /* told through check_damage */
-        err = 0;
-    out->log_records = summary.records;
-    qv_store_abandon(st);
+    int err = open_once(config, specs, spec_count, out, msg);
+    if (err == QV_ENOSPC && qv_reserve_use(config->env->disk, config->dir))
+        err = open_once(config, specs, spec_count, out, msg);
     return err;
 }

@@ -116,7 +116,8 @@ static int file_open(struct qv_rowfile *f, const char *path, struct qv_errmsg *m
     struct row_header h;
     struct row_header want;
     uint64_t size = 0;
-    int err = qv_disk_open(f->disk, path, QV_OPEN_WRITE, &f->file, msg);
+    unsigned flags = f->config.read_only ? QV_OPEN_READ : QV_OPEN_WRITE;
+    int err = qv_disk_open(f->disk, path, flags, &f->file, msg);
     if (err == 0)
         err = qv_file_size(f->file, &size, msg);
     if (err == 0 && size < HEADER_BYTES)

@@ -26,6 +26,7 @@ struct qv_rowfile_config {
     uint32_t slot_max;  /* the most rows there will ever be: address space only */
     uint64_t id;        /* whose rows: written at creation, compared at open */
     bool create;        /* a new file; QV_EEXISTS when there is one */
+    bool read_only;     /* for checking: nothing is ever written */
 };
 
 /* QV_ECORRUPT (named) when header, stride, row size or id are not what the config says. Gives. disk

@@ -41,7 +41,8 @@ static void data_without_its_metadata_is_refused(void **state)
         assert_int_equal(qv_node_open(&config, &n, &msg), QV_ECORRUPT);
         assert_null(n);
         assert_non_null(strstr(msg.text, "data/meta"));
-        assert_int_equal(qv_node_check(&config, unreported, &reports, &summary, &msg), QV_ECORRUPT);
+        const struct qv_store_listener listener = {.report = unreported, .arg = &reports};
+        assert_int_equal(qv_node_check(&config, &listener, &summary, &msg), QV_ECORRUPT);
         assert_non_null(strstr(msg.text, "data/meta"));
         snprintf(parent, sizeof parent, "%.*s", (int)(strlen(dirs[i]) - 2), dirs[i]);
         assert_int_equal(qv_disk_list(disk, parent, name_there, &there, NULL), 0);
