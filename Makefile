@@ -11,7 +11,7 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input fuzz neon recall bench bench-data cover tidy format accept test-bare install library deb test-deb \
+	bad-input parity fuzz neon recall bench bench-data cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -55,6 +55,10 @@ interop: all ## the official npm clients, unmodified, against a server [OUT=]
 bad-input: all ## malformed requests on every protocol: right answer, server alive [OUT=]
 	@tools/setup test
 	@BUILD=$(BUILD) test/integration/bad_input $(out_flag)
+
+parity: all ## the same requests over REST and gRPC: same results, same errors [N=2000] [SEED=1] [OUT=]
+	@tools/setup test
+	@BUILD=$(BUILD) test/integration/parity --requests $(or $(N),2000) --seed $(or $(SEED),1) $(out_flag)
 
 fuzz: setup ## fuzz the decoders [SECONDS=60 each] [TARGET=name] [OUT=]
 	@tools/setup dev

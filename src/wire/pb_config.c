@@ -187,8 +187,8 @@ static int read_vector(struct qv_pb_ctx *c, const QvPb__VectorParams *m, struct 
                                      .has_hnsw = m->hnsw_config != NULL,
                                      .multivector = m->multivector_config != NULL};
     if (!m->has_size || m->size == 0 || m->size > QV_DIM_MAX)
-        return qv_fail(c->msg, QV_EVALIDATION, "vectors.size: must be between 1 and %u",
-                       QV_DIM_MAX);
+        return qv_fail(c->msg, QV_EVALIDATION, "vectors.size: value %llu invalid, must be 1 to %u",
+                       (unsigned long long)m->size, QV_DIM_MAX);
     out->size = (uint32_t)m->size;
     int err = read_distance(c, m->has_distance, (int)m->distance, &out->distance);
     if (err == 0)
@@ -467,8 +467,9 @@ static int read_dense_name(struct qv_pb_ctx *c, const QvPb__DenseVectorCreationC
 {
     out->multivector = m->multivector_config != NULL;
     if (!m->has_size || m->size == 0 || m->size > QV_DIM_MAX)
-        return qv_fail(c->msg, QV_EVALIDATION, "dense_config.size: must be between 1 and %u",
-                       QV_DIM_MAX);
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "dense_config.size: value %llu invalid, must be 1 to %u",
+                       (unsigned long long)m->size, QV_DIM_MAX);
     out->size = (uint32_t)m->size;
     int err = read_distance(c, m->has_distance, (int)m->distance, &out->distance);
     return err != 0 ? err
