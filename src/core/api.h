@@ -246,6 +246,19 @@ enum qv_collection_status {
     QV_COLLECTION_RED
 };
 
+/* Limits on what the node's process may use; enforced while enabled. */
+struct qv_quota {
+    bool enabled;
+    struct qv_opt_u64 memory_percent; /* 1 .. 100; unset: no limit */
+    struct qv_opt_u64 disk_percent;
+    struct qv_opt_u64 margin_percent; /* below a limit, before writes are taken again; 5 */
+};
+
+struct qv_quota_usage { /* unset: the system does not say */
+    struct qv_opt_u64 memory_percent;
+    struct qv_opt_u64 disk_percent;
+};
+
 /* Another name of a collection, at the edge as names are. */
 struct qv_alias {
     struct qv_str name;

@@ -3,7 +3,8 @@
  *   next_shard             u32: the next shard number
  *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers
  * u32, then the configuration as JSON (wire/json_answer.h)
- *   aliases                see node_alias.c */
+ *   aliases                see node_alias.c
+ *   quotas                 as the API's JSON */
 #include "node/node_private.h"
 #include "node/snapshots.h"
 
@@ -141,7 +142,9 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
         memcpy(&n->next_shard, value.p, 4);
     const struct qv_topology *next = NULL;
     int err = 0;
-    if (strcmp(key, QV_NODE_ALIAS_KEY) == 0) {
+    if (strcmp(key, QV_NODE_QUOTA_KEY) == 0) {
+        err = qv_node_decode_quota(n, value, l->msg);
+    } else if (strcmp(key, QV_NODE_ALIAS_KEY) == 0) {
         err = qv_node_decode_aliases(n->topology, value, &next, l->msg);
     } else if (strncmp(key, "collections/", strlen("collections/")) == 0) {
         err = decode_collection(key, value, &c, l->msg);

@@ -95,6 +95,16 @@ int qv_node_missing(struct qv_str name, struct qv_errmsg *msg);
 /* A snapshot that the owner takes every 100 ms. */
 void qv_node_stats(struct qv_node *n, struct qv_store_stats *out);
 
+/* storage.storage_path */
+const char *qv_node_dir(const struct qv_node *n);
+
+/* ---- quotas ---- */
+
+void qv_node_quota(struct qv_node *n, struct qv_quota *out); /* any thread */
+/* Durable on return. On the owner. */
+QV_MUST_USE int qv_node_set_quota(struct qv_node *n, const struct qv_quota *quota,
+                                  struct qv_errmsg *msg);
+
 /* Names of collections as the API allows them. QV_EVALIDATION. */
 QV_MUST_USE int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg);
 

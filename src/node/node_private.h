@@ -13,7 +13,7 @@ struct qv_node {
     struct qv_meta *meta;
     struct qv_store *store;
     char *dir;
-    pthread_mutex_t lock; /* guards topology, shards, stats */
+    pthread_mutex_t lock; /* guards topology, shards, stats, quota */
     const struct qv_topology *topology;
     struct {
         uint32_t number;
@@ -21,6 +21,7 @@ struct qv_node {
     } * shards; /* those that requests may reach; owner writes under the lock */
     uint32_t shard_count, shard_cap;
     struct qv_store_stats stats;
+    struct qv_quota quota;
     struct qv_timer timer;
     uint32_t next_shard;
     uint32_t writer;
@@ -53,6 +54,11 @@ void qv_node_reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
 void qv_node_unreach_shard(struct qv_node *n, uint32_t number);
 void qv_node_close_store(struct qv_node *n);
 void qv_node_collection_gone(void *arg); /* gives a reference to a collection back */
+
+/* node_quota.c */
+#define QV_NODE_QUOTA_KEY "quotas"
+QV_MUST_USE int qv_node_decode_quota(struct qv_node *n, struct qv_bytes value,
+                                     struct qv_errmsg *msg);
 
 /* node_alias.c: the record of all aliases. */
 #define QV_NODE_ALIAS_KEY "aliases"

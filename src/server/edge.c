@@ -5,6 +5,7 @@
 #include "server/request_log.h"
 #include "server/rest.h"
 #include "server/rpc.h"
+#include "server/upkeep.h"
 
 #include <string.h>
 #include <time.h>
@@ -20,6 +21,7 @@ struct qv_edge {
     atomic_uint_fast32_t id_next;
     atomic_int fetches;
     atomic_bool stopping;
+    struct qv_upkeep *upkeep;
 };
 
 struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
@@ -35,6 +37,7 @@ struct qv_edge *qv_edge_create(const struct qv_edge_config *config)
     edge->id_prefix = (uint32_t)qv_env_random_u64(qv_node_env(config->node));
     atomic_init(&edge->id_next, 1);
     edge->metrics = qv_metrics_create(qv_env_boot_ns(qv_node_env(config->node)));
+    edge->upkeep = qv_upkeep_create();
     return edge;
 }
 
@@ -43,6 +46,7 @@ void qv_edge_destroy(struct qv_edge **edge)
     if (*edge == NULL)
         return;
     qv_metrics_destroy(&(*edge)->metrics);
+    qv_upkeep_destroy(&(*edge)->upkeep);
     qv_mem_free((*edge)->api_key);
     qv_mem_free((*edge)->read_only_api_key);
     qv_mem_free(*edge);
@@ -85,6 +89,11 @@ struct qv_metrics *qv_edge_metrics(struct qv_edge *edge)
 struct qv_request_log *qv_edge_log(struct qv_edge *edge)
 {
     return &edge->log;
+}
+
+struct qv_upkeep *qv_edge_upkeep(struct qv_edge *edge)
+{
+    return edge->upkeep;
 }
 
 const struct qv_edge_config *qv_edge_settings(const struct qv_edge *edge)

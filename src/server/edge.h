@@ -9,6 +9,8 @@ struct qv_edge;
 struct qv_metrics;
 struct qv_request_log;
 
+struct qv_upkeep;
+
 struct qv_edge_config {
     struct qv_node *node;          /* borrowed */
     const char *api_key;           /* NULL or "": open; copied */
@@ -36,6 +38,7 @@ void qv_edge_set_net(struct qv_edge *edge, const struct qv_net_server *net);
 struct qv_node *qv_edge_node(struct qv_edge *edge);
 struct qv_metrics *qv_edge_metrics(struct qv_edge *edge);
 struct qv_request_log *qv_edge_log(struct qv_edge *edge);
+struct qv_upkeep *qv_edge_upkeep(struct qv_edge *edge);
 const struct qv_edge_config *qv_edge_settings(const struct qv_edge *edge);
 atomic_int *qv_edge_fetches(struct qv_edge *edge); /* how many are under way */
 const atomic_bool *qv_edge_stopping(const struct qv_edge *edge);

@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "server/api_status.h"
 #include "server/edge.h"
+#include "wire/json_write.h"
 
 #include <stdatomic.h>
 
@@ -45,6 +46,11 @@ static const char *const op_names[QV_OP_KIND_COUNT] = {
     [QV_OP_SNAPSHOT_STREAM] = "snapshot_stream",
     [QV_OP_SNAPSHOT_RECOVER] = "snapshot_recover",
     [QV_OP_SNAPSHOT_UPLOAD] = "snapshot_upload",
+    [QV_OP_OPTIMIZATIONS] = "optimizations",
+    [QV_OP_ISSUES] = "issues",
+    [QV_OP_ISSUES_CLEAR] = "issues_clear",
+    [QV_OP_QUOTAS] = "quotas",
+    [QV_OP_QUOTAS_SET] = "quotas_set",
     [QV_OP_TELEMETRY] = "telemetry",
     [QV_OP_METRICS] = "metrics",
     [QV_OP_GRPC_HEALTH] = "grpc_health",
@@ -167,7 +173,31 @@ void qv_metrics_write(struct qv_edge *edge, struct qv_buf *b)
     write_requests(qv_edge_metrics(edge), b);
 }
 
-void qv_metrics_write_telemetry(struct qv_edge *edge, struct qv_buf *b)
+static void write_collections(struct qv_edge *edge, const struct qv_topology *t, struct qv_buf *b)
+{
+    qv_buf_str(b, ",\"collections\":[");
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct qv_collection *c = t->collections[i];
+        struct qv_shard_info info = {0};
+        struct qv_shard *s;
+        if (qv_node_shard(qv_edge_node(edge), c->name, &s, NULL) == 0) {
+            qv_shard_info(s, &info);
+            qv_shard_unref(s);
+        }
+        qv_buf_str(b, i == 0 ? "{\"id\":" : ",{\"id\":");
+        qv_json_write_str(b, c->name);
+        qv_buf_printf(b,
+                      ",\"points\":%llu,\"vectors\":%u,\"indexed_vectors\":%llu,"
+                      "\"waiting_for_index\":%llu,\"disk_bytes\":%llu,\"healthy\":%s}",
+                      (unsigned long long)info.points,
+                      c->config->vector_count + c->config->sparse_count,
+                      (unsigned long long)info.indexed_vectors, (unsigned long long)info.pending,
+                      (unsigned long long)info.disk_bytes, info.err == 0 ? "true" : "false");
+    }
+    qv_buf_str(b, "]");
+}
+
+void qv_metrics_write_telemetry(struct qv_edge *edge, uint64_t details_level, struct qv_buf *b)
 {
     struct qv_store_stats store;
     const struct qv_edge_config *settings = qv_edge_settings(edge);
@@ -176,9 +206,12 @@ void qv_metrics_write_telemetry(struct qv_edge *edge, struct qv_buf *b)
     qv_node_stats(qv_edge_node(edge), &store);
     qv_buf_printf(b,
                   "{\"id\":\"quiver\",\"app\":{\"name\":\"quiver\",\"version\":\"%s\","
-                  "\"uptime_seconds\":%.0f},\"collections\":{\"number_of_collections\":%u},"
-                  "\"points\":%llu,\"requests\":{\"rest\":{\"responses\":{",
-                  settings->version, uptime(edge), t->count, (unsigned long long)store.points);
+                  "\"uptime_seconds\":%.0f},\"collections\":{\"number_of_collections\":%u",
+                  settings->version, uptime(edge), t->count);
+    if (details_level > 0)
+        write_collections(edge, t, b);
+    qv_buf_printf(b, "},\"points\":%llu,\"requests\":{\"rest\":{\"responses\":{",
+                  (unsigned long long)store.points);
     for (int k = 0; k < QV_OP_KIND_COUNT; k++) {
         const struct op_counters *c = &m->ops[k];
         uint64_t n = get(&c->ok) + get(&c->refused) + get(&c->failed);

@@ -17,7 +17,7 @@ void qv_metrics_op(struct qv_metrics *m, enum qv_op_kind kind, int err, uint64_t
 
 /* Prometheus text format, version 0.0.4. */
 void qv_metrics_write(struct qv_edge *edge, struct qv_buf *b);
-/* The result object of GET /telemetry. */
-void qv_metrics_write_telemetry(struct qv_edge *edge, struct qv_buf *b);
+/* The result object of GET /telemetry; from details_level 1 on with a line a collection. */
+void qv_metrics_write_telemetry(struct qv_edge *edge, uint64_t details_level, struct qv_buf *b);
 
 #endif

@@ -14,6 +14,7 @@
 #include "core/env.h"
 #include "net/server.h"
 #include "node/node.h"
+#include "wire/json_request.h"
 
 struct qv_edge;
 
@@ -50,6 +51,11 @@ enum qv_op_kind {
     QV_OP_SNAPSHOT_STREAM, /* made, sent and removed */
     QV_OP_SNAPSHOT_RECOVER,
     QV_OP_SNAPSHOT_UPLOAD,
+    QV_OP_OPTIMIZATIONS,
+    QV_OP_ISSUES,
+    QV_OP_ISSUES_CLEAR,
+    QV_OP_QUOTAS,
+    QV_OP_QUOTAS_SET,
     QV_OP_TELEMETRY,
     QV_OP_METRICS,
     QV_OP_GRPC_HEALTH,
@@ -72,10 +78,12 @@ struct qv_op {
     struct qv_str third;      /* REST: the third captured segment (snapshot of a shard), decoded */
     struct qv_str rest;       /* REST: the last captured segment (point id, field name), decoded */
     enum qv_write_type write_type; /* REST, QV_OP_WRITE: which body */
+    struct qv_json_params params;  /* REST: what the query string says */
     int pb_call;                   /* gRPC: enum qv_pb_call */
 
     union {
         struct qv_collection_config *config; /* COLLECTION_CREATE */
+        struct qv_quota quota;               /* QUOTAS_SET */
         struct qv_config_diff diff;          /* COLLECTION_UPDATE */
         struct {
             struct qv_str name;
@@ -101,6 +109,7 @@ struct qv_op {
         } names;
         struct qv_aliases_out aliases;
         struct qv_collection_info info;
+        struct qv_shard_info shard; /* OPTIMIZATIONS */
         struct qv_points_out points;
         struct qv_points_out *lists; /* one per query */
         struct qv_scroll_out scroll;

@@ -6,6 +6,7 @@
 #include "server/metrics.h"
 #include "server/op_snapshot.h"
 #include "server/request_log.h"
+#include "server/upkeep.h"
 
 #include <string.h>
 
@@ -162,9 +163,23 @@ static int run_collection_info(struct qv_op *op, unsigned worker)
                                    &op->out.info, &op->msg);
 }
 
+static int run_optimizations(struct qv_op *op)
+{
+    struct qv_shard *s;
+    if (qv_topology_find(op->topology, op->collection) == NULL)
+        return qv_node_missing(op->collection, &op->msg);
+    int err = qv_node_shard(qv_edge_node(op->edge), op->collection, &s, &op->msg);
+    if (err != 0)
+        return err;
+    qv_shard_info(s, &op->out.shard);
+    qv_shard_unref(s);
+    return 0;
+}
+
 static int run_read(struct qv_op *op, unsigned worker)
 {
     struct qv_arena *arena = &op->call->arena;
+    qv_upkeep_note_filters(op);
     switch (op->kind) {
     case QV_OP_COLLECTION_LIST:
         return run_list(op);
@@ -173,6 +188,12 @@ static int run_read(struct qv_op *op, unsigned worker)
     case QV_OP_ALIASES_OF:
     case QV_OP_ALIASES_LIST:
         return run_aliases(op);
+    case QV_OP_OPTIMIZATIONS:
+        return run_optimizations(op);
+    case QV_OP_ISSUES_CLEAR:
+        qv_upkeep_clear_issues(op);
+        op->out.done = true;
+        return 0;
     case QV_OP_COLLECTION_EXISTS:
         op->out.done = qv_topology_find(op->topology, op->collection) != NULL;
         return 0;
@@ -229,6 +250,10 @@ static void collection_task(struct qv_task *task)
     case QV_OP_VECTOR_DELETE:
         err = qv_node_delete_vector(n, op->collection, op->req.vector.name, &op->msg);
         op->out.result = (struct qv_write_result){.completed = true};
+        break;
+    case QV_OP_QUOTAS_SET:
+        err = qv_node_set_quota(n, &op->req.quota, &op->msg);
+        op->out.done = true;
         break;
     case QV_OP_ALIASES_UPDATE:
         err = qv_node_update_aliases(n, &op->req.aliases, &op->msg);
@@ -290,6 +315,13 @@ static bool needs_shard(enum qv_op_kind kind)
 
 static void op_job(struct qv_job *job, unsigned worker);
 
+/* Quotas hold for it. */
+static bool consumes(enum qv_op_kind kind)
+{
+    return kind == QV_OP_WRITE || kind == QV_OP_WRITE_BATCH || kind == QV_OP_COLLECTION_CREATE ||
+           kind == QV_OP_VECTOR_CREATE;
+}
+
 /* A read is answered by its job. */
 static bool is_read(enum qv_op_kind kind)
 {
@@ -334,11 +366,14 @@ static void op_job(struct qv_job *job, unsigned worker)
     }
     op->topology = qv_node_topology(n);
     err = qv_op_strict(op);
+    if (err == 0 && consumes(op->kind))
+        err = qv_upkeep_check_quota(op);
     if (err != 0) {
         qv_op_answer(op, err);
         return;
     }
     switch (op->kind) {
+    case QV_OP_QUOTAS_SET:
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
     case QV_OP_COLLECTION_UPDATE:

@@ -8,6 +8,7 @@
 #include "server/edge.h"
 #include "server/metrics.h"
 #include "server/op_snapshot.h"
+#include "server/upkeep.h"
 #include "wire/json_answer.h"
 #include "wire/json_request.h"
 #include "wire/json_scan.h"
@@ -29,6 +30,11 @@ struct route {
 static const struct route routes[] = {
     {"GET", "/", QV_OP_SERVICE, 0, true},
     {"GET", "/telemetry", QV_OP_TELEMETRY, 0, true},
+    {"GET", "/issues", QV_OP_ISSUES, 0, true},
+    {"DELETE", "/issues", QV_OP_ISSUES_CLEAR, 0, false},
+    {"GET", "/quotas", QV_OP_QUOTAS, 0, true},
+    {"PUT", "/quotas", QV_OP_QUOTAS_SET, 0, false},
+    {"GET", "/collections/{}/optimizations", QV_OP_OPTIMIZATIONS, 0, true},
     {"GET", "/metrics", QV_OP_METRICS, 0, true},
     {"GET", "/logger", QV_OP_LOGGER_GET, 0, false},
     {"POST", "/logger", QV_OP_LOGGER_SET, 0, false},
@@ -245,6 +251,8 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_COLLECTION_DELETE:
     case QV_OP_COLLECTION_UPDATE:
     case QV_OP_ALIASES_UPDATE:
+    case QV_OP_ISSUES_CLEAR:
+    case QV_OP_QUOTAS_SET:
         qv_json_write_true(b, op->out.done);
         break;
     case QV_OP_ALIASES_OF:
@@ -291,7 +299,16 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
         break;
     case QV_OP_TELEMETRY:
-        qv_metrics_write_telemetry(op->edge, b);
+        qv_metrics_write_telemetry(op->edge, op->params.details_level, b);
+        break;
+    case QV_OP_OPTIMIZATIONS:
+        qv_upkeep_write_optimizations(op, b);
+        break;
+    case QV_OP_ISSUES:
+        qv_upkeep_write_issues(op, b);
+        break;
+    case QV_OP_QUOTAS:
+        qv_upkeep_write_quotas(op, b);
         break;
     case QV_OP_LOGGER_GET:
         qv_buf_printf(b, "{\"log_level\":\"%s\"}", qv_logger_level_name(qv_logger_level()));
@@ -422,6 +439,8 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
         if (op->req.config == NULL)
             return QV_ETOOBIG;
         return qv_json_read_create_collection(body, arena, op->req.config, &op->msg);
+    case QV_OP_QUOTAS_SET:
+        return qv_json_read_quota(body, arena, &op->req.quota, &op->msg);
     case QV_OP_COLLECTION_UPDATE:
         return qv_json_read_update_collection(body, arena, &op->req.diff, &op->msg);
     case QV_OP_VECTOR_CREATE:
@@ -464,14 +483,13 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
 
 int qv_op_decode_rest(struct qv_op *op)
 {
-    struct qv_json_params params;
-    int err = read_params(op, &params);
+    int err = read_params(op, &op->params);
     if (err == 0)
-        err = decode_body(op, &params);
+        err = decode_body(op, &op->params);
     struct qv_read_opts *opts = qv_op_read_opts(op);
     if (err == 0 && opts != NULL)
-        *opts = params.read;
-    op->timeout_ms = params.timeout_ms;
+        *opts = op->params.read;
+    op->timeout_ms = op->params.timeout_ms;
     return err;
 }
 

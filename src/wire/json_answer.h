@@ -42,6 +42,9 @@ void qv_json_write_collections(struct qv_buf *b, const struct qv_str *names, uin
 void qv_json_write_aliases(struct qv_buf *b, const struct qv_aliases_out *aliases);
 void qv_json_write_snapshot(struct qv_buf *b, const struct qv_snapshot_desc *d);
 void qv_json_write_snapshots(struct qv_buf *b, const struct qv_snapshots_out *out);
+void qv_json_write_quota(struct qv_buf *b, const struct qv_quota *q); /* as it is stored, too */
+void qv_json_write_quota_status(struct qv_buf *b, const struct qv_quota *q,
+                                const struct qv_quota_usage *usage);
 void qv_json_write_exists(struct qv_buf *b, bool exists);
 /* The full echo, defaults filled in as the API's servers fill them. */
 void qv_json_write_collection(struct qv_buf *b, const struct qv_collection_info *info);

@@ -84,6 +84,17 @@ static int set_consistency(const char *value, struct qv_json_params *out, struct
     return 0;
 }
 
+static bool list_has(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; p != NULL; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, word, n) == 0 && (p[n] == '\0' || p[n] == ','))
+            return true;
+    }
+    return false;
+}
+
 static int set_param(const char *name, const char *value, struct qv_json_params *out,
                      struct qv_errmsg *msg)
 {
@@ -93,6 +104,16 @@ static int set_param(const char *name, const char *value, struct qv_json_params 
                    ? 0
                    : bad_param(msg, name, "expected true or false");
     }
+    if (strcmp(name, "with") == 0) {
+        out->with_queued = list_has(value, "queued");
+        out->with_completed = list_has(value, "completed");
+        out->with_idle = list_has(value, "idle_segments");
+        return 0;
+    }
+    if (strcmp(name, "details_level") == 0)
+        return parse_number(value, UINT32_MAX, &out->details_level)
+                   ? 0
+                   : bad_param(msg, name, "expected a number");
     if (strcmp(name, "ordering") == 0) {
         if (strcmp(value, "weak") == 0)
             out->ordering = QV_ORDERING_WEAK;
@@ -112,7 +133,8 @@ static int set_param(const char *name, const char *value, struct qv_json_params 
 static bool is_known(const char *name)
 {
     return strcmp(name, "wait") == 0 || strcmp(name, "ordering") == 0 ||
-           strcmp(name, "timeout") == 0 || strcmp(name, "consistency") == 0;
+           strcmp(name, "timeout") == 0 || strcmp(name, "consistency") == 0 ||
+           strcmp(name, "details_level") == 0 || strcmp(name, "with") == 0;
 }
 
 int qv_json_read_params(const char *query, size_t n, struct qv_json_params *out,

@@ -35,6 +35,9 @@ QV_MUST_USE int qv_json_read_vector_name(struct qv_bytes body, struct qv_arena *
                                          struct qv_str name, struct qv_vector_spec *out,
                                          struct qv_errmsg *msg);
 
+/* PUT /quotas. */
+QV_MUST_USE int qv_json_read_quota(struct qv_bytes body, struct qv_arena *a, struct qv_quota *out,
+                                   struct qv_errmsg *msg);
 /* POST /collections/aliases. Names are as given. */
 QV_MUST_USE int qv_json_read_aliases(struct qv_bytes body, struct qv_arena *a,
                                      struct qv_alias_req *out, struct qv_errmsg *msg);
@@ -99,10 +102,12 @@ QV_MUST_USE int qv_json_read_path_id(const char *text, size_t n, struct qv_id *o
 
 /* What a query string may say, over all operations. Parameters it does not know are ignored. */
 struct qv_json_params {
-    bool wait;                 /* wait=true; default false */
-    enum qv_ordering ordering; /* default weak */
-    struct qv_read_opts read;  /* timeout (given in seconds), consistency */
-    uint64_t timeout_ms;       /* the same timeout, for writes; 0: none given */
+    bool wait;                                   /* wait=true; default false */
+    enum qv_ordering ordering;                   /* default weak */
+    struct qv_read_opts read;                    /* timeout (given in seconds), consistency */
+    uint64_t timeout_ms;                         /* the same timeout, for writes; 0: none given */
+    uint64_t details_level;                      /* of telemetry; default 0 */
+    bool with_queued, with_completed, with_idle; /* with=.., of optimizations */
 };
 /* query: what follows '?', raw. QV_EBADREQ; QV_EVALIDATION for a timeout of 0. */
 QV_MUST_USE int qv_json_read_params(const char *query, size_t n, struct qv_json_params *out,

@@ -44,7 +44,6 @@
 /* Whole operations. X(name, method, path, grpc): {} stands for one segment of the path; grpc is
  * "Service/Method" in package qdrant; "" where there is none. */
 #define QV_NOT_SERVED_OPERATIONS(X)                                                                \
-    X("get_optimizations", "GET", "/collections/{}/optimizations", "")                             \
     X("query_points_groups", "POST", "/collections/{}/points/query/groups", "Points/QueryGroups")  \
     X("search_points_groups", "POST", "/collections/{}/points/search/groups",                      \
       "Points/SearchGroups")                                                                       \
@@ -73,11 +72,7 @@
     X("cluster_telemetry", "GET", "/cluster/telemetry", "")                                        \
     X("list_metadata_keys", "GET", "/cluster/metadata/keys", "")                                   \
     X("get_metadata_key", "GET", "/cluster/metadata/keys/{}", "")                                  \
-    X("set_metadata_key", "PUT", "/cluster/metadata/keys/{}", "")                                  \
-    X("get_issues", "GET", "/issues", "")                                                          \
-    X("clear_issues", "DELETE", "/issues", "")                                                     \
-    X("get_quotas", "GET", "/quotas", "")                                                          \
-    X("update_quotas", "PUT", "/quotas", "")
+    X("set_metadata_key", "PUT", "/cluster/metadata/keys/{}", "")
 
 enum qv_not_served {
 #define X(id, name, where) QV_NOT_SERVED_##id,

@@ -233,6 +233,27 @@ async function changes(s, c) {
     });
 }
 
+async function upkeep(s, c) {
+    await s.op('getOptimizations', async () => {
+        const got = await c.getOptimizations(C, { with: ['queued', 'completed', 'idle_segments'].join() });
+        ok(Number.isInteger(got.summary.queued_points) && Array.isArray(got.running), 'summary');
+        equal(await status(() => c.getOptimizations('nothing')), 404);
+    });
+    await s.op('updateQuotas', async () => {
+        equal(await c.updateQuotas({ enabled: true, max_disk_usage_percent: 1, release_margin_percent: 0 }), true);
+        equal(await status(() => c.upsert(C, { points: [{ id: 5000, vector: query }] })), 507);
+        equal((await c.delete(C, { wait: true, points: [5000] })).status, 'completed');
+        equal(await status(() => c.updateQuotas({ max_disk_usage_percent: 101 })), 422);
+    });
+    await s.op('getQuotas', async () => {
+        const { config, usage } = await c.getQuotas();
+        equal(config, { enabled: true, max_resident_memory_percent: null, max_disk_usage_percent: 1, release_margin_percent: 0 });
+        ok(usage.resident_memory_percent >= 0 && usage.disk_usage_percent > 0, JSON.stringify(usage));
+        equal(await c.updateQuotas({}), true);
+        equal((await c.getQuotas()).config.enabled, false);
+    });
+}
+
 async function writes(s, c) {
     await s.op('upsert', async () => {
         const half = COUNT / 2;
@@ -535,9 +556,6 @@ const later = {
     createShardKey: (c) => c.createShardKey(C, { shard_key: 'k' }),
     deleteShardKey: (c) => c.deleteShardKey(C, { shard_key: 'k' }),
     clusterTelemetry: (c) => c.clusterTelemetry(),
-    getOptimizations: (c) => c.getOptimizations(C),
-    getQuotas: (c) => c.getQuotas(),
-    updateQuotas: (c) => c.updateQuotas({}),
     queryGroups: (c) => c.queryGroups(C, { query: vec, group_by: 'color' }),
     searchMatrixPairs: (c) => c.searchMatrixPairs(C, { sample: 2, limit: 1 }),
     searchMatrixOffsets: (c) => c.searchMatrixOffsets(C, { sample: 2, limit: 1 }),
@@ -624,6 +642,8 @@ const direct = {
     readyz: async (api) => equal((await api.readyz({})).data, 'all shards are ready'),
     metrics: async (api) => ok(/^# (HELP|TYPE) /m.test((await api.metrics({})).data), 'not Prometheus text'),
     telemetry: async (api) => ok(typeof (await api.telemetry({})).data.result === 'object', 'no result'),
+    getIssues: async (api) => equal((await api.getIssues({})).data.result, { issues: [] }),
+    clearIssues: async (api) => equal((await api.clearIssues({})).data.result, true),
     getPoint: async (api) => {
         const p = (await api.getPoint({ collection_name: C, id: 3 })).data.result;
         equal(p.payload, points[2].payload);
@@ -769,6 +789,7 @@ export async function run(clients, url, notYet) {
     await aliases(s, c);
     await changes(s, c);
     await writes(s, c);
+    await upkeep(s, c);
     await payloads(s, c);
     const older = new Suite('rest older', ['search', 'searchBatch'], {});
     await reads(s, c, older, url);
