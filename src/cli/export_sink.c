@@ -37,6 +37,24 @@ static int part_path(const struct qv_export_sink *s, const char *name, char *out
                : 0;
 }
 
+/* The folder and those above it. */
+static int make_folders(const char *dir, struct qv_errmsg *msg)
+{
+    char path[QV_EXPORT_PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s", dir);
+    if (n < 0 || n >= (int)sizeof path)
+        return qv_fail(msg, QV_EINVAL, "the path is longer than %d bytes", QV_EXPORT_PATH_MAX);
+    for (char *p = path + 1; *p != '\0'; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return fail_io(path, msg);
+        *p = '/';
+    }
+    return mkdir(path, 0777) != 0 && errno != EEXIST ? fail_io(path, msg) : 0;
+}
+
 static int choose_paths(struct qv_export_sink *s, struct qv_errmsg *msg)
 {
     struct stat st;
@@ -49,9 +67,9 @@ static int choose_paths(struct qv_export_sink *s, struct qv_errmsg *msg)
                        "'%.200s' is not allowed: FILE.jsonl, or a folder (one that exists, or a "
                        "name with '/' at its end)",
                        s->path);
-    if (s->is_dir && !exists && mkdir(s->path, 0777) != 0)
-        return fail_io(s->path, msg);
-    int err = part_path(s, s->is_dir ? "/points.jsonl.part" : ".part", s->lines_path, msg);
+    int err = s->is_dir && !exists ? make_folders(s->path, msg) : 0;
+    if (err == 0)
+        err = part_path(s, s->is_dir ? "/points.jsonl.part" : ".part", s->lines_path, msg);
     if (err == 0)
         err = part_path(s, s->is_dir ? "/vectors.fbin.part" : ".part", s->rows_path, msg);
     if (err == 0)
