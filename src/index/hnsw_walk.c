@@ -280,7 +280,7 @@ int qv_hnsw_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     return walk_filtered(h, ctx, walk);
 }
 
-#define APPROACH_SHARE 16u /* of ef: about a tenth of the walk's distances */
+#define APPROACH_SHARE 8u /* of ef: about a tenth of the walk's distances */
 
 qv_hnsw_cand qv_hnsw_walk_approach(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                                    const void *row, uint64_t entry, uint32_t ef)
