@@ -661,7 +661,10 @@ void world_init(struct world *w, uint64_t seed)
                                          .checkpoint_bytes = 20000,
                                          .log_bytes_max = 200000,
                                          .checkpoint_ms = 400,
-                                         .slots_max = 4096};
+                                         .slots_max = 4096,
+                                         .reserve_bytes = 8192,
+                                         .scrub_bytes_per_s = 4 << 20,
+                                         .scrub_rest_ms = 500};
     for (uint32_t s = 0; s < WORLD_SHARDS; s++) {
         w->specs[s] = (struct qv_shard_spec){.number = s + 1, .generation = 1};
         w->specs[s].uuid[0] = (uint8_t)(s + 1);
