@@ -231,6 +231,47 @@ static void write_snapshot_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_true(b, true);
 }
 
+static void write_points_result(struct qv_op *op, struct qv_buf *b)
+{
+    switch (op->kind) {
+    case QV_OP_WRITE:
+        qv_json_write_update(b, &op->write.results[0]);
+        break;
+    case QV_OP_WRITE_BATCH:
+        qv_json_write_updates(b, op->write.results, op->req.write.op_count);
+        break;
+    case QV_OP_GET:
+        qv_json_write_records(b, &op->out.points);
+        break;
+    case QV_OP_GET_ONE:
+        qv_json_write_record(b, &op->out.points.points[0]);
+        break;
+    case QV_OP_SCROLL:
+        qv_json_write_scroll(b, &op->out.scroll);
+        break;
+    case QV_OP_COUNT:
+        qv_json_write_count(b, op->out.count);
+        break;
+    case QV_OP_FACET:
+        qv_json_write_facet(b, &op->out.facet);
+        break;
+    case QV_OP_QUERY:
+        qv_json_write_query(b, &op->out.lists[0]);
+        break;
+    case QV_OP_QUERY_BATCH:
+        qv_json_write_query_batch(b, op->out.lists, op->req.query.query_count);
+        break;
+    case QV_OP_SEARCH:
+        qv_json_write_hits(b, &op->out.lists[0]);
+        break;
+    case QV_OP_SEARCH_BATCH:
+        qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
+        break;
+    default:
+        QV_UNREACHABLE();
+    }
+}
+
 static void write_result(struct qv_op *op, struct qv_buf *b)
 {
     if (qv_op_is_snapshot(op->kind)) {
@@ -265,39 +306,6 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_INDEX_DELETE:
         qv_json_write_update(b, &op->out.result);
         break;
-    case QV_OP_WRITE:
-        qv_json_write_update(b, &op->write.results[0]);
-        break;
-    case QV_OP_WRITE_BATCH:
-        qv_json_write_updates(b, op->write.results, op->req.write.op_count);
-        break;
-    case QV_OP_GET:
-        qv_json_write_records(b, &op->out.points);
-        break;
-    case QV_OP_GET_ONE:
-        qv_json_write_record(b, &op->out.points.points[0]);
-        break;
-    case QV_OP_SCROLL:
-        qv_json_write_scroll(b, &op->out.scroll);
-        break;
-    case QV_OP_COUNT:
-        qv_json_write_count(b, op->out.count);
-        break;
-    case QV_OP_FACET:
-        qv_json_write_facet(b, &op->out.facet);
-        break;
-    case QV_OP_QUERY:
-        qv_json_write_query(b, &op->out.lists[0]);
-        break;
-    case QV_OP_QUERY_BATCH:
-        qv_json_write_query_batch(b, op->out.lists, op->req.query.query_count);
-        break;
-    case QV_OP_SEARCH:
-        qv_json_write_hits(b, &op->out.lists[0]);
-        break;
-    case QV_OP_SEARCH_BATCH:
-        qv_json_write_hits_batch(b, op->out.lists, op->req.query.query_count);
-        break;
     case QV_OP_TELEMETRY:
         qv_metrics_write_telemetry(op->edge, op->params.details_level, b);
         break;
@@ -317,7 +325,7 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_true(b, true);
         break;
     default:
-        QV_UNREACHABLE();
+        write_points_result(op, b);
     }
 }
 

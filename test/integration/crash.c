@@ -7,15 +7,13 @@
  * files.
  *
  * Exit 0: nothing lost, nothing back, nothing wrong, every phase hit. */
-#include "base/buf.h"
+#include "crash.h"
+
 #include "base/hash.h"
-#include "base/rng.h"
-#include "net/client.h"
 #include "report.h"
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -27,79 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DIM 32
-#define IDS 3000
-#define SLOTS 4
-#define BATCH 48
-#define CENTRES 20
-#define RECALL_FLOOR 0.97
-#define QUERIES 40
-#define LIFE_MS_MAX 6000
-#define START_MS_MAX 60000
-#define SERVING "700" /* ms after its start it serves and is written to */
-
-enum phase {
-    LOG_APPEND,
-    LOG_SYNC,
-    CHECKPOINT,
-    RECYCLING,
-    GRAPH_SAVE,
-    VECTOR_WRITE,
-    START_UP,
-    RECOVERY,
-    RANDOM,
-    PHASES
-};
-
-static const char *const phase_names[PHASES] = {"log_append", "log_sync",   "checkpoint",
-                                                "recycling",  "graph_save", "vector_write",
-                                                "start_up",   "recovery",   "random"};
-
-struct state { /* of a point; all zeros: not there */
-    bool alive;
-    uint32_t stamp; /* of its vector */
-    int n, t;       /* payload; 0: absent */
-};
-
-struct point {
-    struct state now, maybe;
-    bool doubt; /* maybe may be it */
-    bool busy;
-};
-
-enum kind { UPSERT, VECTORS, DELETE, SET, OVERWRITE, CLEAR, DELETE_KEY, KINDS };
-
-struct crash;
-
-struct slot { /* one request in flight */
-    struct crash *c;
-    struct qv_buf body;
-    char path[128];
-    enum kind kind;
-    bool grpc;
-    uint32_t ids[BATCH];
-    struct state after[BATCH];
-    uint32_t count;
-};
-
-struct crash {
-    struct qv_rng rng;
-    const char *quiver, *dir;
-    struct point points[IDS];
-    uint32_t stamp;
-    struct slot slots[SLOTS];
-    struct qv_client *client; /* of this life: HTTP/2 */
-    pid_t pid;
-    int out_fd;
-    unsigned port;
-    uint64_t deadline_ns; /* the parent's own kill */
-    bool dead, struck_by_us;
-    unsigned first_ops; /* at most so many operations into a start */
-    /* results */
-    uint64_t kills, by_phase[PHASES], acked, unknown, lost, resurrected, wrong_vector,
-        wrong_payload, check_failures, checks, refused;
-    double recall_min, restart_ms_max;
-};
+static const char *const phase_names[PHASES] = {
+    "log_append", "log_sync", "checkpoint", "recycling", "graph_save", "vector_write",
+    "start_up",   "recovery", "snapshot",   "restore",   "random"};
 
 static uint64_t now_ns(void)
 {
@@ -155,6 +83,8 @@ static void child(struct crash *c, const char *kill_at, int out)
     snprintf(log, sizeof log, "%s/server.log", c->dir);
     char data[4096];
     snprintf(data, sizeof data, "%s/data", c->dir);
+    char snapshots[4200];
+    snprintf(snapshots, sizeof snapshots, "storage.snapshots_path=%s/snapshots", c->dir);
     int err = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
@@ -163,7 +93,7 @@ static void child(struct crash *c, const char *kill_at, int out)
     execl(c->quiver, c->quiver, "serve", "--storage-path", data, "--host", "127.0.0.1",
           "--http-port", "0", "--grpc-port", "0", "--set", "storage.log.segment_mb=1", "--set",
           "storage.checkpoint.dirty_mb=1", "--set", "storage.checkpoint.max_age_sec=1", "--set",
-          "log_level=WARN", (char *)NULL);
+          "log_level=WARN", "--set", snapshots, (char *)NULL);
     _exit(127);
 }
 
@@ -224,8 +154,8 @@ static void stop_cleanly(struct crash *c)
 
 /* ---- requests ---- */
 
-static int call(struct crash *c, const char *method, const char *path, const char *body,
-                json_t **answer)
+int crash_call(struct crash *c, const char *method, const char *path, const char *body,
+               json_t **answer)
 {
     struct qv_client_request r = {.method = method, .path = path, .timeout_ms = 30000};
     if (body != NULL)
@@ -446,6 +376,7 @@ static void send_next(struct slot *s)
         kill(c->pid, SIGKILL);
     }
     choose(c, s);
+    crash_snapshot_sent(s);
     struct qv_client_request r = {
         .method = s->grpc                                                           ? NULL
                   : s->kind == UPSERT || s->kind == VECTORS || s->kind == OVERWRITE ? "PUT"
@@ -481,6 +412,8 @@ static void answered(void *arg, const struct qv_client_response *r)
             p->doubt = true;
         }
     }
+    if (ok)
+        crash_snapshot_acked(s);
     c->acked += ok ? s->count : 0;
     c->unknown += ok || never ? 0 : s->count;
     if (r->err != 0)
@@ -493,6 +426,8 @@ static void answered(void *arg, const struct qv_client_response *r)
 static void write_until_death(struct crash *c, uint64_t ms)
 {
     c->deadline_ns = now_ns() + ms * 1000000u;
+    if (c->snap == SNAP_MAKING)
+        crash_snapshot_begin(c);
     for (int i = 0; i < SLOTS; i++)
         send_next(&c->slots[i]);
     qv_client_run(c->client);
@@ -500,7 +435,7 @@ static void write_until_death(struct crash *c, uint64_t ms)
 
 /* ---- after a restart ---- */
 
-static bool same_payload(const json_t *payload, const struct state *s)
+bool crash_same_payload(const json_t *payload, const struct state *s)
 {
     char text[16];
     const json_t *n = json_object_get(payload, "n");
@@ -514,7 +449,7 @@ static bool same_payload(const json_t *payload, const struct state *s)
            json_object_size(payload) == (size_t)(s->n != 0) + (size_t)(s->t != 0);
 }
 
-static bool same_vector(const json_t *vector, uint32_t stamp)
+bool crash_same_vector(const json_t *vector, uint32_t stamp)
 {
     float want[DIM];
     vector_of(stamp, want);
@@ -543,9 +478,9 @@ static void compare(struct crash *c, uint32_t id, const json_t *seen)
                 is = may[k];
             continue;
         }
-        bool same = same_vector(json_object_get(seen, "vector"), may[k]->stamp);
+        bool same = crash_same_vector(json_object_get(seen, "vector"), may[k]->stamp);
         vector = vector || same;
-        if (same && same_payload(json_object_get(seen, "payload"), may[k]))
+        if (same && crash_same_payload(json_object_get(seen, "payload"), may[k]))
             is = may[k];
     }
     if (is != NULL) {
@@ -583,7 +518,7 @@ static bool read_pages(struct crash *c, json_t **pages, size_t *n)
                  from);
         int status = *n == PAGES_MAX
                          ? -1
-                         : call(c, "POST", "/collections/c/points/scroll", body, &pages[*n]);
+                         : crash_call(c, "POST", "/collections/c/points/scroll", body, &pages[*n]);
         if (status < 0)
             return false;
         (*n)++;
@@ -662,7 +597,8 @@ static int one_query(struct crash *c, const float *q, double bound)
         qv_buf_printf(&b, "%s%.9g", i == 0 ? "" : ",", (double)q[i]);
     qv_buf_str(&b, "],\"limit\":10,\"params\":{\"hnsw_ef\":100}}");
     qv_buf_u8(&b, 0);
-    int status = call(c, "POST", "/collections/c/points/query", (const char *)b.data, &answer);
+    int status =
+        crash_call(c, "POST", "/collections/c/points/query", (const char *)b.data, &answer);
     qv_buf_close(&b);
     if (status != 200)
         return -1;
@@ -752,6 +688,14 @@ static void spec_of(struct crash *c, enum phase phase, char *out, size_t n)
     case VECTOR_WRITE:
         snprintf(out, n, "write:rows-:%u:%s:" SERVING, 1 + below(c, 100), w);
         break;
+    case SNAPSHOT: /* writing it, its checksum, its names */
+        snprintf(out, n, "%s:/snapshots/:%u:%s:" SERVING, below(c, 2) ? "any" : "rename",
+                 1 + below(c, 3), cut);
+        break;
+    case RESTORE: /* the new shard's files, the switch */
+        snprintf(out, n, "%s:%s:%u:%s:" SERVING, below(c, 2) ? "any" : "sync",
+                 below(c, 3) == 0 ? "/meta" : "shards/", 20 + below(c, 60), cut);
+        break;
     case START_UP:
     case RECOVERY:
         snprintf(out, n, "any::%u:%s", 1 + below(c, c->first_ops), cut);
@@ -781,8 +725,8 @@ static void count_kill(struct crash *c, enum phase phase)
 static void create_collection(struct crash *c)
 {
     json_t *answer = NULL;
-    int status = call(c, "PUT", "/collections/c",
-                      "{\"vectors\":{\"size\":32,\"distance\":\"Euclid\"}}", &answer);
+    int status = crash_call(c, "PUT", "/collections/c",
+                            "{\"vectors\":{\"size\":32,\"distance\":\"Euclid\"}}", &answer);
     json_decref(answer);
     if (status != 200) {
         fprintf(stderr, "crash: the collection can't be created: %d\n", status);
@@ -804,13 +748,15 @@ static void one_life(struct crash *c, enum phase phase, bool clean)
         return;
     }
     if ((phase == START_UP || phase == RECOVERY) && c->first_ops > 8)
-        c->first_ops = c->first_ops * 3 / 4;     /* it came too late */
-    if (!compare_all(c) || !measure_recall(c)) { /* it died while it was asked */
+        c->first_ops = c->first_ops * 3 / 4; /* it came too late */
+    if (!compare_all(c) || !crash_snapshot_check(c) ||
+        !measure_recall(c)) { /* it died while it was asked */
         reap(c, &killed);
         if (killed)
             count_kill(c, RANDOM);
         return;
     }
+    c->snap = phase == SNAPSHOT || phase == RESTORE || below(c, 2) == 0 ? SNAP_MAKING : SNAP_NONE;
     write_until_death(c, phase == RANDOM ? 20 + below(c, 1500) : LIFE_MS_MAX);
     bool by_us = c->struck_by_us;
     reap(c, &killed);
@@ -848,10 +794,12 @@ static void run(struct crash *c, unsigned n)
         if (life % 7 == 3)
             check_copy(c);
         progress(c, n, begin);
-        if (c->lost + c->resurrected + c->wrong_vector + c->wrong_payload + c->check_failures > 20)
+        if (c->lost + c->resurrected + c->wrong_vector + c->wrong_payload + c->check_failures +
+                c->snapshot_failures >
+            20)
             break;
     }
-    if (!start(c, NULL) || !compare_all(c) || !measure_recall(c)) {
+    if (!start(c, NULL) || !compare_all(c) || !crash_snapshot_check(c) || !measure_recall(c)) {
         fprintf(stderr, "crash: the last start failed\n");
         c->check_failures++;
     }
@@ -879,6 +827,9 @@ static int write_json(const struct crash *c, const char *out, uint64_t seed, dou
                    {"wrong_payload", c->wrong_payload},
                    {"refused", c->refused},
                    {"checks", c->checks},
+                   {"snapshots", c->snapshots},
+                   {"restores", c->restores},
+                   {"snapshot_failures", c->snapshot_failures},
                    {"check_failures", c->check_failures}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(j, numbers[i].key, json_integer((json_int_t)numbers[i].v));
@@ -929,11 +880,14 @@ int main(int argc, char **argv)
     uint64_t begin = now_ns();
     run(&c, n);
     int written = write_json(&c, out, seed, (double)(now_ns() - begin) / 1e9);
-    bool wrong = c.lost + c.resurrected + c.wrong_vector + c.wrong_payload + c.check_failures > 0;
+    bool wrong = c.lost + c.resurrected + c.wrong_vector + c.wrong_payload + c.check_failures +
+                     c.snapshot_failures >
+                 0;
     for (int p = 0; p < PHASES && n >= 100; p++)
         wrong = wrong || c.by_phase[p] < 5;
     for (int i = 0; i < SLOTS; i++)
         qv_buf_close(&c.slots[i].body);
+    qv_buf_close(&c.snap_body);
     wrong = wrong || written != 0 || c.recall_min < RECALL_FLOOR;
     printf("%u passed, %d failed\n", wrong ? 0 : n, wrong ? 1 : 0); /* one a kill, or none */
     return wrong;
