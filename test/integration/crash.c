@@ -757,6 +757,7 @@ static void one_life(struct crash *c, enum phase phase, bool clean)
         return;
     }
     c->snap = phase == SNAPSHOT || phase == RESTORE || below(c, 2) == 0 ? SNAP_MAKING : SNAP_NONE;
+    c->snap_again = phase == SNAPSHOT || phase == RESTORE;
     write_until_death(c, phase == RANDOM ? 20 + below(c, 1500) : LIFE_MS_MAX);
     bool by_us = c->struck_by_us;
     reap(c, &killed);

@@ -96,6 +96,8 @@ struct crash {
     char snap_name[256];
     struct qv_buf snap_body;
     char snap_path[512];
+    unsigned snap_round;  /* its collection has its number */
+    bool snap_again;      /* one after the other, until the kill */
     uint32_t snap_newest; /* when the newest change in the restored collection was sent */
     uint64_t snapshots, restores, snapshot_failures;
     /* results */

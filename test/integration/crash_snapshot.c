@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESTORED "restored"
+#define RESTORED "/collections/restored%u"
 
 /* ---- what may be in it ---- */
 
@@ -119,6 +119,8 @@ static void scrolled(void *arg, const struct qv_client_response *r)
         compare_restored(c, json_object_get(json_object_get(answer, "result"), "points"));
     json_decref(answer);
     c->snap = SNAP_NONE;
+    if (c->snap_again && !c->dead)
+        crash_snapshot_begin(c);
 }
 
 static void ask(struct crash *c, const char *method, qv_client_done_f *done)
@@ -141,7 +143,7 @@ static void restored(void *arg, const struct qv_client_response *r)
         wrong(c, "it can't be restored", r->status);
         return;
     }
-    snprintf(c->snap_path, sizeof c->snap_path, "/collections/" RESTORED "/points/scroll");
+    snprintf(c->snap_path, sizeof c->snap_path, RESTORED "/points/scroll", c->snap_round);
     qv_buf_clear(&c->snap_body);
     qv_buf_printf(&c->snap_body, "{\"limit\":%d,\"with_vector\":true,\"with_payload\":true}",
                   IDS + 1);
@@ -164,7 +166,7 @@ static void made(void *arg, const struct qv_client_response *r)
         c->snapshots++;
         c->snap = SNAP_MADE;
         snprintf(c->snap_name, sizeof c->snap_name, "%s", name);
-        snprintf(c->snap_path, sizeof c->snap_path, "/collections/" RESTORED "/snapshots/recover");
+        snprintf(c->snap_path, sizeof c->snap_path, RESTORED "/snapshots/recover", c->snap_round);
         qv_buf_clear(&c->snap_body);
         qv_buf_printf(&c->snap_body,
                       "{\"location\":\"http://127.0.0.1:%u/collections/c/snapshots/%s\"}", c->port,
@@ -181,7 +183,20 @@ void crash_snapshot_begin(struct crash *c)
         p->past[0] = (struct past){.s = p->now};
         p->past_count = 1;
     }
+    for (int i = 0; i < SLOTS; i++) { /* under way: sent before, answered perhaps later */
+        struct slot *s = &c->slots[i];
+        for (uint32_t k = 0; k < s->count; k++) {
+            struct point *p = &c->points[s->ids[k]];
+            s->past_at[k] = PAST_MAX;
+            if (!p->busy)
+                continue;
+            s->past_at[k] = p->past_count;
+            p->past[p->past_count++] = (struct past){.s = s->after[k]};
+        }
+    }
     c->recording = true;
+    c->snap = SNAP_MAKING;
+    c->snap_round++;
     snprintf(c->snap_path, sizeof c->snap_path, "/collections/c/snapshots");
     qv_buf_clear(&c->snap_body);
     ask(c, "POST", made);
@@ -225,6 +240,27 @@ static bool remove_listed(struct crash *c)
     return status >= 0;
 }
 
+/* Every collection but the one that is written to. */
+static bool remove_restored(struct crash *c)
+{
+    json_t *answer = NULL;
+    json_t *gone = NULL;
+    int status = crash_call(c, "GET", "/collections", NULL, &answer);
+    const json_t *list = json_object_get(json_object_get(answer, "result"), "collections");
+    for (size_t i = 0; status == 200 && i < json_array_size(list); i++) {
+        char path[400];
+        const char *name = json_string_value(json_object_get(json_array_get(list, i), "name"));
+        if (strcmp(name, "c") == 0)
+            continue;
+        snprintf(path, sizeof path, "/collections/%s", name);
+        status = crash_call(c, "DELETE", path, NULL, &gone);
+        json_decref(gone);
+        gone = NULL;
+    }
+    json_decref(answer);
+    return status >= 0;
+}
+
 bool crash_snapshot_check(struct crash *c)
 {
     json_t *answer = NULL;
@@ -232,17 +268,14 @@ bool crash_snapshot_check(struct crash *c)
     check_leftovers(c);
     snprintf(body, sizeof body, "{\"limit\":%d,\"with_vector\":true,\"with_payload\":true}",
              IDS + 1);
-    int status = crash_call(c, "POST", "/collections/" RESTORED "/points/scroll", body, &answer);
+    snprintf(c->snap_path, sizeof c->snap_path, RESTORED "/points/scroll", c->snap_round);
+    int status = crash_call(c, "POST", c->snap_path, body, &answer);
     if (status == 200 && c->snap == SNAP_MADE) /* the kill came when it was being restored */
         compare_restored(c, json_object_get(json_object_get(answer, "result"), "points"));
     else if (status >= 0 && status != 200 && status != 404)
         wrong(c, "the collection can't be read", status);
     json_decref(answer);
-    answer = NULL;
-    if (status == 200)
-        status = crash_call(c, "DELETE", "/collections/" RESTORED, NULL, &answer);
-    json_decref(answer);
     c->snap = SNAP_NONE;
     c->recording = false;
-    return status >= 0 && remove_listed(c);
+    return status >= 0 && remove_restored(c) && remove_listed(c);
 }
