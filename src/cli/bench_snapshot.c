@@ -13,6 +13,7 @@
 #include "cli/bench_kit.h"
 #include "cli/bench_wire.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,10 +195,11 @@ static int restore(struct bench *b)
 {
     struct qv_buf text;
     char body[8192];
-    char *dir = realpath(b->dir, NULL);
-    snprintf(body, sizeof body, "{\"location\":\"file://%.4000s/snapshots/" NAME "/%s\"}",
-             dir != NULL ? dir : b->dir, b->name);
-    free(dir);
+    char dir[PATH_MAX];
+    if (realpath(b->dir, dir) == NULL)
+        return qv_fail(&b->msg, QV_EIO, "%s is gone", b->dir);
+    snprintf(body, sizeof body, "{\"location\":\"file://%.4000s/snapshots/" NAME "/%s\"}", dir,
+             b->name);
     uint64_t t = qv_bench_now_ns();
     int err = qv_bench_rest(b->client, "PUT", "/collections/" RESTORED "/snapshots/recover", body,
                             &text, &b->msg);
