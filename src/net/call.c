@@ -80,6 +80,8 @@ static void call_reset(struct qv_call_priv *call)
     call->started_ns = 0;
     call->n_slots = 0;
     call->head_bytes = 0;
+    call->on_message = NULL;
+    call->stream_ended = false;
     call->reply_is_grpc = false;
     call->reply_status = 0;
     call->reply_type = NULL;
@@ -324,6 +326,13 @@ uint64_t qv_call_reply_bytes(const struct qv_call_priv *call)
     return call->reply_file != NULL ? call->reply_file->unsent : call->reply_body.len;
 }
 
+void qv_call_uncharge(struct qv_call_priv *call, size_t n)
+{
+    QV_ASSERT(n <= call->charged_bytes);
+    atomic_fetch_sub_explicit(&call->core->shared->buffered_bytes, n, memory_order_relaxed);
+    call->charged_bytes -= n;
+}
+
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n)
 {
     const struct qv_net_limits *limits = &call->core->limits;
@@ -391,6 +400,13 @@ int qv_call_finish_plain(struct qv_call_priv *call)
     QV_ASSERT(call->body.len >= QV_GRPC_PREFIX_BYTES);
     qv_grpc_put_prefix(call->body.data, call->body.len - QV_GRPC_PREFIX_BYTES, false);
     return qv_grpc_unframe(pub->body, call->core->limits.message_bytes_max, &pub->message);
+}
+
+void qv_call_stream(struct qv_call *pub, qv_net_stream_f *on_message)
+{
+    struct qv_call_priv *call = (struct qv_call_priv *)pub;
+    QV_ASSERT(pub->is_grpc && call->state == QV_CALL_RECEIVING);
+    call->on_message = on_message;
 }
 
 /* ---- what the handler calls ----------------------------------------------------------------- */

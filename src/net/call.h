@@ -63,6 +63,10 @@ struct qv_call_priv {
     struct qv_unpack *unpack;  /* the body is being unpacked there */
     uint64_t mark_bytes;       /* of the body, when its timeout began anew */
 
+    /* a stream: see qv_call_stream; its answers are in reply_body from reply_sent_bytes on */
+    qv_net_stream_f *on_message;
+    bool stream_ended; /* the status is known: sent behind what is in reply_body */
+
     /* answer */
     bool reply_is_grpc;
     int reply_status; /* HTTP, or gRPC */
@@ -110,6 +114,8 @@ void qv_call_discharge(struct qv_call_priv *call, size_t n);
 uint64_t qv_call_body_bytes(const struct qv_call_priv *call);
 /* The answer's body: how many bytes. */
 uint64_t qv_call_reply_bytes(const struct qv_call_priv *call);
+/* Gives back n bytes of what was charged. */
+void qv_call_uncharge(struct qv_call_priv *call, size_t n);
 /* Adds to the body under the limits. QV_ETOOBIG, QV_EBUSY (server's budget), QV_ENOMEM, what
  * writing to the spool gave. */
 int qv_call_add_body(struct qv_call_priv *call, const void *p, size_t n) QV_MUST_USE;

@@ -131,6 +131,10 @@ static size_t announced_bytes(const struct qv_call_priv *call)
     return n;
 }
 
+static void stream_begin(struct qv_call_priv *call);
+static void stream_take(struct qv_call_priv *call, const uint8_t *data, size_t n);
+static void stream_no_more(struct qv_call_priv *call);
+
 static void http2_handle_head(struct qv_call_priv *call)
 {
     int err = qv_call_finish_head(call);
@@ -144,6 +148,8 @@ static void http2_handle_head(struct qv_call_priv *call)
         qv_conn_dispatch(call);
     } else {
         call->head_done = true;
+        if (call->on_message != NULL)
+            stream_begin(call);
         call->started_ns = call->core->now_ns; /* from here on: of the body */
     }
 }
@@ -161,7 +167,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         call->complete = true;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
         http2_handle_head(call);
-    if (end && call->state == QV_CALL_RECEIVING)
+    if (end && call->state == QV_CALL_RECEIVING && call->on_message != NULL)
+        stream_no_more(call);
+    else if (end && call->state == QV_CALL_RECEIVING)
         qv_conn_hand_over(call);
     return 0;
 }
@@ -173,7 +181,9 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     (void)flags;
     h->idle_frames = 0;
     struct qv_call_priv *call = stream_call(session, stream_id);
-    if (call != NULL && call->state == QV_CALL_RECEIVING) {
+    if (call != NULL && call->state == QV_CALL_RECEIVING && call->on_message != NULL) {
+        stream_take(call, data, n);
+    } else if (call != NULL && call->state == QV_CALL_RECEIVING) {
         int err = qv_call_add_body(call, data, n);
         if (err != 0)
             qv_conn_refuse_err(call, err);
@@ -445,6 +455,142 @@ void qv_http2_replace(struct qv_http2 *h, struct qv_call_priv *old, struct qv_ca
     QV_ASSERT(rv == 0);
 }
 
+/* ---- streams: calls whose messages are answered one by one ---------------------------------- */
+
+static ssize_t read_stream(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t max,
+                           uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    struct qv_call_priv *call = source->ptr;
+    struct qv_http2 *h = arg;
+    size_t left = call->reply_body.len - call->reply_sent_bytes;
+    size_t n = left < max ? left : max;
+    if (n == 0 && !call->stream_ended)
+        return NGHTTP2_ERR_DEFERRED;
+    if (n > 0)
+        memcpy(to, call->reply_body.data + call->reply_sent_bytes, n);
+    call->reply_sent_bytes += n;
+    call->started_ns = h->moved_ns = call->core->now_ns;
+    if (n < left)
+        return (ssize_t)n;
+    qv_buf_clear(&call->reply_body);
+    call->reply_sent_bytes = 0;
+    if (call->stream_ended) {
+        nghttp2_nv nv[HTTP2_HEADERS_MAX];
+        size_t count = nv_add_trailers(nv, 0, call);
+        *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        if (nghttp2_submit_trailer(session, stream_id, nv, count) != 0)
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    return (ssize_t)n;
+}
+
+static void stream_resume(struct qv_call_priv *call)
+{
+    struct qv_conn *conn = call->conn;
+    (void)nghttp2_session_resume_data(conn->http2->session,
+                                      call->stream_id); /* not deferred: fine */
+    qv_conn_mark_dirty(conn);
+}
+
+static void stream_begin(struct qv_call_priv *call)
+{
+    struct qv_conn *conn = call->conn;
+    nghttp2_nv nv[3];
+    nghttp2_data_provider data = {.source.ptr = call, .read_callback = read_stream};
+    NV(nv[0], ":status", "200", 3);
+    NV(nv[1], "content-type", "application/grpc", 16);
+    size_t n = nv_add_request_id(nv, 2, call);
+    call->reply_is_grpc = true;
+    if (nghttp2_submit_response(conn->http2->session, call->stream_id, nv, n, &data) != 0)
+        conn->broken = true;
+}
+
+/* From here on it is a call that is answered, and its answer is what lies in reply_body. */
+static void stream_end(struct qv_call_priv *call, int status, const char *text)
+{
+    call->stream_ended = true;
+    call->state = QV_CALL_ANSWERED;
+    call->reply_status = status;
+    if (text != NULL)
+        qv_grpc_encode_message(&call->reply_message, text, strlen(text));
+    call->started_ns = call->core->now_ns;
+    qv_call_uncharge(call, call->body.len);
+    qv_buf_clear(&call->body);
+    stream_resume(call);
+}
+
+static void stream_give(struct qv_call_priv *call, struct qv_bytes message)
+{
+    struct qv_net_core *core = call->core;
+    size_t unsent = call->reply_body.len - call->reply_sent_bytes;
+    if (unsent > QV_NET_STREAM_UNSENT_BYTES_MAX) {
+        stream_end(call, QV_GRPC_RESOURCE_EXHAUSTED, "the answers are not read");
+        return;
+    }
+    if (call->reply_sent_bytes > 0) { /* what is sent makes room */
+        memmove(call->reply_body.data, call->reply_body.data + call->reply_sent_bytes, unsent);
+        call->reply_body.len = unsent;
+        call->reply_sent_bytes = 0;
+    }
+    int status = call->on_message(core->ctx, &call->pub, message, &call->reply_body);
+    if (call->reply_body.failed) {
+        qv_buf_clear(&call->reply_body);
+        call->reply_sent_bytes = 0;
+        stream_end(call, QV_GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    } else if (status != QV_NET_STREAM_ON) {
+        stream_end(call, status, NULL);
+    } else {
+        stream_resume(call);
+    }
+}
+
+/* Whole messages at the front of the body go to on_message; the rest waits for more. */
+static void stream_take(struct qv_call_priv *call, const uint8_t *data, size_t n)
+{
+    size_t at = 0;
+    if (!qv_call_charge(call, n)) {
+        qv_call_uncharge(call, n);
+        stream_end(call, QV_GRPC_RESOURCE_EXHAUSTED, QV_CONN_BUDGET_TEXT);
+        return;
+    }
+    qv_buf_append(&call->body, data, n);
+    if (call->body.failed) {
+        call->conn->broken = true;
+        return;
+    }
+    call->pub.received_ns = call->core->now_ns;
+    while (call->body.len - at >= QV_GRPC_PREFIX_BYTES) {
+        const uint8_t *p = call->body.data + at;
+        size_t bytes = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | (size_t)p[4];
+        if (p[0] != 0) {
+            stream_end(call, p[0] == 1 ? QV_GRPC_UNIMPLEMENTED : QV_GRPC_INTERNAL,
+                       "messages of a stream are not compressed");
+            return;
+        }
+        if (bytes > QV_NET_STREAM_MESSAGE_BYTES_MAX) {
+            stream_end(call, QV_GRPC_RESOURCE_EXHAUSTED, "the message is over the size limit");
+            return;
+        }
+        if (call->body.len - at - QV_GRPC_PREFIX_BYTES < bytes)
+            break;
+        stream_give(call, (struct qv_bytes){p + QV_GRPC_PREFIX_BYTES, bytes});
+        if (call->state != QV_CALL_RECEIVING)
+            return;
+        at += QV_GRPC_PREFIX_BYTES + bytes;
+    }
+    memmove(call->body.data, call->body.data + at, call->body.len - at);
+    call->body.len -= at;
+    qv_call_uncharge(call, at);
+}
+
+static void stream_no_more(struct qv_call_priv *call)
+{
+    if (call->body.len > 0)
+        stream_end(call, QV_GRPC_INTERNAL, "the last message is cut off");
+    else
+        stream_give(call, (struct qv_bytes){NULL, 0});
+}
+
 /* ---- the session ---------------------------------------------------------------------------- */
 
 static int session_open(struct qv_http2 *h, nghttp2_session_callbacks *cb, nghttp2_option *option)
@@ -611,7 +757,10 @@ void qv_http2_tick(struct qv_http2 *h, uint64_t now_ns)
     struct qv_call_priv *call = h->conn->first_call;
     while (call != NULL) {
         struct qv_call_priv *next = call->conn_next;
-        if (call->state == QV_CALL_RECEIVING && !call->complete) {
+        if (call->on_message != NULL && call->state == QV_CALL_RECEIVING) {
+            if (h->conn->goaway)
+                stream_end(call, QV_GRPC_UNAVAILABLE, "the server is shutting down");
+        } else if (call->state == QV_CALL_RECEIVING && !call->complete) {
             bool held = call->spool != NULL && qv_spool_is_behind(call->spool);
             bool late = call->head_done ? qv_conn_body_is_late(call, &call->started_ns, held)
                                         : now_ns - call->started_ns >

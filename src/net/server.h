@@ -253,4 +253,22 @@ void qv_call_reply_grpc_extra(struct qv_call *call, int grpc_status, const char 
                               const struct qv_net_header *extra, size_t n_extra,
                               struct qv_buf *body);
 
+/* ---- a gRPC call that is a stream ----------------------------------------------------------- */
+
+#define QV_NET_STREAM_ON (-1)
+#define QV_NET_STREAM_MESSAGE_BYTES_MAX ((size_t)64 * 1024)  /* of a request; beyond it status 8 */
+#define QV_NET_STREAM_UNSENT_BYTES_MAX ((size_t)1024 * 1024) /* of answers not read; status 8 */
+
+/* Runs on the loop thread for each message of the request, and with message.p == NULL when the
+ * client sends no more. Appends answers to out, each framed (qv_grpc_put_prefix). Gives a gRPC
+ * status to end the stream with, or QV_NET_STREAM_ON. For what is small and quick: there is no
+ * back-pressure but the bounds above, and no deadline. The message is borrowed. */
+typedef int qv_net_stream_f(void *ctx, struct qv_call *call, struct qv_bytes message,
+                            struct qv_buf *out);
+
+/* From on_headers, on a gRPC call that is not answered: its messages go to on_message one by one,
+ * and the handler is never called for it. ctx: the server's. When the server shuts down its streams
+ * end with UNAVAILABLE. */
+void qv_call_stream(struct qv_call *call, qv_net_stream_f *on_message);
+
 #endif

@@ -18,6 +18,10 @@ static void write_served(struct qv_buf *b)
 #define X(id, service, method, message) qv_buf_str(b, "| `" service "` | `" method "` |\n");
     QV_PB_METHODS(X)
 #undef X
+    qv_buf_str(
+        b, "| `grpc.health.v1.Health` | `Watch` (stream) |\n"
+           "| `grpc.reflection.v1.ServerReflection` | `ServerReflectionInfo` (stream) |\n"
+           "| `grpc.reflection.v1alpha.ServerReflection` | `ServerReflectionInfo` (stream) |\n");
 }
 
 void qv_docs_write_api(struct qv_buf *b)

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "server/metrics.h"
+#include "server/reflection.h"
 #include "server/request_log.h"
 #include "server/rest.h"
 #include "server/rpc.h"
@@ -201,8 +202,12 @@ void qv_edge_headers(void *ctx, struct qv_call *call)
     int err = check_key(edge, call, &why);
     if (err == 0 && memmem(call->path, call->path_len, "napshot", strlen("napshot")) != NULL)
         prepare_snapshot(edge, call);
-    if (err == 0)
+    if (err == 0) {
+        qv_net_stream_f *stream = qv_reflection_find(call);
+        if (stream != NULL)
+            qv_call_stream(call, stream);
         return;
+    }
     if (call->is_grpc)
         qv_rpc_refuse(call, err, why);
     else

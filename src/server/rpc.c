@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "net/grpc.h"
 #include "server/api_status.h"
+#include "server/descriptors.h"
 #include "server/edge.h"
 #include "server/op_snapshot.h"
 #include "wire/pb_answer.h"
@@ -68,15 +69,21 @@ static void reply_error(struct qv_call *call, int err, const struct qv_errmsg *m
     qv_call_reply_grpc(call, qv_api_status(err).grpc, text, NULL);
 }
 
+bool qv_rpc_has_service(const char *name, size_t n)
+{
+    for (size_t i = 0; i < qv_descriptor_service_count; i++) {
+        if (strlen(qv_descriptor_services[i]) == n &&
+            memcmp(qv_descriptor_services[i], name, n) == 0)
+            return true;
+    }
+    return n == 0; /* the server as a whole */
+}
+
 static int health(struct qv_op *op, struct qv_buf *b)
 {
-    static const char *const services[] = {"", "qdrant.Qdrant", "qdrant.Collections",
-                                           "qdrant.Points", "qdrant.Snapshots"};
-    for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
-        if (qv_str_equal(op->rest, qv_str_of(services[i]))) {
-            qv_pb_answer_grpc_health(b, true);
-            return 0;
-        }
+    if (qv_rpc_has_service(op->rest.p, op->rest.n)) {
+        qv_pb_answer_grpc_health(b, true);
+        return 0;
     }
     return qv_fail(&op->msg, QV_ENOTFOUND, "unknown service");
 }

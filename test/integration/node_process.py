@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-READY = re.compile(r"http://[^:]+:(\d+).*grpc://[^:]+:(\d+)")
+READY = re.compile(r"https?://[^:]+:(\d+).*grpcs?://[^:]+:(\d+)")
 COMPLAINT = re.compile(r"assertion failed|runtime error:|Sanitizer")
 START_SECONDS = 20
 

@@ -596,7 +596,7 @@ export async function keys(clients, url) {
     const { QdrantClient } = clients('@qdrant/js-client-grpc');
     const api = (name, apiKey) => new QdrantClient({ url: url.origin, port: Number(url.port), timeout: 20000, apiKey,
         checkCompatibility: false }).api(name);
-    const s = new Suite('grpc with keys', ['none', 'wrong', 'read-only', 'full'], {});
+    const s = new Suite(`grpc with keys${url.protocol === 'https:' ? ' over TLS' : ''}`, ['none', 'wrong', 'read-only', 'full'], {});
     const collectionName = 'interop_keys';
     const UNAUTHENTICATED = 16, DENIED = 7;
     await s.op('none', async () => equal(await code(() => api('collections').list({})), UNAUTHENTICATED));

@@ -1,5 +1,5 @@
 // Runs one part of the tests with both clients against a server and prints one JSON line:
-//   node interop.mjs methods|kept|keys CLIENTS_FOLDER http://127.0.0.1:PORT http://127.0.0.1:GRPC_PORT
+//   node interop.mjs methods|kept|keys|tools CLIENTS_FOLDER http://127.0.0.1:PORT http://127.0.0.1:GRPC_PORT
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import * as grpc from './grpc.mjs';
 import * as rest from './rest.mjs';
 import { describe } from './suite.mjs';
+import * as tools from './tools.mjs';
 
 const [part, folder, http, rpc] = process.argv.slice(2);
 const clients = createRequire(resolve(folder, 'package.json'));
@@ -23,6 +24,7 @@ const parts = {
     methods: [[rest.run, http], [grpc.run, rpc]],
     kept: [[rest.kept, http]],
     keys: [[rest.keys, http], [grpc.keys, rpc]],
+    tools: [[tools.run, rpc], [tools.run, http]],
 };
 const rows = [];
 for (const [f, url] of parts[part])

@@ -619,7 +619,7 @@ export async function keys(clients, url) {
     const { QdrantClient } = clients('@qdrant/js-client-rest');
     const client = (apiKey) => new QdrantClient({ url: url.origin, port: Number(url.port), timeout: 20000, apiKey,
         checkCompatibility: false });
-    const s = new Suite('rest with keys', ['none', 'wrong', 'read-only', 'full'], {});
+    const s = new Suite(`rest with keys${url.protocol === 'https:' ? ' over TLS' : ''}`, ['none', 'wrong', 'read-only', 'full'], {});
     const make = (c) => c.createCollection('interop_keys', { vectors: { size: 2, distance: 'Dot' } });
     await s.op('none', async () => equal(await status(() => client().getCollections()), 401));
     await s.op('wrong', async () => equal(await status(() => client('full-kez').getCollections()), 401));
