@@ -272,11 +272,11 @@ static int decode_facet(struct qv_pb_ctx *c, const ProtobufCMessage *base,
     req->limit = m->has_limit ? m->limit : LIMIT_DEFAULT;
     req->exact = m->has_exact && m->exact;
     if (err == 0)
-        err = check_limit(c, req->limit, 0);
-    if (err == 0)
         err = read_key(c, m->key, &req->key, &req->path);
     if (err == 0)
         err = qv_pb_filter(c, m->filter, &req->filter);
+    if (err == 0)
+        err = check_limit(c, req->limit, 0);
     return err != 0 ? err
                     : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &req->opts);
 }
@@ -310,8 +310,6 @@ static int decode_scroll(struct qv_pb_ctx *c, const ProtobufCMessage *base,
         err = read_order_by(c, m->order_by, &req->order_by);
     req->limit = m->has_limit ? m->limit : LIMIT_DEFAULT;
     req->has_offset = m->offset != NULL;
-    if (err == 0)
-        err = check_limit(c, req->limit, 0);
     if (err == 0 && req->has_offset)
         err = qv_pb_id(c, m->offset, &req->offset);
     if (err == 0)
@@ -320,6 +318,8 @@ static int decode_scroll(struct qv_pb_ctx *c, const ProtobufCMessage *base,
         err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_ALL, &req->with_payload);
     if (err == 0)
         err = qv_pb_vector_select(c, m->with_vectors, &req->with_vector);
+    if (err == 0)
+        err = check_limit(c, req->limit, 0);
     return err != 0 ? err
                     : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &req->opts);
 }
@@ -385,8 +385,6 @@ static int read_search(struct qv_pb_ctx *c, const QvPb__SearchPoints *m, struct 
     q->limit = m->limit;
     q->offset = m->has_offset ? m->offset : 0;
     int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
-    if (err == 0)
-        err = check_limit(c, q->limit, q->offset);
     if (err == 0 && m->sparse_indices != NULL)
         err = qv_pb_sparse(c, m->vector, m->n_vector, m->sparse_indices->data,
                            m->sparse_indices->n_data, &q->vec);
@@ -400,7 +398,9 @@ static int read_search(struct qv_pb_ctx *c, const QvPb__SearchPoints *m, struct 
         err = read_params(c, m->params, q);
     if (err == 0)
         err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_NONE, &q->with_payload);
-    return err != 0 ? err : qv_pb_vector_select(c, m->with_vectors, &q->with_vector);
+    if (err == 0)
+        err = qv_pb_vector_select(c, m->with_vectors, &q->with_vector);
+    return err != 0 ? err : check_limit(c, q->limit, q->offset); /* last, as in JSON */
 }
 
 static int read_nearest(struct qv_pb_ctx *c, const QvPb__VectorInput *m, struct qv_query *q)
@@ -485,8 +485,6 @@ static int read_query(struct qv_pb_ctx *c, const QvPb__QueryPoints *m, struct qv
     q->offset = m->has_offset ? m->offset : 0;
     int err = qv_pb_refuse_shard_key(c, m->shard_key_selector);
     if (err == 0)
-        err = check_limit(c, q->limit, q->offset);
-    if (err == 0)
         err = read_variant(c, m, q);
     if (err == 0)
         err = set_threshold(c, m->has_score_threshold, m->score_threshold, q);
@@ -496,7 +494,9 @@ static int read_query(struct qv_pb_ctx *c, const QvPb__QueryPoints *m, struct qv
         err = read_params(c, m->params, q);
     if (err == 0)
         err = qv_pb_payload_select(c, m->with_payload, QV_SELECT_NONE, &q->with_payload);
-    return err != 0 ? err : qv_pb_vector_select(c, m->with_vectors, &q->with_vector);
+    if (err == 0)
+        err = qv_pb_vector_select(c, m->with_vectors, &q->with_vector);
+    return err != 0 ? err : check_limit(c, q->limit, q->offset); /* last, as in JSON */
 }
 
 /* Room for n queries in the request. */
