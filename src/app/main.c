@@ -10,8 +10,10 @@
 
 static int run_version(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    if (argc > 1) {
+        fprintf(stderr, "quiver version: '%s' is not understood: it takes no arguments\n", argv[1]);
+        return 2;
+    }
     printf("quiver %s (API %s, commit %s)\n", QV_VERSION, QV_API_VERSION, QV_COMMIT);
     return 0;
 }

@@ -142,6 +142,9 @@ int qv_settings_set(struct qv_settings *s, const char *key, const char *value,
             return set_seconds(field_of(s, t), t, value, msg);
         if (t->kind == KIND_SWITCH)
             return set_switch(field_of(s, t), t, value, msg);
+        if (value[0] == '\0' && t->text[0] != '\0')
+            return qv_fail(msg, QV_EINVAL, "%s: '' is not allowed: leave it out for %s", t->key,
+                           t->text);
         if (strcmp(key, "log_level") == 0) {
             char lower[16];
             size_t n = 0;
@@ -356,6 +359,12 @@ void qv_settings_write_docs(struct qv_buf *b)
                "`src/app/settings.def` (`quiver help settings`).\n\n"
                "```yaml\nservice:\n  http_port: 6333\n  api_key: SECRET\nstorage:\n  "
                "storage_path: /var/lib/quiver\n```\n\n"
+               "In the environment the keys are capitals, with `__` for each point: "
+               "`storage.log.segment_mb` is\n`QUIVER__STORAGE__LOG__SEGMENT_MB`. Flags of their "
+               "own have `service.host` (`--host`),\n`service.http_port` (`--http-port`), "
+               "`service.grpc_port` (`--grpc-port`) and `storage.storage_path`\n"
+               "(`--storage-path`). Keys that Qdrant has and this version does not are unknown "
+               "keys, except that\n`cluster.enabled: true` is refused.\n\n"
                "| key | default | allowed | what it is |\n| --- | --- | --- | --- |\n");
     for (size_t i = 0; i < COUNT; i++) {
         const struct setting *t = &table[i];

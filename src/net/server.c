@@ -637,6 +637,7 @@ static int bind_socket(const struct sockaddr_storage *ss, bool shared, int *out)
 static int loop_listen(struct net_loop *loop, uint32_t i, struct qv_errmsg *msg)
 {
     struct qv_net_server *server = loop->server;
+    const char *host = server->config.host != NULL ? server->config.host : "127.0.0.1";
     bool many = server->config.loops > 1;
     struct sockaddr_storage ss;
     int fd = -1;
@@ -652,7 +653,7 @@ static int loop_listen(struct net_loop *loop, uint32_t i, struct qv_errmsg *msg)
     if (err == 0)
         err = bind_socket(&ss, many, &fd);
     if (err != 0)
-        return qv_fail(msg, err, "port %u: %s", (unsigned)server->ports[i],
+        return qv_fail(msg, err, "%s port %u: %s", host, (unsigned)server->ports[i],
                        err == QV_EBUSY ? "already in use" : strerror(errno));
     uv_tcp_t *tcp = &loop->listeners[i];
     uv_tcp_init(&loop->uv, tcp);
@@ -660,7 +661,8 @@ static int loop_listen(struct net_loop *loop, uint32_t i, struct qv_errmsg *msg)
     tcp->data = loop;
     if (uv_tcp_open(tcp, fd) != 0) {
         close(fd);
-        return qv_fail(msg, QV_EIO, "port %u can't be watched", (unsigned)server->ports[i]);
+        return qv_fail(msg, QV_EIO, "%s port %u can't be watched", host,
+                       (unsigned)server->ports[i]);
     }
     int len = (int)sizeof ss;
     uv_tcp_getsockname(tcp, (struct sockaddr *)&ss, &len);
@@ -668,7 +670,7 @@ static int loop_listen(struct net_loop *loop, uint32_t i, struct qv_errmsg *msg)
                                                       : ((struct sockaddr_in *)&ss)->sin_port);
     int rv = uv_listen((uv_stream_t *)tcp, LOOP_BACKLOG, on_connection);
     if (rv != 0)
-        return qv_fail(msg, rv == UV_EADDRINUSE ? QV_EBUSY : QV_EIO, "port %u: %s",
+        return qv_fail(msg, rv == UV_EADDRINUSE ? QV_EBUSY : QV_EIO, "%s port %u: %s", host,
                        (unsigned)server->ports[i], uv_strerror(rv));
     return 0;
 }

@@ -116,10 +116,26 @@ static void test_files(void **state)
     qv_settings_close(&s);
 }
 
+/* A setting that has a default can't be empty: "" as a folder is no folder. */
+static void test_nothing_is_no_path(void **state)
+{
+    (void)state;
+    struct qv_settings s;
+    struct qv_errmsg msg = {""};
+    qv_settings_init(&s);
+    assert_int_equal(qv_settings_set(&s, "storage.storage_path", "", &msg), QV_EINVAL);
+    assert_non_null(strstr(msg.text, "storage.storage_path: '' is not allowed"));
+    assert_int_equal(qv_settings_set(&s, "service.host", "", &msg), QV_EINVAL);
+    assert_int_equal(qv_settings_set(&s, "service.api_key", "", &msg), 0);
+    assert_string_equal(s.storage_path, "./storage");
+    qv_settings_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_later_source_wins),
+        cmocka_unit_test(test_nothing_is_no_path),
         cmocka_unit_test(test_bad_values_name_key_value_and_what_is_allowed),
         cmocka_unit_test(test_files),
     };
