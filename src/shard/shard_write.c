@@ -189,6 +189,20 @@ static void stamp(struct qv_shard *s, struct qv_group *g)
     }
 }
 
+static int refused_by_log(struct qv_shard *s, int err, size_t bytes, struct qv_errmsg *msg)
+{
+    struct qv_log *log = s->store->log;
+    if (err == QV_EBUSY)
+        return err;
+    if (err == QV_ETOOBIG)
+        return qv_fail(msg, err,
+                       "a change of %zu bytes does not fit into a segment of the log "
+                       "(storage.log.segment_mb)",
+                       bytes);
+    return qv_fail(msg, err, "the log takes no writes: %.300s",
+                   qv_log_error(log) != 0 ? qv_log_reason(log) : qv_err_text(err));
+}
+
 static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg)
 {
     /* the groups under way take their slots only when they are applied */
@@ -205,11 +219,7 @@ static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *m
     struct qv_bytes parts[2] = {{(const uint8_t *)&count, sizeof count}, g->bytes};
     err = qv_log_append(s->store->log, &rec, parts, 2, &g->end);
     if (err != 0)
-        return err == QV_EBUSY
-                   ? err
-                   : qv_fail(msg, err, "the log takes no writes: %.300s",
-                             qv_log_error(s->store->log) != 0 ? qv_log_reason(s->store->log)
-                                                              : qv_err_text(err));
+        return refused_by_log(s, err, g->bytes.n, msg);
     s->prev_clock = g->version.clock;
     s->inflight++;
     s->inflight_rows += g->count;
