@@ -302,10 +302,12 @@ static bool rebuilt(const struct qv_shard *s)
                                 memory_order_relaxed) >= s->rebuild_mark;
 }
 
-/* No reader stands on it, and no snapshot may read it. */
+/* No reader stands on it, the scrubber is elsewhere, and no snapshot may read it. */
 static bool may_go(const struct qv_shard *s, const struct qv_shard_vector *v, uint64_t oldest)
 {
-    return v->old_epoch < oldest && s->pins == NULL;
+    const struct qv_scrub *scrub = &s->store->scrub;
+    bool scrubbed = scrub->running && scrub->shard == s;
+    return v->old_epoch < oldest && s->pins == NULL && !scrubbed;
 }
 
 static bool place_waits(struct qv_shard *s, uint32_t index, uint64_t oldest)
