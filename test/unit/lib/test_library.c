@@ -546,7 +546,7 @@ static void a_wrong_query_of_a_batch_is_named(void **state)
     struct world w;
     struct quiver_query queries[10];
     struct quiver_results *r[10];
-    const float v[DIM] = {1};
+    const float v[DIM + 1] = {1};
     world_make(&w, QUIVER_DOT);
     for (int i = 0; i < 10; i++) {
         struct quiver_query q = QUIVER_QUERY_INIT;
