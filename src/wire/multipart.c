@@ -10,11 +10,26 @@
 #define PARTS_MAX 100u
 #define DELIM_MAX (4 + QV_MULTIPART_BOUNDARY_MAX)
 
+/* The next ';' that is not inside quotes; NULL: none. */
+static const char *next_param(const char *p, const char *end)
+{
+    bool quoted = false;
+    for (; p < end; p++) {
+        if (quoted && *p == '\\' && p + 1 < end)
+            p++;
+        else if (*p == '"')
+            quoted = !quoted;
+        else if (*p == ';' && !quoted)
+            return p;
+    }
+    return NULL;
+}
+
 /* The parameter of a header, quoted or not; false: there is none, it is empty or too long. */
 static bool param_of(const char *p, const char *end, const char *name, char *out, size_t room)
 {
     size_t k = strlen(name);
-    while (p < end && (p = memchr(p, ';', (size_t)(end - p))) != NULL) {
+    while ((p = next_param(p, end)) != NULL) {
         p++;
         while (p < end && (*p == ' ' || *p == '\t'))
             p++;
@@ -141,8 +156,10 @@ int qv_multipart_find(const struct qv_multipart_source *src, const char *content
     struct cursor c = {0};
     uint64_t begin = 0;
     int err = delimiter_of(content_type, delim, msg);
-    if (err == 0) /* the first one needs no line end before it */
-        err = search(src, 0, delim + 2, &begin, msg);
+    if (err != 0)
+        return err;
+    /* the first one needs no line end before it */
+    err = search(src, 0, delim + 2, &begin, msg);
     if (err == 0 && begin == src->bytes)
         err = qv_fail(msg, QV_EBADREQ, "the multipart body lacks its boundary");
     c.at = begin + strlen(delim + 2);
