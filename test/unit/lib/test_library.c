@@ -540,6 +540,59 @@ static void threads_share_handles(void **state)
     world_close(&w);
 }
 
+/* Works on a collection until it is told that there is none. */
+static void *use_until_dropped(void *arg)
+{
+    struct busy *b = arg;
+    for (uint32_t i = 0;; i++) {
+        float v[DIM] = {(float)i};
+        struct quiver_id id = quiver_id_of(b->from + i % 50);
+        struct quiver_points p = QUIVER_POINTS_INIT;
+        struct quiver_query q = QUIVER_QUERY_INIT;
+        struct quiver_results *r = NULL;
+        struct quiver_collection_stats stats = QUIVER_COLLECTION_STATS_INIT;
+        p.count = 1;
+        p.ids = &id;
+        p.vectors = q.vector = v;
+        p.dim = q.dim = DIM;
+        q.flags = QUIVER_WITH_PAYLOAD | QUIVER_WITH_VECTORS;
+        int err = quiver_add(b->w->c, &p, i % 2, NULL);
+        int read = quiver_search(b->w->c, &q, &r, NULL);
+        quiver_results_free(&r);
+        b->wrong += quiver_get_collection_stats(b->w->c, &stats, NULL) != 0;
+        if (err != 0 && read != 0) {
+            b->wrong += err != QUIVER_ENOTFOUND && err != QUIVER_EUNAVAILABLE;
+            return NULL;
+        }
+    }
+}
+
+static void a_collection_is_dropped_under_its_users(void **state)
+{
+    (void)state;
+    enum { USERS = 3 };
+    struct world w;
+    world_open(&w);
+    for (int round = 0; round < 5; round++) {
+        struct busy busy[USERS];
+        pthread_t threads[USERS];
+        struct quiver_collection_options o = small_options(QUIVER_EUCLID);
+        assert_int_equal(quiver_create_collection(w.db, "points", &o, &w.c, &w.why), 0);
+        for (uint32_t i = 0; i < USERS; i++) {
+            busy[i] = (struct busy){.w = &w, .from = i * 100};
+            assert_int_equal(pthread_create(&threads[i], NULL, use_until_dropped, &busy[i]), 0);
+        }
+        usleep(20000);
+        assert_int_equal(quiver_drop_collection(w.db, "points", &w.why), 0);
+        for (int i = 0; i < USERS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            assert_int_equal(busy[i].wrong, 0);
+        }
+        quiver_close_collection(&w.c);
+    }
+    world_close(&w);
+}
+
 static void a_wrong_query_of_a_batch_is_named(void **state)
 {
     (void)state;
@@ -575,6 +628,7 @@ int main(void)
         cmocka_unit_test(named_vectors_and_uuids_come_back),
         cmocka_unit_test(large_calls_are_stored_whole),
         cmocka_unit_test(threads_share_handles),
+        cmocka_unit_test(a_collection_is_dropped_under_its_users),
         cmocka_unit_test(a_wrong_query_of_a_batch_is_named),
     };
     return RUN_SUITE(tests);
