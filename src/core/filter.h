@@ -129,9 +129,15 @@ int qv_match_compare(const struct qv_match *a, const struct qv_match *b); /* typ
  * QV_ENOMEM, QV_ETOOBIG. *out is NULL then. */
 struct qv_collection_config;
 struct qv_filter_binding;
+struct qv_stop;
+/* stop (api.h; NULL: never) is asked every few thousand tokens. Once it says so, matching gives up
+ * at once: what it answers then means nothing, and qv_filter_stopped gives the error, its text in
+ * msg, which is borrowed too. */
 QV_MUST_USE int qv_filter_bind(const struct qv_filter *f, const struct qv_collection_config *config,
-                               struct qv_filter_binding **out, struct qv_errmsg *msg);
-void qv_filter_unbind(struct qv_filter_binding **b); /* *b may be NULL; sets it NULL */
+                               const struct qv_stop *stop, struct qv_filter_binding **out,
+                               struct qv_errmsg *msg);
+int qv_filter_stopped(const struct qv_filter_binding *b); /* 0: it was not; b may be NULL */
+void qv_filter_unbind(struct qv_filter_binding **b);      /* *b may be NULL; sets it NULL */
 
 /* What a filter looks at. has_vector may be NULL (no vectors). binding NULL: text conditions are as
  * without indexes. */

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "core/api.h"
 #include "core/text_index.h"
 
 #include <stdlib.h>
@@ -13,7 +14,10 @@
 #define BIND_ARENA_BYTES ((size_t)64 << 20)
 #define WORD_BITS 64u
 
+#define ASK_EVERY 4096u /* tokens */
+
 struct field {
+    struct qv_filter_binding *binding;
     const struct qv_payload_index *index;
     struct qv_path path;
     struct qv_text_options options;
@@ -41,7 +45,10 @@ struct qv_filter_binding {
     uint32_t field_count;
     struct qv_text_cond *conds;
     uint32_t cond_count;
-    struct qv_errmsg *msg; /* while binding */
+    struct qv_errmsg *msg;
+    const struct qv_stop *stop;
+    uint32_t until_asked; /* tokens */
+    int err;              /* what stop said */
 };
 
 /* ---- tokens asked for ---- */
@@ -233,6 +240,7 @@ static int list_fields(struct qv_filter_binding *b, const struct qv_collection_c
         struct field *f = &b->fields[b->field_count];
         if (!qv_str_equal(x->type, qv_str_of("text")))
             continue;
+        f->binding = b;
         f->index = x;
         err = qv_path_parse(&b->arena, x->field, &f->path, b->msg);
         b->field_count++;
@@ -241,7 +249,8 @@ static int list_fields(struct qv_filter_binding *b, const struct qv_collection_c
 }
 
 int qv_filter_bind(const struct qv_filter *f, const struct qv_collection_config *config,
-                   struct qv_filter_binding **out, struct qv_errmsg *msg)
+                   const struct qv_stop *stop, struct qv_filter_binding **out,
+                   struct qv_errmsg *msg)
 {
     const struct qv_path root = {NULL, 0};
     *out = NULL;
@@ -250,12 +259,12 @@ int qv_filter_bind(const struct qv_filter *f, const struct qv_collection_config 
     struct qv_filter_binding *b = qv_mem_calloc(1, sizeof *b);
     qv_arena_init(&b->arena, BIND_ARENA_BYTES);
     b->msg = msg;
+    b->stop = stop;
     b->cond_count = f->text_conds;
     b->conds = QV_ARENA_ARRAY(&b->arena, struct qv_text_cond, b->cond_count);
     int err = b->conds == NULL ? QV_ENOMEM : list_fields(b, config);
     if (err == 0 && b->field_count > 0)
         err = bind_filter(b, f, &root);
-    b->msg = NULL;
     *out = b;
     if (err != 0 && b->arena.failed)
         err = qv_fail(msg, QV_ETOOBIG, "a filter's texts to match are too many");
@@ -330,6 +339,21 @@ static void step_phrase(struct qv_text_cond *t)
     t->hit = (t->state[last / WORD_BITS] >> last % WORD_BITS & 1) != 0;
 }
 
+/* A text of 16 MB under thousands of conditions takes minutes: the deadline is looked at here. */
+static bool go_on(struct qv_filter_binding *b)
+{
+    if (b->err == 0 && b->until_asked-- == 0) {
+        b->until_asked = ASK_EVERY;
+        b->err = qv_stop_ask(b->stop, b->msg);
+    }
+    return b->err == 0;
+}
+
+int qv_filter_stopped(const struct qv_filter_binding *b)
+{
+    return b != NULL ? b->err : 0;
+}
+
 static bool begins_with(struct qv_str s, struct qv_str part)
 {
     return s.n >= part.n && memcmp(s.p, part.p, part.n) == 0;
@@ -338,6 +362,8 @@ static bool begins_with(struct qv_str s, struct qv_str part)
 static bool meet_token(void *ctx, struct qv_token token)
 {
     struct qv_text_cond *t = ctx;
+    if (!go_on(t->field->binding))
+        return false;
     if (t->field->options.tokenizer == QV_TOKENIZER_PREFIX) {
         for (uint32_t i = 0; i < t->count; i++) {
             if (begins_with(token.text, t->tokens[i]))
@@ -357,7 +383,7 @@ static bool meet_token(void *ctx, struct qv_token token)
 bool qv_text_cond_add(struct qv_text_cond *t, struct qv_str s)
 {
     const bool phrase = t->type == QV_COND_MATCH_PHRASE;
-    if (t->never)
+    if (t->never || t->field->binding->err != 0)
         return false;
     if (phrase) /* a phrase stands in one string */
         memset(t->state, 0, t->words * sizeof *t->state);

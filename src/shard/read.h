@@ -35,7 +35,8 @@ struct qv_bound_filter {
     bool needs_payload;
 };
 QV_MUST_USE int qv_read_bind(struct qv_shard *s, const struct qv_filter *filter,
-                             struct qv_bound_filter *out, struct qv_errmsg *msg);
+                             const struct qv_stop *stop, struct qv_bound_filter *out,
+                             struct qv_errmsg *msg);
 void qv_read_unbind(struct qv_bound_filter *b);
 /* Does the copy match? */
 QV_MUST_USE int qv_read_match(struct qv_shard *s, const struct qv_bound_filter *filter,

@@ -32,7 +32,7 @@ int qv_condition_check(struct qv_shard *s, unsigned reader, const struct qv_coun
     if (err != 0)
         return err;
     qv_arena_init(&scratch, QV_REQUEST_ARENA_BYTES);
-    err = qv_read_bind(s, req->filter, &bound, msg);
+    err = qv_read_bind(s, req->filter, req->opts.stop, &bound, msg);
     for (uint32_t i = 0; i < p->change_count && err == 0; i++) {
         qv_arena_reset(&scratch);
         if (i % ASK_EVERY == 0)

@@ -109,12 +109,12 @@ static bool copy_has_vector(void *ctx, struct qv_str name)
                         (struct qv_str){NULL, 0}) != NULL;
 }
 
-int qv_read_bind(struct qv_shard *s, const struct qv_filter *filter, struct qv_bound_filter *out,
-                 struct qv_errmsg *msg)
+int qv_read_bind(struct qv_shard *s, const struct qv_filter *filter, const struct qv_stop *stop,
+                 struct qv_bound_filter *out, struct qv_errmsg *msg)
 {
     *out = (struct qv_bound_filter){.filter = filter,
                                     .needs_payload = qv_filter_needs_payload(filter)};
-    return qv_filter_bind(filter, atomic_load(&s->config), &out->binding, msg);
+    return qv_filter_bind(filter, atomic_load(&s->config), stop, &out->binding, msg);
 }
 
 void qv_read_unbind(struct qv_bound_filter *b)
@@ -137,7 +137,7 @@ int qv_read_match(struct qv_shard *s, const struct qv_bound_filter *filter, cons
     int err = payload.failed ? QV_ENOMEM : 0;
     *match = err == 0 && qv_filter_match(filter->filter, &point);
     qv_buf_close(&payload);
-    return err;
+    return err != 0 ? err : qv_filter_stopped(filter->binding);
 }
 
 /* A filter that is asked of one record after another. */
@@ -149,11 +149,11 @@ struct matcher {
 
 /* `filter` is kept; NULL: everything matches. End it also after an error. */
 static int matcher_begin(struct matcher *m, struct qv_shard *s, const struct qv_filter *filter,
-                         struct qv_errmsg *msg)
+                         const struct qv_stop *stop, struct qv_errmsg *msg)
 {
     m->s = s;
     qv_arena_init(&m->scratch, SCAN_ARENA_BYTES);
-    return qv_read_bind(s, filter, &m->filter, msg);
+    return qv_read_bind(s, filter, stop, &m->filter, msg);
 }
 
 static void matcher_end(struct matcher *m)
@@ -398,7 +398,7 @@ int qv_read_each(struct qv_shard *s, struct qv_arena *arena, const struct qv_rea
         return err;
     qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
     qv_arena_init(&e.scratch, SCAN_ARENA_BYTES);
-    err = qv_read_bind(s, want->filter, &e.filter, msg);
+    err = qv_read_bind(s, want->filter, want->stop, &e.filter, msg);
     if (err == 0)
         err = walk_memory(&w, &live);
     if (err == 0)
@@ -506,7 +506,7 @@ int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_f
     if (b.bits == NULL)
         return QV_ENOMEM;
     qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
-    int err = matcher_begin(&b.matcher, s, filter, msg);
+    int err = matcher_begin(&b.matcher, s, filter, live->stop, msg);
     if (err == 0)
         err = walk_memory(&w, live);
     if (err == 0)
@@ -640,7 +640,7 @@ static int scroll_ids(struct id_walk *ids, struct qv_arena *arena, const struct 
     if (err != 0)
         return err;
     qv_arena_init(&w.scratch, SCAN_ARENA_BYTES);
-    err = matcher_begin(&ids->matcher, s, ids->matcher.filter.filter, msg);
+    err = matcher_begin(&ids->matcher, s, ids->matcher.filter.filter, w.stop, msg);
     if (err == 0)
         err = walk_memory(&w, &live);
     ids->ordered = true;

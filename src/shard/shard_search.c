@@ -281,7 +281,7 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
         struct qv_bound_filter filter;
         struct qv_present present = {.found = false};
         bool match = false;
-        int err = qv_read_bind(s, x->q->filter, &filter, x->msg);
+        int err = qv_read_bind(s, x->q->filter, x->q->stop, &filter, x->msg);
         if (err == 0)
             err = qv_read_copy(s, x->arena, &id, &present, x->msg);
         if (err == 0 && present.found)

@@ -82,7 +82,7 @@ static void match(struct qv_doc params, struct qv_str query, struct qv_doc paylo
         QV_ASSERT(err == 0);
         err = qv_filter_seal(&f, &a, &msg);
         QV_ASSERT(err == 0);
-        if (qv_filter_bind(&f, &config, &b, &msg) == 0) {
+        if (qv_filter_bind(&f, &config, NULL, &b, &msg) == 0) {
             const struct qv_filter_point p = {.id = qv_id_num(1), .payload = payload, .binding = b};
             (void)qv_filter_match(&f, &p);
         }

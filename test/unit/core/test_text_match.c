@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include "base/rng.h"
+#include "core/api.h"
 #include "core/config.h"
 #include "core/text_index.h"
 #include "doc_gen.h"
@@ -65,7 +66,7 @@ static bool bound_says(const struct qv_filter *f, const struct qv_collection_con
                        struct qv_doc payload)
 {
     struct qv_filter_binding *b;
-    if (qv_filter_bind(f, config, &b, &msg) != 0)
+    if (qv_filter_bind(f, config, NULL, &b, &msg) != 0)
         fail_msg("%s", msg.text);
     struct qv_filter_point p = {.id = qv_id_num(1), .payload = payload, .binding = b};
     const bool first = qv_filter_match(f, &p);
@@ -307,14 +308,53 @@ static void test_bounds(void **state)
     assert_true(bound_says(filter_on("t", QV_COND_MATCH_TEXT, most), &config, d));
     assert_true(bound_says(filter_on("t", QV_COND_MATCH_PHRASE, most), &order, d));
     assert_int_equal(
-        qv_filter_bind(filter_on("t", QV_COND_MATCH_TEXT_ANY, more), &config, &b, &msg), QV_EINVAL);
+        qv_filter_bind(filter_on("t", QV_COND_MATCH_TEXT_ANY, more), &config, NULL, &b, &msg),
+        QV_EINVAL);
     assert_null(b);
     assert_non_null(strstr(msg.text, "1024"));
     struct qv_collection_config bad = config_of("t", doc_of("{\"tokenizer\":\"x\"}"));
-    assert_int_equal(qv_filter_bind(filter_on("t", QV_COND_MATCH_TEXT, most), &bad, &b, &msg),
+    assert_int_equal(qv_filter_bind(filter_on("t", QV_COND_MATCH_TEXT, most), &bad, NULL, &b, &msg),
                      QV_EINVAL);
     assert_null(b);
     qv_buf_close(&payload);
+}
+
+static int stop_at_third(void *ctx, struct qv_errmsg *m)
+{
+    int *asked = ctx;
+    return ++*asked < 3 ? 0 : qv_fail(m, QV_ETIMEOUT, "late");
+}
+
+/* A long text is given up where the deadline passes, and everything after it at once. */
+static void test_stop(void **state)
+{
+    (void)state;
+    int asked = 0;
+    const struct qv_stop stop = {.ask = stop_at_third, .ctx = &asked};
+    const struct qv_collection_config config = config_of("t", (struct qv_doc){NULL, 0});
+    struct qv_filter *f = filter_on("t", QV_COND_MATCH_TEXT, qv_str_of("absent"));
+    struct qv_filter_binding *b;
+    struct qv_buf d;
+    qv_buf_init(&d, 0);
+    size_t mark = qv_doc_begin_object(&d);
+    qv_doc_put_key(&d, "t", 1);
+    size_t array = qv_doc_begin_array(&d);
+    for (int i = 0; i < 20000; i++)
+        qv_doc_put_str(&d, "word", 4);
+    qv_doc_end_array(&d, array, 20000);
+    qv_doc_end_object(&d, mark, 1);
+    const struct qv_doc payload = {d.data, d.len};
+    assert_int_equal(qv_filter_bind(f, &config, &stop, &b, &msg), 0);
+    const struct qv_filter_point p = {.id = qv_id_num(1), .payload = payload, .binding = b};
+    assert_int_equal(qv_filter_stopped(b), 0);
+    assert_false(qv_filter_match(f, &p));
+    assert_int_equal(qv_filter_stopped(b), QV_ETIMEOUT);
+    assert_string_equal(msg.text, "late");
+    assert_false(qv_filter_match(f, &p));
+    assert_int_equal(asked, 3);
+    qv_filter_unbind(&b);
+    assert_int_equal(qv_filter_stopped(NULL), 0);
+    qv_buf_close(&d);
 }
 
 static void test_options_refused(void **state)
@@ -369,8 +409,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_examples), TEST(test_which_index),     TEST(test_bounds),
-        TEST(test_random),   TEST(test_options_refused),
+        TEST(test_stop),   TEST(test_examples), TEST(test_which_index),
+        TEST(test_bounds), TEST(test_random),   TEST(test_options_refused),
     };
     return RUN_SUITE(tests);
 }
