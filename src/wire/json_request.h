@@ -89,8 +89,8 @@ QV_MUST_USE int qv_json_read_query(enum qv_json_query_form form, struct qv_bytes
 QV_MUST_USE int qv_json_read_filter(struct qv_bytes body, struct qv_arena *a,
                                     const struct qv_filter **out, struct qv_errmsg *msg);
 
-/* PUT .../snapshots/recover: location, checksum, api_key; priority is checked, and says nothing to a
- * node that is alone. Leaves the other fields of out as they are. */
+/* PUT .../snapshots/recover: location, checksum, api_key; priority is checked, and says nothing to
+ * a node that is alone. Leaves the other fields of out as they are. */
 QV_MUST_USE int qv_json_read_recover(struct qv_bytes body, struct qv_arena *a,
                                      struct qv_snapshot_req *out, struct qv_errmsg *msg);
 /* The values that priority may have. */

@@ -24,11 +24,9 @@
     X(SNAPSHOT_CREATE, "qdrant.Snapshots", "Create", qv_pb__create_snapshot_request)               \
     X(SNAPSHOT_LIST, "qdrant.Snapshots", "List", qv_pb__list_snapshots_request)                    \
     X(SNAPSHOT_DELETE, "qdrant.Snapshots", "Delete", qv_pb__delete_snapshot_request)               \
-    X(FULL_SNAPSHOT_CREATE, "qdrant.Snapshots", "CreateFull",                                      \
-      qv_pb__create_full_snapshot_request)                                                         \
+    X(FULL_SNAPSHOT_CREATE, "qdrant.Snapshots", "CreateFull", qv_pb__create_full_snapshot_request) \
     X(FULL_SNAPSHOT_LIST, "qdrant.Snapshots", "ListFull", qv_pb__list_full_snapshots_request)      \
-    X(FULL_SNAPSHOT_DELETE, "qdrant.Snapshots", "DeleteFull",                                      \
-      qv_pb__delete_full_snapshot_request)                                                         \
+    X(FULL_SNAPSHOT_DELETE, "qdrant.Snapshots", "DeleteFull", qv_pb__delete_full_snapshot_request) \
     X(UPSERT, "qdrant.Points", "Upsert", qv_pb__upsert_points)                                     \
     X(DELETE, "qdrant.Points", "Delete", qv_pb__delete_points)                                     \
     X(UPDATE_VECTORS, "qdrant.Points", "UpdateVectors", qv_pb__update_point_vectors)               \
