@@ -252,7 +252,8 @@ static void test_http1_stop(void **state)
     struct memory_conn m;
     (void)state;
     echo_conn_open(&m, NULL);
-    memory_conn_feed(&m, POST "Content-Length: 33000000\r\n\r\n", 60);
+    static const char head[] = POST "Content-Length: 33000000\r\n\r\n";
+    memory_conn_feed(&m, head, sizeof head - 1);
     memset(body, 'x', sizeof body);
     for (int i = 0; i < 400; i++) {
         if (i % 100 == 0)
