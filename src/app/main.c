@@ -10,6 +10,10 @@
 
 static int run_version(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        puts("usage: quiver version\n\nPrints the version, the API's and the commit.");
+        return 0;
+    }
     if (argc > 1) {
         fprintf(stderr, "quiver version: '%s' is not understood: it takes no arguments\n", argv[1]);
         return 2;
