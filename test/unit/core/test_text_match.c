@@ -97,9 +97,10 @@ static struct qv_str random_text(struct qv_rng *rng, uint64_t most)
         qv_buf_str(&b, pieces[qv_rng_below(rng, sizeof pieces / sizeof *pieces)]);
         qv_buf_str(&b, between[qv_rng_below(rng, sizeof between / sizeof *between)]);
     }
-    const struct qv_str s = {qv_arena_strndup(&arena, (const char *)b.data, b.len), b.len};
+    const struct qv_str s = {b.len > 0 ? qv_arena_strndup(&arena, (const char *)b.data, b.len) : "",
+                             b.len};
     qv_buf_close(&b);
-    return s.p == NULL ? qv_str_of("") : s;
+    return s;
 }
 
 static struct qv_doc random_options(struct qv_rng *rng)
