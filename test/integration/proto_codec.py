@@ -28,10 +28,10 @@ class Schema:
     def __init__(self, folder):
         self.messages, self.enums, self.methods = {}, {}, {}
         for path in sorted(glob.glob(os.path.join(folder, "quiver_*.proto"))):
-            if path.endswith("_health.proto"):
-                continue
             with open(path, encoding="utf-8") as f:
-                text = re.sub(r"//[^\n]*", "", f.read())
+                text = re.sub(r"//[^\n]*|/\*.*?\*/", "", f.read(), flags=re.S)
+            if "package qdrant;" not in text:
+                continue
             self.tokens = TOKEN.findall(text)
             self._file()
         del self.tokens
