@@ -1,4 +1,5 @@
-/* A shard on a disk that fails or flips bits while it serves: what is told, and how it comes back. */
+/* A shard on a disk that fails or flips bits while it serves: what is told, and how it comes back.
+ */
 #include "quiet.h"
 #include "suite.h"
 
@@ -132,8 +133,8 @@ static void flip_row(qv_slot slot)
     assert_int_equal(qv_sim_disk_flip(w.disk, qv_rowfile_path(s->vectors[0].rows), offset, 3), 0);
 }
 
-/* Nobody asks for it: the scrubber finds it and names it, once. With the bit back, a pass that finds
- * nothing ends the alarm. */
+/* Nobody asks for it: the scrubber finds it and names it, once. With the bit back, a pass that
+ * finds nothing ends the alarm. */
 static void test_scrubber_finds_a_row(void **state)
 {
     (void)state;
