@@ -161,7 +161,8 @@ static int move_rows(struct qv_shard *s, const struct qv_copy *copy, struct plan
         int err = stage_row(s, (uint32_t)v, p->slot, row, msg);
         if (err != 0)
             return err;
-        *qv_slot_table_row_crc(&s->slots, (uint32_t)v, p->slot) = crc;
+        __atomic_store_n(qv_slot_table_row_crc(&s->slots, (uint32_t)v, p->slot), crc,
+                         __ATOMIC_RELAXED); /* the scrubber may be looking at the slot's last use */
     }
     return 0;
 }

@@ -222,7 +222,7 @@ bool qv_shard_row_good(const struct qv_shard *s, uint32_t vector, qv_slot slot)
 {
     const struct qv_shard_vector *v = &s->vectors[vector];
     return qv_hash_crc32c(0, qv_rows_at(&v->view, slot), v->row_bytes) ==
-           *qv_slot_table_row_crc(&s->slots, vector, slot);
+           __atomic_load_n(qv_slot_table_row_crc(&s->slots, vector, slot), __ATOMIC_RELAXED);
 }
 
 int qv_shard_row_bad(struct qv_shard *s, uint32_t vector, qv_slot slot, struct qv_errmsg *msg)
