@@ -11,6 +11,8 @@
 #define FOOT_MAGIC "QVSNEND\n"
 #define FORMAT 1u
 #define CHUNK QV_SNAPSHOT_CHUNK_BYTES
+/* Written back as it goes: one sync of it all at the end would hold up the log's for long. */
+#define SYNC_BYTES ((uint64_t)16 << 20)
 
 struct snap_header {
     char magic[8];
@@ -60,6 +62,7 @@ struct qv_snapshot_writer {
     uint8_t *chunk;
     size_t used; /* bytes of the part that wait in the chunk */
     uint64_t offset;
+    uint64_t synced; /* up to there */
     struct snap_entry *parts;
     uint32_t count, cap;
     struct qv_sha256 sha;
@@ -81,6 +84,10 @@ static int put(struct qv_snapshot_writer *w, const void *p, size_t n, struct qv_
     if (err == 0)
         qv_sha256_add(&w->sha, p, n);
     w->offset += n;
+    if (err == 0 && w->offset - w->synced >= SYNC_BYTES) {
+        err = qv_file_sync(w->file, msg);
+        w->synced = w->offset;
+    }
     w->err = err;
     return err;
 }
