@@ -197,6 +197,15 @@ static enum qv_letter kind_of(const struct qv_analyzer *x, int32_t c)
                                                                                : kind;
 }
 
+/* What was read from `from` to `to` ends there, unless it is a word that goes on. */
+static bool end_piece(struct run *r, const uint8_t *from, const uint8_t *to, enum qv_letter now,
+                      enum qv_letter next)
+{
+    if (now == QV_LETTER_IDEO)
+        return give_ideo(r, from, to, next == QV_LETTER_IDEO);
+    return now != QV_LETTER_WORD || next == QV_LETTER_WORD || give(r, from, to, true);
+}
+
 bool qv_analyzer_run(struct qv_analyzer *x, struct qv_str text, unsigned flags, qv_token_f f,
                      void *ctx)
 {
@@ -210,20 +219,18 @@ bool qv_analyzer_run(struct qv_analyzer *x, struct qv_str text, unsigned flags, 
         const size_t bytes = qv_letter_read(p, end, &c);
         enum qv_letter kind = bytes == 0 ? QV_LETTER_NONE : kind_of(x, c);
         const uint8_t *next = p + (bytes == 0 ? 1 : bytes);
-        if (kind == QV_LETTER_MARK)
+        if (kind == QV_LETTER_MARK) {
             kind = now; /* also: nothing, where it stands alone */
-        else if (now == QV_LETTER_IDEO && !give_ideo(&r, from, p, kind == QV_LETTER_IDEO))
-            return false;
-        else if (now == QV_LETTER_WORD && kind != QV_LETTER_WORD && !give(&r, from, p, true))
-            return false;
-        else if (now != QV_LETTER_WORD || kind != QV_LETTER_WORD)
-            from = p;
+        } else {
+            if (!end_piece(&r, from, p, now, kind))
+                return false;
+            if (now != QV_LETTER_WORD || kind != QV_LETTER_WORD)
+                from = p;
+        }
         now = kind;
         p = next;
     }
-    if (now == QV_LETTER_IDEO)
-        return give_ideo(&r, from, end, false);
-    return now != QV_LETTER_WORD || give(&r, from, end, true);
+    return end_piece(&r, from, end, now, QV_LETTER_NONE);
 }
 
 /* ---- open ---- */
