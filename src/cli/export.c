@@ -14,7 +14,8 @@
 #define CHECK_ARENA_BYTES ((size_t)16 << 20)
 
 struct options {
-    const char *target, *key, *path, *filter, *using_;
+    const char *target, *path, *filter, *using_;
+    struct qv_target_access access;
     uint64_t batch, in_flight, retry_seconds;
     bool resume, overwrite, json;
 };
@@ -46,8 +47,7 @@ static const char help[] =
     "  --in-flight N      pages at a time (default 8)\n"
     "  --resume           go on where an export to this place was interrupted\n"
     "  --overwrite        replace an export that is there already\n"
-    "  --retry-seconds N  how long a server may be too busy or away (default 60)\n"
-    "  --api-key KEY      (default: QUIVER_API_KEY)\n"
+    "  --retry-seconds N  how long a server may be too busy or away (default 60)\n" QV_TARGET_HELP
     "  --json             result as JSON\n"
     "  --help\n"
     "\n"
@@ -69,7 +69,6 @@ enum option_id {
     OPT_RESUME,
     OPT_OVERWRITE,
     OPT_RETRY,
-    OPT_KEY,
     OPT_JSON,
     OPT_HELP
 };
@@ -81,7 +80,7 @@ static const struct option options[] = {{"filter", required_argument, NULL, OPT_
                                         {"resume", no_argument, NULL, OPT_RESUME},
                                         {"overwrite", no_argument, NULL, OPT_OVERWRITE},
                                         {"retry-seconds", required_argument, NULL, OPT_RETRY},
-                                        {"api-key", required_argument, NULL, OPT_KEY},
+                                        QV_TARGET_OPTIONS,
                                         {"json", no_argument, NULL, OPT_JSON},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
@@ -102,6 +101,8 @@ static int take_number(struct export *x, const char *name, uint64_t min, uint64_
 static int take_option(struct export *x, int option)
 {
     struct options *o = &x->o;
+    if (qv_target_take_option(&o->access, option, optarg))
+        return 0;
     switch (option) {
     case OPT_FILTER:
         o->filter = optarg;
@@ -112,9 +113,6 @@ static int take_option(struct export *x, int option)
                    ? 0
                    : qv_fail(&x->msg, QV_EINVAL, "--using: longer than %u bytes",
                              QV_NAME_BYTES_MAX);
-    case OPT_KEY:
-        o->key = optarg;
-        return 0;
     case OPT_BATCH:
         return take_number(x, "--batch", 1, 10000, &o->batch);
     case OPT_FLIGHT:
@@ -305,7 +303,7 @@ static int run(struct export *x)
     (void)signal(SIGPIPE, SIG_IGN);
     int err = check_filter(x);
     if (err == 0)
-        err = qv_target_open(x->o.target, x->o.key, &x->target, &x->msg);
+        err = qv_target_open(x->o.target, &x->o.access, &x->target, &x->msg);
     if (err == 0) /* before anything is made on disk */
         err = qv_target_read_info(&x->target, &info, &x->msg);
     if (err != 0)

@@ -429,7 +429,7 @@ static int run(struct import *x)
     (void)signal(SIGPIPE, SIG_IGN);
     int err = qv_source_open(&x->o.source, &x->source, &x->msg);
     if (err == 0)
-        err = qv_target_open_as(x->o.target, &x->o.access, &x->target, &x->msg);
+        err = qv_target_open(x->o.target, &x->o.access, &x->target, &x->msg);
     if (err != 0)
         return QV_EINVAL;
     err = begin(x);

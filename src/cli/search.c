@@ -347,7 +347,7 @@ static int run(struct search *x)
     struct qv_buf body;
     struct qv_buf answer;
     (void)signal(SIGPIPE, SIG_IGN);
-    int err = qv_target_open_as(x->o.target, &x->o.access, &x->target, &x->msg);
+    int err = qv_target_open(x->o.target, &x->o.access, &x->target, &x->msg);
     if (err != 0)
         return err;
     qv_buf_init(&body, 0);

@@ -60,14 +60,8 @@ bool qv_target_take_option(struct qv_target_access *access, int option, const ch
     return true;
 }
 
-int qv_target_open(const char *text, const char *key, struct qv_target *out, struct qv_errmsg *msg)
-{
-    const struct qv_target_access access = {.api_key = key};
-    return qv_target_open_as(text, &access, out, msg);
-}
-
-int qv_target_open_as(const char *text, const struct qv_target_access *access,
-                      struct qv_target *out, struct qv_errmsg *msg)
+int qv_target_open(const char *text, const struct qv_target_access *access, struct qv_target *out,
+                   struct qv_errmsg *msg)
 {
     const char *key = access->api_key;
     memset(out, 0, sizeof *out);

@@ -47,12 +47,9 @@ struct qv_target {
     struct qv_client *client;
 };
 
-/* text as above; key: NULL takes QUIVER_API_KEY, then QDRANT_API_KEY, from the environment.
- * Connects to nothing yet. QV_EINVAL names what is wrong and what is allowed. */
-QV_MUST_USE int qv_target_open(const char *text, const char *key, struct qv_target *out,
-                               struct qv_errmsg *msg);
-QV_MUST_USE int qv_target_open_as(const char *text, const struct qv_target_access *access,
-                                  struct qv_target *out, struct qv_errmsg *msg);
+/* text as above. Connects to nothing yet. QV_EINVAL names what is wrong and what is allowed. */
+QV_MUST_USE int qv_target_open(const char *text, const struct qv_target_access *access,
+                               struct qv_target *out, struct qv_errmsg *msg);
 void qv_target_close(struct qv_target *t); /* may be called twice */
 
 /* The headers every request carries; *n of them. Borrowed until close. */

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+static const struct qv_target_access nobody = {0};
+static const struct qv_target_access given = {.api_key = "given"};
+
 static void test_names(void **state)
 {
     static const struct {
@@ -39,7 +42,7 @@ static void test_names(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct qv_target t;
         struct qv_errmsg msg = {""};
-        int err = qv_target_open(rows[i].text, NULL, &t, &msg);
+        int err = qv_target_open(rows[i].text, &nobody, &t, &msg);
         if (rows[i].base == NULL) {
             if (err != QV_EINVAL || msg.text[0] == '\0')
                 fail_msg("'%s' is accepted: %d '%s'", rows[i].text, err, msg.text);
@@ -60,7 +63,7 @@ static void test_wrong_port_is_named(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct qv_target t;
         struct qv_errmsg msg = {""};
-        assert_int_equal(qv_target_open(rows[i][0], NULL, &t, &msg), QV_EINVAL);
+        assert_int_equal(qv_target_open(rows[i][0], &nobody, &t, &msg), QV_EINVAL);
         assert_non_null(strstr(msg.text, rows[i][1]));
         assert_non_null(strstr(msg.text, "65535"));
         qv_target_close(&t);
@@ -76,20 +79,20 @@ static void test_key(void **state)
     (void)state;
     assert_int_equal(unsetenv("QUIVER_API_KEY"), 0);
     assert_int_equal(setenv("QDRANT_API_KEY", "theirs", 1), 0);
-    assert_int_equal(qv_target_open("127.0.0.1/a", NULL, &t, &msg), 0);
+    assert_int_equal(qv_target_open("127.0.0.1/a", &nobody, &t, &msg), 0);
     assert_string_equal(qv_target_headers(&t, slot, &n)[0].value, "theirs");
     assert_int_equal(n, 1);
     qv_target_close(&t);
     assert_int_equal(setenv("QUIVER_API_KEY", "ours", 1), 0);
-    assert_int_equal(qv_target_open("127.0.0.1/a", NULL, &t, &msg), 0);
+    assert_int_equal(qv_target_open("127.0.0.1/a", &nobody, &t, &msg), 0);
     assert_string_equal(qv_target_headers(&t, slot, &n)[0].value, "ours");
     qv_target_close(&t);
-    assert_int_equal(qv_target_open("127.0.0.1/a", "given", &t, &msg), 0);
+    assert_int_equal(qv_target_open("127.0.0.1/a", &given, &t, &msg), 0);
     assert_string_equal(qv_target_headers(&t, slot, &n)[0].value, "given");
     qv_target_close(&t);
     assert_int_equal(unsetenv("QUIVER_API_KEY"), 0);
     assert_int_equal(unsetenv("QDRANT_API_KEY"), 0);
-    assert_int_equal(qv_target_open("127.0.0.1/a", NULL, &t, &msg), 0);
+    assert_int_equal(qv_target_open("127.0.0.1/a", &nobody, &t, &msg), 0);
     (void)qv_target_headers(&t, slot, &n);
     assert_int_equal(n, 0);
     qv_target_close(&t);
@@ -101,7 +104,7 @@ static void test_away(void **state)
     struct qv_target_info info;
     struct qv_errmsg msg;
     (void)state;
-    assert_int_equal(qv_target_open("127.0.0.1:1/a", NULL, &t, &msg), 0);
+    assert_int_equal(qv_target_open("127.0.0.1:1/a", &nobody, &t, &msg), 0);
     assert_int_equal(qv_target_read_info(&t, &info, &msg), QV_EUNAVAILABLE);
     assert_non_null(strstr(msg.text, "no server answers there"));
     qv_target_close(&t);
