@@ -86,13 +86,16 @@ static int set_consistency(const char *value, struct qv_json_params *out, struct
 
 static bool list_has(const char *list, const char *word)
 {
-    size_t n = strlen(word);
-    for (const char *p = list; p != NULL; p = strchr(p, ',')) {
-        p += *p == ',';
-        if (strncmp(p, word, n) == 0 && (p[n] == '\0' || p[n] == ','))
+    const size_t n = strlen(word);
+    for (;;) {
+        const char *comma = strchr(list, ',');
+        const size_t len = comma == NULL ? strlen(list) : (size_t)(comma - list);
+        if (len == n && strncmp(list, word, n) == 0)
             return true;
+        if (comma == NULL)
+            return false;
+        list = comma + 1;
     }
-    return false;
 }
 
 static int set_param(const char *name, const char *value, struct qv_json_params *out,
