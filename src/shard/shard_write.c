@@ -36,6 +36,9 @@ void qv_shard_finish_write(struct qv_write *w)
 static void settle(struct qv_write *w)
 {
     struct qv_shard *s = w->shard;
+    for (uint32_t i = 0; i < w->next_op; i++)
+        if (w->results[i].operation_id == 0)
+            w->results[i].operation_id = s->applied_lsn; /* it changed nothing */
     if (w->err == 0 && w->req->wait) {
         uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_relaxed);
         w->wait_pos = atomic_load_explicit(&s->pending.high, memory_order_relaxed);
@@ -348,8 +351,6 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
             return STEP_FAILED;
         p->groups = p->groups->next;
     }
-    if (w->results[w->next_op].operation_id == 0)
-        w->results[w->next_op].operation_id = s->applied_lsn; /* it changed nothing */
     w->next_op++;
     return STEP_ON;
 }
