@@ -243,13 +243,14 @@ static void shard_issues(struct issues *x, const struct qv_collection *c,
                          const struct qv_shard_info *info)
 {
     struct issue i;
-    if (info->err == 0)
+    const char *why = info->err != 0 ? info->reason : info->log_reason; /* the log is the node's */
+    if (info->err == 0 && why[0] == '\0')
         return;
     bool bad = info->err == QV_ECORRUPT;
     snprintf(i.code, sizeof i.code, "%s/%.*s", bad ? "QUARANTINED_SHARD" : "SHARD_TAKES_NO_WRITES",
              (int)c->name.n, c->name.p);
     snprintf(i.description, sizeof i.description, "Collection %.*s: %s", (int)c->name.n, c->name.p,
-             info->reason);
+             why);
     i.solution = bad ? "Stop the node, run `quiver check` on its storage, and restore the files it "
                        "names or the collection from a snapshot."
                      : "Free space or repair the disk: writes are taken again by themselves.";
