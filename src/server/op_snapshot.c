@@ -340,7 +340,9 @@ static int start_fetch(struct work *w)
     int err = qv_node_snapshot_tmp(n, dir, &w->msg);
     if (err != 0)
         return err;
-    int k = snprintf(w->path, sizeof w->path, "%s/download-%p", dir, (void *)w);
+    /* Not by w alone: an earlier one at its address may still be removing its file. */
+    const unsigned long long now = qv_env_mono_ns(qv_node_env(n));
+    int k = snprintf(w->path, sizeof w->path, "%s/download-%llx-%p", dir, now, (void *)w);
     if (k < 0 || k >= (int)sizeof w->path)
         return qv_fail(&w->msg, QV_ETOOBIG, "storage.snapshots_path is too long");
     w->remove = true;

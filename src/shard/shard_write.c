@@ -355,11 +355,18 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
     return STEP_ON;
 }
 
+/* Why it takes no writes; 0: it does. Damage is no fault of the request's: as for reads. */
+static int refusal(const struct qv_shard *s)
+{
+    const int err = atomic_load(&s->err);
+    return err == QV_ECORRUPT ? QV_EUNAVAILABLE : err;
+}
+
 void qv_shard_pump(struct qv_shard *s)
 {
     while (s->waiting != NULL && s->scan == NULL) {
         struct qv_write *w = s->waiting;
-        int err = atomic_load(&s->err);
+        int err = refusal(s);
         if (err == 0 && w->err == 0 && !w->begun)
             w->err = qv_stop_ask(w->req->stop, &w->msg);
         if (err != 0 || w->err != 0) {
@@ -385,7 +392,7 @@ static void submit_run(struct qv_task *task)
     struct qv_write *w = task->arg;
     struct qv_shard *s = w->shard;
     struct qv_store *st = s->store;
-    int err = st->closing ? QV_EUNAVAILABLE : atomic_load(&s->err);
+    int err = st->closing ? QV_EUNAVAILABLE : refusal(s);
     st->waiting_bytes += w->bytes;
     if (err != 0)
         qv_fail(&w->msg, err,
