@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qv_arena_init(&arena, 16u << 20);
     int err = qv_pb_request_decode(call, (struct qv_bytes){data + 1, size - 1}, &arena, &req, &msg);
     QV_ASSERT(err == 0 || err == QV_EBADREQ || err == QV_EINVAL || err == QV_EVALIDATION ||
-              err == QV_ENOTIMPL || err == QV_ETOOBIG);
+              err == QV_EFORMAT || err == QV_ENOTIMPL || err == QV_ETOOBIG);
     if (err == 0 && call == QV_PB_COLLECTION_CREATE)
         check_config(req.u.config);
     if (err == 0 && call == QV_PB_CREATE_INDEX)
