@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define GENTLE_BYTES ((uint64_t)2 << 20)
+
 #define PATH_BYTES_MAX 4096
 
 int qv_disk_open(struct qv_disk *d, const char *path, unsigned flags, struct qv_file **out,
@@ -136,6 +138,21 @@ int qv_file_pwrite_full(struct qv_file *f, uint64_t offset, const void *p, size_
     if (err != 0)
         f->failed = true; /* never back to false: a sync may run beside a write */
     return err;
+}
+
+int qv_file_sync_gently(struct qv_file *f, struct qv_errmsg *msg)
+{
+    uint64_t size = 0;
+    if (f->failed)
+        return file_refuse(f, msg);
+    int err = f->disk->ops->write_back == NULL ? 0 : qv_file_size(f, &size, msg);
+    for (uint64_t at = 0; at < size && err == 0; at += GENTLE_BYTES)
+        err = counted(f->disk->ops->write_back(f, at, GENTLE_BYTES, msg));
+    if (err != 0) {
+        f->failed = true; /* what the kernel dropped is unknown, as after a sync */
+        return err;
+    }
+    return qv_file_sync(f, msg);
 }
 
 int qv_file_sync(struct qv_file *f, struct qv_errmsg *msg)

@@ -58,6 +58,7 @@ struct qv_disk_ops {
     int (*pwrite)(struct qv_file *f, uint64_t offset, const void *p, size_t n,
                   struct qv_errmsg *msg);
     int (*sync)(struct qv_file *f, struct qv_errmsg *msg);
+    int (*write_back)(struct qv_file *f, uint64_t offset, uint64_t n, struct qv_errmsg *msg);
     int (*size)(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg);
     int (*next_data)(struct qv_file *f, uint64_t offset, uint64_t *out, struct qv_errmsg *msg);
     int (*truncate)(struct qv_file *f, uint64_t size, struct qv_errmsg *msg);
@@ -108,6 +109,9 @@ QV_MUST_USE int qv_file_pread(struct qv_file *f, uint64_t offset, void *p, size_
 QV_MUST_USE int qv_file_pwrite_full(struct qv_file *f, uint64_t offset, const void *p, size_t n,
                                     struct qv_errmsg *msg);
 QV_MUST_USE int qv_file_sync(struct qv_file *f, struct qv_errmsg *msg); /* fdatasync */
+/* As sync, for a file of which hundreds of megabytes may wait: in pieces, each written before the
+ * next is asked for, so that another file's sync (the log's) finds a short queue at the disk. */
+QV_MUST_USE int qv_file_sync_gently(struct qv_file *f, struct qv_errmsg *msg);
 QV_MUST_USE int qv_file_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg);
 /* The first place >= offset that may hold anything but zeros; the size when there is none. A hint
  * that saves reading what was only allocated: *out == offset is always a right answer. */

@@ -166,6 +166,15 @@ static int posix_sync(struct qv_file *f, struct qv_errmsg *msg)
     return fdatasync(posix_of(f)->fd) == 0 ? 0 : posix_fail(msg, errno, "sync", f->path);
 }
 
+static int posix_write_back(struct qv_file *f, uint64_t offset, uint64_t n, struct qv_errmsg *msg)
+{
+    const unsigned all =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(posix_of(f)->fd, (off_t)offset, (off_t)n, all) == 0 || errno == ENOSYS)
+        return 0;
+    return posix_fail(msg, errno, "sync", f->path);
+}
+
 static int posix_size(struct qv_file *f, uint64_t *out, struct qv_errmsg *msg)
 {
     struct stat st;
@@ -260,6 +269,7 @@ static const struct qv_disk_ops posix_ops = {
     .pread = posix_pread,
     .pwrite = posix_pwrite,
     .sync = posix_sync,
+    .write_back = posix_write_back,
     .size = posix_size,
     .next_data = posix_next_data,
     .truncate = posix_truncate,

@@ -231,7 +231,7 @@ int qv_rowfile_write_row(struct qv_rowfile *f, uint32_t slot, const void *row,
 
 int qv_rowfile_sync(struct qv_rowfile *f, struct qv_errmsg *msg)
 {
-    return qv_file_sync(f->file, msg);
+    return qv_file_sync_gently(f->file, msg);
 }
 
 /* ---- a new file ---- */
