@@ -127,6 +127,8 @@ void echo_server_start(struct echo_server *s, const struct qv_net_server_config 
 {
     struct qv_net_server_config c;
     struct qv_errmsg msg = {""};
+    if (s->net != NULL) /* a test that failed left it, with a worker on the condition below */
+        echo_server_stop(s, 0);
     bool refuse = s->refuse_unauthorized;
     signal(SIGPIPE, SIG_IGN);
     qv_net_server_config_init(&c);
