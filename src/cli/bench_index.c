@@ -80,7 +80,8 @@ static const char usage[] =
     "they\n"
     "                       are computed here\n"
     "  --metric M           l2 (default), cosine, dot\n"
-    "  --mode MODE          default\n"
+    "  --mode MODE          default: codes of 8 bits, the nearest ranked by the rows;\n"
+    "                       rows: the rows alone\n"
     "  --ef LIST            default 10,20,40,80,160\n"
     "  --threads N          for build and search (default 1)\n"
     "  --passes N           over the queries, each ef (default 9)\n"
@@ -195,8 +196,8 @@ static int parse_options(int argc, char **argv, struct options *opt)
         fputs(usage, stderr);
         return 2;
     }
-    if (strcmp(opt->mode, "default") != 0)
-        return bad("--mode", opt->mode, "default");
+    if (strcmp(opt->mode, "default") != 0 && strcmp(opt->mode, "rows") != 0)
+        return bad("--mode", opt->mode, "default or rows");
     return 0;
 }
 
@@ -328,6 +329,7 @@ static int read_truth(struct bench *b)
     return err;
 }
 
+#define RANKED_MAX 20u /* by the codes, of which the K nearest by the rows are answered */
 #define TRUTH_BATCH 32u
 
 static void *compute_truth_loop(void *arg)
@@ -397,6 +399,7 @@ static int build(struct bench *b)
     p.m = b->opt->m;
     p.ef_construct = b->opt->ef_construct;
     p.max_slots = b->n;
+    p.coding = strcmp(b->opt->mode, "rows") == 0 ? QV_HNSW_CODING_ROWS : QV_HNSW_CODING_LVQ8;
     if (qv_hnsw_create(&p, &b->rows, &b->h, &msg) != 0)
         return fail(&msg);
     double t = now_ns();
@@ -416,16 +419,40 @@ struct pass {
     double *ns; /* of this pass, by query */
 };
 
+/* The K nearest by the rows of n hits by the codes, in their place. */
+static uint32_t rank_by_rows(const struct bench *b, const void *query, struct qv_hnsw_hit *hits,
+                             uint32_t n)
+{
+    uint32_t slots[RANKED_MAX];
+    float dists[RANKED_MAX];
+    for (uint32_t i = 0; i < n; i++)
+        slots[i] = hits[i].slot;
+    qv_simd_dist_batch(b->metric, b->dtype)(query, b->rows.base, b->rows.stride_bytes, slots, n,
+                                            b->dim, dists);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct qv_hnsw_hit hit = {.slot = slots[i], .dist = dists[i]};
+        uint32_t at = i;
+        for (; at > 0 && hits[at - 1].dist > hit.dist; at--)
+            hits[at] = hits[at - 1];
+        hits[at] = hit;
+    }
+    return n < K ? n : K;
+}
+
 static void *search_loop(void *arg)
 {
     struct pass *p = arg;
     struct bench *b = p->b;
     for (uint32_t i = p->from; i < p->to; i++) {
-        struct qv_hnsw_hit hits[K];
+        struct qv_hnsw_hit hits[RANKED_MAX];
         uint32_t n = 0;
         struct qv_hnsw_query query = {.row = qv_rows_at(&b->queries, i), .k = K, .ef = p->ef};
+        if (qv_hnsw_has_codes(b->h))
+            query.k = p->ef < K ? K : p->ef < RANKED_MAX ? p->ef : RANKED_MAX;
         double t = now_ns();
         int err = qv_hnsw_search(b->h, p->ctx, &query, hits, &n);
+        if (qv_hnsw_has_codes(b->h))
+            n = rank_by_rows(b, query.row, hits, n);
         p->ns[i] = now_ns() - t;
         QV_ASSERT(err == 0);
         const float bound = b->bounds[i] + 1e-6F * fabsf(b->bounds[i]); /* kernels differ so much */

@@ -10,8 +10,10 @@
  *   free      may be inserted again, under a new generation and with a new row.
  *
  * Rows belong to the caller: they are read through struct qv_rows, whose base never moves, and the
- * row of a slot must not change from its insert until its release. The walk reads the rows as they
- * are (same dtype as the query); what leaves a shard as a score is computed elsewhere.
+ * row of a slot must not change from its insert until its release. The walk compares the rows as
+ * they are (same dtype as the query), or codes of 8 bits an element that the graph makes of them
+ * and keeps (simd/lvq.h): a fourth of the memory traffic, distances that are near. What leaves a
+ * shard as a score is computed elsewhere, on the rows.
  *
  * Threads: insert, remove, repair, search, save and check may all run at once on any threads, each
  * thread with its own context; a given slot is inserted, removed, repaired and released by one
@@ -44,6 +46,11 @@
 struct qv_hnsw;     /* a graph */
 struct qv_hnsw_ctx; /* one thread's scratch, for any number of graphs */
 
+enum qv_hnsw_coding {
+    QV_HNSW_CODING_ROWS, /* the rows themselves */
+    QV_HNSW_CODING_LVQ8  /* f32 and f16 but by L1; elsewhere the same as ROWS */
+};
+
 struct qv_hnsw_params {
     enum qv_metric metric;
     enum qv_dtype dtype;
@@ -53,6 +60,7 @@ struct qv_hnsw_params {
     uint32_t ef_construct; /* candidates looked at by an insertion, 1 .. EF_MAX */
     uint32_t max_slots;    /* slots are 0 .. max_slots - 1; address space for them is reserved */
     uint64_t seed;         /* with slot and generation it gives a node's level */
+    enum qv_hnsw_coding coding; /* what walks and links compare; not part of a saved graph */
 };
 
 /* m 16, m0 32, ef_construct 100, seed 0, max_slots 2^26; the rest as given. */
@@ -80,6 +88,9 @@ struct qv_hnsw_work {
     uint64_t full_scans; /* repairs that had to look at every node */
 };
 struct qv_hnsw_work qv_hnsw_ctx_work(const struct qv_hnsw_ctx *ctx);
+
+/* Does it compare codes? */
+bool qv_hnsw_has_codes(const struct qv_hnsw *h);
 
 /* Links the slot's row into the graph. On return every later search can find it. generation is
  * kept and saved: the owner's proof at a later load that slot and row still belong together.
@@ -138,11 +149,13 @@ struct qv_hnsw_query {
     uint32_t bitmap_slots;  /* bits in bitmap; slots beyond it are not returned */
     bool (*accept)(void *arg, qv_slot slot); /* NULL, or asked once a slot beside the bitmap */
     void *accept_arg;
+    bool by_rows; /* compare rows even where there are codes */
 };
 
 struct qv_hnsw_hit {
     qv_slot slot;
-    float dist;
+    float dist; /* of the codes, where those were compared: ask for more than is wanted, and rank
+                   by the rows */
 };
 
 /* hits: room for k; *n_out of them are filled, by (dist, slot) ascending; fewer than k only when

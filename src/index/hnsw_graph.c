@@ -3,11 +3,13 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "simd/lvq.h"
 
 #include <sched.h>
 #include <string.h>
 
 #define SPINS_BEFORE_YIELD 200
+#define CODE_ALIGN ((size_t)16)
 #define GROW_SLOTS_MIN 1024u
 #define GROW_SLOTS_MAX (1u << 19)
 
@@ -124,6 +126,8 @@ int qv_hnsw_graph_grow(struct qv_hnsw *h, qv_slot slot)
             err = qv_vmem_grow(&h->nodes_mem, want * sizeof(struct qv_hnsw_node));
         if (err == 0)
             err = qv_vmem_grow(&h->live_mem, (want + 63) / 64 * 8);
+        if (err == 0 && h->codes_mem.base != NULL)
+            err = qv_vmem_grow(&h->codes_mem, want * h->codes.rows.stride_bytes);
         if (err == 0)
             atomic_store_explicit(&h->usable_slots, (uint32_t)want, memory_order_release);
     }
@@ -315,6 +319,39 @@ static int reserve_columns(struct qv_hnsw *h)
     return 0;
 }
 
+bool qv_hnsw_has_codes(const struct qv_hnsw *h)
+{
+    return h->codes_mem.base != NULL;
+}
+
+void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot)
+{
+    if (qv_hnsw_has_codes(h))
+        qv_lvq_encode(h->params.dtype, qv_rows_at(&h->rows.rows, slot), h->codes.dim,
+                      h->codes_mem.base + (size_t)slot * h->codes.rows.stride_bytes);
+}
+
+/* Codes, where they are asked for and there is such a form; QV_ENOMEM. */
+static int reserve_codes(struct qv_hnsw *h)
+{
+    const struct qv_hnsw_params *p = &h->params;
+    h->codes = h->rows;
+    if (p->coding != QV_HNSW_CODING_LVQ8 || p->dtype == QV_DTYPE_U8 ||
+        qv_lvq_dist(p->metric) == NULL)
+        return 0;
+    const size_t row_bytes = qv_lvq_row_bytes(p->dim);
+    const size_t stride = (row_bytes + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1);
+    int err = qv_vmem_reserve(&h->codes_mem, (size_t)p->max_slots * stride, true);
+    if (err != 0)
+        return err;
+    h->codes = (struct qv_hnsw_codes){.rows = {.base = h->codes_mem.base, .stride_bytes = stride},
+                                      .dim = p->dim,
+                                      .row_bytes = row_bytes,
+                                      .dist = qv_lvq_dist(p->metric),
+                                      .dist_batch = qv_lvq_dist_batch(p->metric)};
+    return 0;
+}
+
 int qv_hnsw_create(const struct qv_hnsw_params *params, const struct qv_rows *rows,
                    struct qv_hnsw **out, struct qv_errmsg *msg)
 {
@@ -327,17 +364,19 @@ int qv_hnsw_create(const struct qv_hnsw_params *params, const struct qv_rows *ro
         return err;
     struct qv_hnsw *h = qv_mem_calloc(1, sizeof *h);
     h->params = p;
-    h->codes = (struct qv_hnsw_codes){.rows = *rows,
-                                      .dim = p.dim,
-                                      .row_bytes = p.dim * qv_dtype_bytes(p.dtype),
-                                      .dist = qv_simd_dist(p.metric, p.dtype),
-                                      .dist_batch = qv_simd_dist_batch(p.metric, p.dtype)};
+    h->rows = (struct qv_hnsw_codes){.rows = *rows,
+                                     .dim = p.dim,
+                                     .row_bytes = p.dim * qv_dtype_bytes(p.dtype),
+                                     .dist = qv_simd_dist(p.metric, p.dtype),
+                                     .dist_batch = qv_simd_dist_batch(p.metric, p.dtype)};
     atomic_init(&h->entry, QV_HNSW_ENTRY_NONE);
     for (uint32_t l = 0; l <= QV_HNSW_LEVEL_MAX; l++)
         h->upper_free[l] = QV_SLOT_NONE;
     pthread_mutex_init(&h->top_lock, NULL);
     pthread_mutex_init(&h->grow_lock, NULL);
     err = reserve_columns(h);
+    if (err == 0)
+        err = reserve_codes(h);
     if (err != 0) {
         qv_hnsw_destroy(&h);
         return qv_fail(msg, err, "no address space for a graph of %u slots", p.max_slots);
@@ -354,6 +393,7 @@ void qv_hnsw_destroy(struct qv_hnsw **h)
     qv_vmem_close(&(*h)->nodes_mem);
     qv_vmem_close(&(*h)->live_mem);
     qv_vmem_close(&(*h)->upper_mem);
+    qv_vmem_close(&(*h)->codes_mem);
     pthread_mutex_destroy(&(*h)->top_lock);
     pthread_mutex_destroy(&(*h)->grow_lock);
     qv_mem_free(*h);
@@ -398,7 +438,8 @@ struct qv_hnsw_stats qv_hnsw_stats(const struct qv_hnsw *h)
     s.slot_bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
     s.level_max = entry == QV_HNSW_ENTRY_NONE ? 0 : qv_hnsw_entry_level(entry);
     s.reserved_bytes = h->links0_mem.reserved_bytes + h->nodes_mem.reserved_bytes +
-                       h->live_mem.reserved_bytes + h->upper_mem.reserved_bytes;
+                       h->live_mem.reserved_bytes + h->upper_mem.reserved_bytes +
+                       h->codes_mem.reserved_bytes;
     pthread_mutex_t *lock = (pthread_mutex_t *)&h->grow_lock; /* const to the caller, not to us */
     pthread_mutex_lock(lock);
     s.used_bytes = h->links0_mem.usable_bytes + h->nodes_mem.usable_bytes +

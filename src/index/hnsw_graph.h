@@ -54,7 +54,7 @@ struct qv_hnsw_node {
 };
 _Static_assert(sizeof(struct qv_hnsw_node) == 20, "a node's column entry");
 
-/* What the walk compares: rows today, codes when there are some. */
+/* What a walk compares: the caller's rows, or codes of ours. */
 struct qv_hnsw_codes {
     struct qv_rows rows;
     size_t dim;
@@ -65,7 +65,9 @@ struct qv_hnsw_codes {
 
 struct qv_hnsw {
     struct qv_hnsw_params params;
-    struct qv_hnsw_codes codes;
+    struct qv_hnsw_codes codes; /* what walks and links compare */
+    struct qv_hnsw_codes rows;  /* the caller's; the same where there are no codes */
+    struct qv_vmem codes_mem;   /* base NULL: there are none */
 
     /* columns; bases never move */
     _Atomic uint32_t *links0;   /* m0 cells a slot */
@@ -237,6 +239,9 @@ static inline uint32_t qv_hnsw_in_get(const struct qv_hnsw *h, qv_slot slot, uin
 }
 
 /* ---- whole graph ---- */
+
+/* Makes the slot's code from its row, where there are codes. Before it is linked. */
+void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot);
 
 /* Makes the columns usable for `slot`. */
 int qv_hnsw_graph_grow(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;

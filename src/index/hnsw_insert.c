@@ -137,6 +137,7 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uin
     int err = qv_hnsw_node_claim_slot(h, slot, generation, &ins.level);
     if (err != 0)
         return err;
+    qv_hnsw_code_make(h, slot);
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     bool top = false;
     if (entry == QV_HNSW_ENTRY_NONE || qv_hnsw_entry_level(entry) < ins.level) {

@@ -224,6 +224,8 @@ static int read_node(struct loading *g, qv_slot slot, qv_slot *above)
     }
     bool keep = rec.live == 1 && (g->in.source->keep == NULL ||
                                   g->in.source->keep(g->in.source->keep_arg, slot, rec.generation));
+    if (keep)
+        qv_hnsw_code_make(h, slot);
     qv_hnsw_node_lock(h, slot);
     qv_hnsw_node_set_state(h, slot, keep ? QV_HNSW_NODE_LINKED : QV_HNSW_NODE_UNLINKING);
     qv_hnsw_node_unlock(h, slot);

@@ -1,6 +1,29 @@
 #include "index/hnsw_walk.h"
 
+#include "base/mem.h"
 #include "base/qv_assert.h"
+#include "simd/lvq.h"
+
+/* The query as the walk compares it, in *row. QV_ENOMEM. */
+static int code_query(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                      const struct qv_hnsw_query *query, const void **row)
+{
+    *row = query->row;
+    if (!qv_hnsw_has_codes(h) || query->by_rows) {
+        ctx->space = &h->rows;
+        return 0;
+    }
+    if (ctx->code_bytes < h->codes.row_bytes) {
+        qv_mem_free(ctx->code);
+        ctx->code = qv_mem_try_aligned(QV_CACHE_LINE, h->codes.row_bytes);
+        ctx->code_bytes = ctx->code == NULL ? 0 : h->codes.row_bytes;
+    }
+    if (ctx->code == NULL)
+        return QV_ENOMEM;
+    qv_lvq_encode(h->params.dtype, query->row, h->codes.dim, ctx->code);
+    *row = ctx->code;
+    return 0;
+}
 
 int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out)
@@ -19,9 +42,13 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     int err = qv_hnsw_walk_begin(h, ctx);
     if (err != 0)
         return err;
-    qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, query->row, entry, ef);
+    const void *row;
+    err = code_query(h, ctx, query, &row);
+    if (err != 0)
+        return err;
+    qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, row, entry, ef);
     const struct qv_hnsw_walk walk = {
-        .row = query->row, .level = 0, .ef = ef, .filter = plain ? NULL : query};
+        .row = row, .level = 0, .ef = ef, .filter = plain ? NULL : query};
     err = qv_hnsw_walk_level(h, ctx, &walk, start);
     if (err != 0)
         return err;

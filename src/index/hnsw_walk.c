@@ -17,6 +17,7 @@ void qv_hnsw_ctx_destroy(struct qv_hnsw_ctx **ctx)
     if (*ctx == NULL)
         return;
     qv_mem_free((*ctx)->visited);
+    qv_mem_free((*ctx)->code);
     qv_mem_free((*ctx)->pool.at);
     qv_mem_free((*ctx)->heap.at);
     qv_mem_free((*ctx)->picks.at);
@@ -56,6 +57,7 @@ int qv_hnsw_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx)
             ctx->visited_slots = to;
         }
     }
+    ctx->space = &h->codes;
     if (++ctx->epoch == 0) {
         memset(ctx->visited, 0, ctx->visited_slots);
         ctx->epoch = 1;
@@ -65,9 +67,9 @@ int qv_hnsw_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx)
 
 /* ---- walks ---- */
 
-static void compare(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row, uint32_t n)
+static void compare(struct qv_hnsw_ctx *ctx, const void *row, uint32_t n)
 {
-    const struct qv_hnsw_codes *c = &h->codes;
+    const struct qv_hnsw_codes *c = ctx->space;
     c->dist_batch(row, c->rows.base, c->rows.stride_bytes, ctx->ids, n, c->dim, ctx->dists);
     ctx->work.distances += n;
 }
@@ -101,13 +103,13 @@ qv_hnsw_cand qv_hnsw_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *c
                                   uint64_t entry, uint32_t to)
 {
     ctx->ids[0] = qv_hnsw_entry_slot(entry);
-    compare(h, ctx, row, 1);
+    compare(ctx, row, 1);
     qv_hnsw_cand best = qv_hnsw_cand_make(ctx->dists[0], ctx->ids[0]);
     for (uint32_t level = qv_hnsw_entry_level(entry); level > to; level--) {
         for (;;) {
             qv_hnsw_cand from = best;
             uint32_t n = qv_hnsw_list_copy(h, qv_hnsw_cand_slot(from), level, ctx->ids);
-            compare(h, ctx, row, n);
+            compare(ctx, row, n);
             ctx->work.hops++;
             for (uint32_t i = 0; i < n; i++) {
                 qv_hnsw_cand c = qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]);
@@ -172,7 +174,7 @@ static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         at = next_unexpanded(pool, at + 1);
         if (at < pool->n) /* most often the next to be expanded */
             prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), level);
-        compare(h, ctx, walk->row, n);
+        compare(ctx, walk->row, n);
         for (uint32_t i = 0; i < n; i++) {
             uint32_t placed = pool_put(pool, ef, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
             at = placed < at ? placed : at;
@@ -242,7 +244,7 @@ static int walk_filtered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         uint32_t n = collect_unseen(h, ctx, qv_hnsw_cand_slot(c), level);
         if (ctx->heap.n > 0)
             prefetch_list(h, qv_hnsw_cand_slot(ctx->heap.at[0]), level);
-        compare(h, ctx, walk->row, n);
+        compare(ctx, walk->row, n);
         for (uint32_t i = 0; i < n; i++) {
             qv_hnsw_cand near = qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]);
             if (pool->n == ef && near > pool->at[ef - 1])
@@ -292,6 +294,8 @@ qv_hnsw_cand qv_hnsw_walk_approach(const struct qv_hnsw *h, struct qv_hnsw_ctx *
     if (qv_hnsw_walk_level(h, ctx, &walk, start) == 0 && ctx->pool.n > 0)
         start = ctx->pool.at[0] & ~QV_HNSW_CAND_EXPANDED;
     /* The marks are sized already: a new walk over them can't fail. */
+    const struct qv_hnsw_codes *space = ctx->space;
     int err = qv_hnsw_walk_begin(h, ctx);
+    ctx->space = space;
     return err == 0 ? start : qv_hnsw_walk_descend(h, ctx, row, entry, 0);
 }

@@ -52,6 +52,10 @@ struct qv_hnsw_ctx {
     uint32_t visited_slots;
     uint8_t epoch;
 
+    const struct qv_hnsw_codes *space; /* what this walk compares */
+    uint8_t *code;                     /* of a search's query */
+    size_t code_bytes;
+
     struct qv_hnsw_cands pool;  /* a walk's result, ascending */
     struct qv_hnsw_cands heap;  /* filtered walk: what to expand, a min-heap */
     struct qv_hnsw_cands picks; /* insert: the links chosen on each level, m a level */
@@ -66,7 +70,7 @@ struct qv_hnsw_ctx {
     struct qv_hnsw_work work;
 };
 
-/* Starts a walk: marks sized to the graph, all unseen. QV_ENOMEM. */
+/* Starts a walk over the codes: marks sized to the graph, all unseen. QV_ENOMEM. */
 int qv_hnsw_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx) QV_MUST_USE;
 
 /* True once a walk for each slot; slots inserted after qv_hnsw_walk_begin may count as seen. */
@@ -84,7 +88,7 @@ static inline bool qv_hnsw_walk_seen(const struct qv_hnsw_ctx *ctx, qv_slot slot
 }
 
 struct qv_hnsw_walk {
-    const void *row; /* what is sought; borrowed */
+    const void *row; /* what is sought, as ctx->space has it; borrowed */
     uint32_t level;
     uint32_t ef; /* >= 1 */
     /* NULL: every node counts. Else only live nodes that pass the query's bitmap and accept. */
