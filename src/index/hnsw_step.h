@@ -1,0 +1,72 @@
+/* Private to src/index: the steps that walks over a level are made of: which neighbours are new,
+ * how far they are, what is kept. */
+#ifndef QV_INDEX_HNSW_STEP_H
+#define QV_INDEX_HNSW_STEP_H
+
+#include "index/hnsw_walk.h"
+
+/* ctx->dists[i] = distance of ctx->ids[i], i < n. */
+static inline void qv_hnsw_step_compare(struct qv_hnsw_ctx *ctx, const void *row, uint32_t n)
+{
+    const struct qv_hnsw_codes *c = ctx->space;
+    c->dist_batch(row, c->rows.base, c->rows.stride_bytes, ctx->ids, n, c->dim, ctx->dists);
+    ctx->work.distances += n;
+}
+
+/* ctx->ids = the neighbours of slot not seen before, now seen. Returns how many. */
+static inline uint32_t qv_hnsw_step_collect(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                                            qv_slot slot, uint32_t level)
+{
+    const _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
+    const uint32_t cap = qv_hnsw_list_cap(h, level);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < cap; i++) {
+        qv_slot to = qv_hnsw_list_get(list, i);
+        if (to == QV_SLOT_NONE)
+            break;
+        if (qv_hnsw_walk_visit(ctx, to))
+            ctx->ids[n++] = to;
+    }
+    ctx->work.hops++;
+    return n;
+}
+
+static inline void qv_hnsw_step_prefetch_list(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
+{
+    const char *p = (const char *)qv_hnsw_list(h, slot, level);
+    for (size_t at = 0; at < (size_t)qv_hnsw_list_cap(h, level) * 4; at += 64)
+        __builtin_prefetch(p + at, 0, 3);
+}
+
+/* First place in the sorted pool whose key is above c. */
+static inline uint32_t qv_hnsw_step_place(const qv_hnsw_cand *pool, uint32_t n, qv_hnsw_cand c)
+{
+    uint32_t lo = 0;
+    while (n > 0) {
+        uint32_t half = n / 2;
+        if (pool[lo + half] < c) {
+            lo += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return lo;
+}
+
+/* Puts c into the pool of at most ef; returns its place, or ef when it is too far. */
+static inline uint32_t qv_hnsw_step_keep(struct qv_hnsw_cands *pool, uint32_t ef, qv_hnsw_cand c)
+{
+    if (pool->n == ef) {
+        if (c >= pool->at[ef - 1])
+            return ef;
+        pool->n--;
+    }
+    uint32_t at = qv_hnsw_step_place(pool->at, pool->n, c);
+    memmove(&pool->at[at + 1], &pool->at[at], (size_t)(pool->n - at) * sizeof c);
+    pool->at[at] = c;
+    pool->n++;
+    return at;
+}
+
+#endif
