@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "cli/bench_wire.h"
+#include "cli/options.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -34,15 +35,9 @@ static int set_option(const struct qv_bench_option *o, const char *value)
         *(const char **)o->to = value;
         return 0;
     }
-    char *end = NULL;
-    unsigned long long v = value[0] >= '0' && value[0] <= '9' ? strtoull(value, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || v < o->min || v > o->max) {
-        fprintf(stderr, "quiver bench: %s is '%s'; allowed: %llu to %llu\n", o->name, value,
-                (unsigned long long)o->min, (unsigned long long)o->max);
-        return 2;
-    }
-    *(uint64_t *)o->to = v;
-    return 0;
+    struct qv_errmsg msg = {""};
+    return qv_cli_end("bench", qv_cli_take_number(o->name, value, o->min, o->max, o->to, &msg),
+                      &msg);
 }
 
 int qv_bench_read_options(const char *usage, const struct qv_bench_option *table, size_t n,

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "cli/bench_kit.h"
 #include "cli/bench_wire.h"
+#include "cli/options.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -281,10 +282,8 @@ int qv_cli_bench_open(int argc, char **argv)
     if (err == 0) {
         (void)signal(SIGPIPE, SIG_IGN);
         err = run(b);
-        if (err != 0)
-            fprintf(stderr, "quiver bench open: %s\n",
-                    b->msg.text[0] != '\0' ? b->msg.text : qv_err_text(err));
-        err = err == 0 ? (b->same ? 0 : 1) : err == QV_EINVAL ? 2 : 1;
+        int code = qv_cli_end("bench open", err, &b->msg);
+        err = code == 0 && !b->same ? 1 : code;
     }
     qv_client_destroy(&b->client);
     qv_bench_child_kill(&b->child);

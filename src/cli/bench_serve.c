@@ -22,6 +22,7 @@
 #include "cli/bench_inproc.h"
 #include "cli/bench_kit.h"
 #include "cli/bench_wire.h"
+#include "cli/options.h"
 #include "cli/vecfile.h"
 #include "index/flat.h"
 #include "net/throwaway_cert.h"
@@ -639,10 +640,7 @@ int qv_cli_bench_serve(int argc, char **argv)
     if (err == 0) {
         (void)signal(SIGPIPE, SIG_IGN);
         err = run(b);
-        if (err != 0)
-            fprintf(stderr, "quiver bench serve: %s\n",
-                    b->msg.text[0] != '\0' ? b->msg.text : qv_err_text(err));
-        err = err == 0 ? 0 : err == QV_EINVAL || err == QV_ENOTFOUND ? 2 : 1;
+        err = qv_cli_end("bench serve", err, &b->msg);
         close_bench(b);
     }
     qv_mem_free(b);

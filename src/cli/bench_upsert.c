@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "cli/bench_kit.h"
 #include "cli/bench_wire.h"
+#include "cli/options.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -248,10 +249,7 @@ int qv_cli_bench_upsert(int argc, char **argv)
     if (err == 0) {
         (void)signal(SIGPIPE, SIG_IGN);
         err = run(b);
-        if (err != 0)
-            fprintf(stderr, "quiver bench upsert: %s\n",
-                    b->msg.text[0] != '\0' ? b->msg.text : qv_err_text(err));
-        err = err == 0 ? 0 : err == QV_EINVAL ? 2 : 1;
+        err = qv_cli_end("bench upsert", err, &b->msg);
     }
     qv_client_destroy(&b->client);
     qv_bench_child_kill(&b->child);

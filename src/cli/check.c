@@ -3,6 +3,7 @@
  * progress and errors to stderr. */
 #include "base/buf.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "io/disk_posix.h"
 #include "io/uv_env.h"
@@ -12,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,27 +39,26 @@ struct check {
     struct qv_errmsg msg;
 };
 
-static void print_help(FILE *out)
-{
-    fputs("usage: quiver check DIR [--json]\n"
-          "\n"
-          "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. "
-          "Changes\n"
-          "none of it. DIR is its storage path (serve --storage-path).\n"
-          "\n"
-          "  --json   {\"findings\": [{\"collection\", \"shard\", \"file\", \"what\", "
-          "\"what_to_do\"}], \"shards\", "
-          "\"points\", ...}\n"
-          "  --help\n"
-          "\n"
-          "Exit code: 0 all is well, 1 something was found or could not be read, 2 wrong usage or\n"
-          "the directory is in use.\n"
-          "\n"
-          "examples:\n"
-          "  quiver check ./storage\n"
-          "  quiver check /var/lib/quiver --json\n",
-          out);
-}
+static const char help[] =
+    "usage: quiver check DIR [--json]\n"
+    "\n"
+    "Verifies the data of a stopped node: metadata, log, checkpoints, vectors, graphs. Changes\n"
+    "none of it. DIR is its storage path (serve --storage-path).\n"
+    "\n"
+    "  --json   {\"findings\": [{\"collection\", \"shard\", \"file\", \"what\", "
+    "\"what_to_do\"}], \"shards\", "
+    "\"points\", ...}\n"
+    "  --help\n"
+    "\n"
+    "Exit code: 0 all is well, 1 something was found or could not be read, 2 wrong usage or\n"
+    "the directory is in use.\n"
+    "\n"
+    "examples:\n"
+    "  quiver check ./storage\n"
+    "  quiver check /var/lib/quiver --json\n";
+
+static const struct option options[] = {
+    {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, QV_CLI_HELP}, {NULL, 0, NULL, 0}};
 
 /* What an operator can do depends on which kind of file is bad. */
 static const char *advice(const struct qv_store_finding *f)
@@ -219,48 +218,40 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* -1: go on; else the exit code. */
+static int take_option(void *arg, int option, const char *value, struct qv_errmsg *msg)
+{
+    (void)value;
+    (void)msg;
+    ((struct check *)arg)->json |= option == 'j';
+    return 0;
+}
+
+/* 1: --help was printed. */
 static int read_options(struct check *x, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    int c;
-    optind = 1;
-    opterr = 0;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'h') {
-            print_help(stdout);
-            return 0;
-        }
-        if (c != 'j') {
-            fprintf(stderr, "quiver check: unknown option '%s'; see --help\n", argv[optind - 1]);
-            return 2;
-        }
-        x->json = true;
-    }
-    if (argc - optind != 1) {
-        print_help(stderr);
-        return 2;
-    }
+    const struct qv_cli_options table = {help, options, take_option};
+    int err = qv_cli_read_options(&table, argc, argv, x, &x->msg);
+    if (err != 0)
+        return err;
+    if (argc - optind != 1)
+        return qv_fail(&x->msg, QV_EINVAL, "DIR is needed, and nothing else; see --help");
     x->dir = argv[optind];
-    return -1;
+    return 0;
 }
 
 int qv_cli_check(int argc, char **argv)
 {
     struct check x = {.lock_fd = -1};
-    int code = read_options(&x, argc, argv);
-    if (code >= 0)
-        return code;
+    int err = read_options(&x, argc, argv);
+    if (err != 0)
+        return err > 0 ? 0 : qv_cli_end("check", err, &x.msg);
     double from = now_s();
     (void)signal(SIGPIPE, SIG_IGN);
     if (x.json)
         fputs("{\"findings\":[", stdout);
-    int err = run(&x);
+    err = run(&x);
     print_summary(&x, err, now_s() - from);
     close_check(&x);
-    if (err != 0)
-        fprintf(stderr, "quiver check: %s\n",
-                x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
-    return err == QV_EINVAL ? 2 : err != 0 || x.summary.findings != 0 ? 1 : 0;
+    int code = qv_cli_end("check", err, &x.msg);
+    return code == 0 && x.summary.findings != 0 ? 1 : code;
 }

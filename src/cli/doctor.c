@@ -1,14 +1,12 @@
 /* quiver doctor: is this machine fit for a node? Looks (doctor_look.h), then tells. */
 #include "cli/commands.h"
 #include "cli/doctor_look.h"
+#include "cli/options.h"
 
 #include "base/buf.h"
 #include "wire/json_write.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -39,7 +37,7 @@ static const char help[] =
     "  quiver doctor --dir /var/lib/quiver\n"
     "  quiver doctor --json --strict\n";
 
-enum option_id { OPT_DIR = 256, OPT_HTTP, OPT_GRPC, OPT_STRICT, OPT_JSON, OPT_ROOT, OPT_HELP };
+enum option_id { OPT_DIR = 256, OPT_HTTP, OPT_GRPC, OPT_STRICT, OPT_JSON, OPT_ROOT };
 
 static const struct option options[] = {{"dir", required_argument, NULL, OPT_DIR},
                                         {"http-port", required_argument, NULL, OPT_HTTP},
@@ -47,34 +45,31 @@ static const struct option options[] = {{"dir", required_argument, NULL, OPT_DIR
                                         {"strict", no_argument, NULL, OPT_STRICT},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         {"root", required_argument, NULL, OPT_ROOT},
-                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {"help", no_argument, NULL, QV_CLI_HELP},
                                         {NULL, 0, NULL, 0}};
 
-static int take_port(struct doctor *x, const char *name, uint32_t *out)
+static int take_port(const char *name, const char *value, uint32_t *out, struct qv_errmsg *msg)
 {
-    char *end = NULL;
-    errno = 0;
-    unsigned long v = optarg[0] >= '0' && optarg[0] <= '9' ? strtoul(optarg, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || errno != 0 || v < 1 || v > 65535)
-        return qv_fail(&x->msg, QV_EINVAL, "%s: '%.100s' is not allowed: 1 to 65535 is", name,
-                       optarg);
+    uint64_t v = 0;
+    int err = qv_cli_take_number(name, value, 1, 65535, &v, msg);
     *out = (uint32_t)v;
-    return 0;
+    return err;
 }
 
-static int take_option(struct doctor *x, int option)
+static int take_option(void *arg, int option, const char *value, struct qv_errmsg *msg)
 {
+    struct doctor *x = arg;
     switch (option) {
     case OPT_DIR:
-        x->look.dir = optarg;
+        x->look.dir = value;
         return 0;
     case OPT_ROOT:
-        x->look.root = optarg;
+        x->look.root = value;
         return 0;
     case OPT_HTTP:
-        return take_port(x, "--http-port", &x->look.ports[0]);
+        return take_port("--http-port", value, &x->look.ports[0], msg);
     case OPT_GRPC:
-        return take_port(x, "--grpc-port", &x->look.ports[1]);
+        return take_port("--grpc-port", value, &x->look.ports[1], msg);
     default:
         x->json |= option == OPT_JSON;
         x->strict |= option == OPT_STRICT;
@@ -85,24 +80,13 @@ static int take_option(struct doctor *x, int option)
 /* 1: --help was printed. */
 static int read_options(struct doctor *x, int argc, char **argv)
 {
-    int option;
+    const struct qv_cli_options table = {help, options, take_option};
     struct stat st;
     bool there = stat("storage", &st) == 0 && S_ISDIR(st.st_mode);
     x->look = (struct qv_doctor){.root = "", .dir = there ? "storage" : ".", .ports = {6333, 6334}};
-    optind = 1;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == OPT_HELP) {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (option == '?')
-            return qv_fail(&x->msg, QV_EINVAL, "unknown or incomplete option '%s'; see --help",
-                           argv[optind - 1]);
-        int err = take_option(x, option);
-        if (err != 0)
-            return err;
-    }
+    int err = qv_cli_read_options(&table, argc, argv, x, &x->msg);
+    if (err != 0)
+        return err;
     if (optind < argc)
         return qv_fail(&x->msg, QV_EINVAL, "unexpected argument '%s'; see --help", argv[optind]);
     if (strlen(x->look.dir) > 4000 || strlen(x->look.root) > 2000)
@@ -152,11 +136,8 @@ int qv_cli_doctor(int argc, char **argv)
     struct doctor x = {.json = false};
     uint32_t counts[3] = {0};
     int err = read_options(&x, argc, argv);
-    if (err != 0) {
-        if (err < 0)
-            fprintf(stderr, "quiver doctor: %s\n", x.msg.text);
-        return err < 0 ? 2 : 0;
-    }
+    if (err != 0)
+        return err > 0 ? 0 : qv_cli_end("doctor", err, &x.msg);
     qv_doctor_look_limits(&x.look);
     qv_doctor_look_memory(&x.look);
     qv_doctor_look_cpu(&x.look);

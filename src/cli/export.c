@@ -1,15 +1,13 @@
 /* quiver export: options, where to begin, the pump (cli/export_run.h), the words. */
 #include "cli/commands.h"
 #include "cli/export_run.h"
+#include "cli/options.h"
 
 #include "base/hash.h"
 #include "core/limits.h"
 #include "wire/json_scan.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #define CHECK_ARENA_BYTES ((size_t)16 << 20)
 
@@ -69,8 +67,7 @@ enum option_id {
     OPT_RESUME,
     OPT_OVERWRITE,
     OPT_RETRY,
-    OPT_JSON,
-    OPT_HELP
+    OPT_JSON
 };
 
 static const struct option options[] = {{"filter", required_argument, NULL, OPT_FILTER},
@@ -82,43 +79,30 @@ static const struct option options[] = {{"filter", required_argument, NULL, OPT_
                                         {"retry-seconds", required_argument, NULL, OPT_RETRY},
                                         QV_TARGET_OPTIONS,
                                         {"json", no_argument, NULL, OPT_JSON},
-                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {"help", no_argument, NULL, QV_CLI_HELP},
                                         {NULL, 0, NULL, 0}};
 
-static int take_number(struct export *x, const char *name, uint64_t min, uint64_t max,
-                       uint64_t *out)
+static int take_option(void *arg, int option, const char *value, struct qv_errmsg *msg)
 {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = optarg[0] >= '0' && optarg[0] <= '9' ? strtoull(optarg, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || errno != 0 || v < min || v > max)
-        return qv_fail(&x->msg, QV_EINVAL, "%s: '%.100s' is not allowed: %llu to %llu is", name,
-                       optarg, (unsigned long long)min, (unsigned long long)max);
-    *out = v;
-    return 0;
-}
-
-static int take_option(struct export *x, int option)
-{
-    struct options *o = &x->o;
-    if (qv_target_take_option(&o->access, option, optarg))
+    struct options *o = &((struct export *)arg)->o;
+    if (qv_target_take_option(&o->access, option, value))
         return 0;
     switch (option) {
     case OPT_FILTER:
-        o->filter = optarg;
+        o->filter = value;
         return 0;
     case OPT_USING:
-        o->using_ = optarg;
-        return strlen(optarg) <= QV_NAME_BYTES_MAX
+        o->using_ = value;
+        return strlen(value) <= QV_NAME_BYTES_MAX
                    ? 0
-                   : qv_fail(&x->msg, QV_EINVAL, "--using: longer than %u bytes",
-                             QV_NAME_BYTES_MAX);
+                   : qv_fail(msg, QV_EINVAL, "--using: longer than %u bytes", QV_NAME_BYTES_MAX);
     case OPT_BATCH:
-        return take_number(x, "--batch", 1, 10000, &o->batch);
+        return qv_cli_take_number("--batch", value, 1, 10000, &o->batch, msg);
     case OPT_FLIGHT:
-        return take_number(x, "--in-flight", 1, QV_EXPORT_IN_FLIGHT_MAX, &o->in_flight);
+        return qv_cli_take_number("--in-flight", value, 1, QV_EXPORT_IN_FLIGHT_MAX, &o->in_flight,
+                                  msg);
     case OPT_RETRY:
-        return take_number(x, "--retry-seconds", 0, 86400, &o->retry_seconds);
+        return qv_cli_take_number("--retry-seconds", value, 0, 86400, &o->retry_seconds, msg);
     default:
         o->resume |= option == OPT_RESUME;
         o->overwrite |= option == OPT_OVERWRITE;
@@ -130,22 +114,11 @@ static int take_option(struct export *x, int option)
 /* 1: --help was printed. */
 static int read_options(struct export *x, int argc, char **argv)
 {
-    int option;
+    const struct qv_cli_options o = {help, options, take_option};
     x->o = (struct options){.batch = 256, .in_flight = 8, .retry_seconds = 60};
-    optind = 1;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == OPT_HELP) {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (option == '?')
-            return qv_fail(&x->msg, QV_EINVAL, "unknown or incomplete option '%s'; see --help",
-                           argv[optind - 1]);
-        int err = take_option(x, option);
-        if (err != 0)
-            return err;
-    }
+    int err = qv_cli_read_options(&o, argc, argv, x, &x->msg);
+    if (err != 0)
+        return err;
     if (argc - optind != 2)
         return qv_fail(&x->msg, QV_EINVAL,
                        "URL/COLLECTION and FILE.jsonl or DIR/ are needed, and nothing else; see "
@@ -193,22 +166,13 @@ static int read_count(struct qv_bytes body, uint64_t *out, struct qv_errmsg *msg
 {
     struct qv_arena arena;
     struct qv_json j;
-    struct qv_str key;
     qv_arena_init(&arena, CHECK_ARENA_BYTES);
     qv_json_init(&j, body, &arena, msg);
     qv_json_begin_object(&j);
-    while (qv_json_next_key(&j, &key)) {
-        if (!qv_str_is(key, "result")) {
-            qv_json_skip(&j);
-            continue;
-        }
+    while (qv_json_find_key(&j, "result")) {
         qv_json_begin_object(&j);
-        while (qv_json_next_key(&j, &key)) {
-            if (qv_str_is(key, "count"))
-                *out = qv_json_u64(&j);
-            else
-                qv_json_skip(&j);
-        }
+        while (qv_json_find_key(&j, "count"))
+            *out = qv_json_u64(&j);
     }
     int err = qv_json_finish(&j);
     qv_arena_close(&arena);
@@ -331,10 +295,7 @@ int qv_cli_export(int argc, char **argv)
         return 0;
     if (err == 0)
         err = run(&x);
-    if (err != 0)
-        fprintf(stderr, "quiver export: %s\n",
-                x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
     qv_target_close(&x.target);
     qv_export_sink_close(&x.sink);
-    return err == 0 ? 0 : err == QV_EINVAL ? 2 : 1;
+    return qv_cli_end("export", err, &x.msg);
 }

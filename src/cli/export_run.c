@@ -168,11 +168,7 @@ static int read_page(struct pump *p, struct slot *page, uint32_t *count)
     page->next[0] = '\0';
     qv_json_init(&j, (struct qv_bytes){p->scout.answer.data, p->scout.answer.len}, &p->arena, &why);
     qv_json_begin_object(&j);
-    while (qv_json_next_key(&j, &key)) {
-        if (!qv_str_is(key, "result")) {
-            qv_json_skip(&j);
-            continue;
-        }
+    while (qv_json_find_key(&j, "result")) {
         qv_json_begin_object(&j);
         while (qv_json_next_key(&j, &key)) {
             if (qv_str_is(key, "points")) {

@@ -395,16 +395,11 @@ int qv_export_sink_put(struct qv_export_sink *s, struct qv_bytes answer, const c
                        struct qv_errmsg *msg)
 {
     struct qv_json j;
-    struct qv_str key;
     int err = 0;
     qv_arena_reset(&s->arena);
     qv_json_init(&j, answer, &s->arena, msg);
     qv_json_begin_object(&j);
-    while (err == 0 && qv_json_next_key(&j, &key)) {
-        if (!qv_str_is(key, "result")) {
-            qv_json_skip(&j);
-            continue;
-        }
+    while (err == 0 && qv_json_find_key(&j, "result")) {
         qv_json_begin_array(&j);
         while (err == 0 && qv_json_next_item(&j))
             err = read_record(s, &j, msg);
@@ -452,11 +447,7 @@ static int read_echo(struct qv_export_sink *s, struct qv_bytes answer, struct ec
     qv_arena_reset(&s->arena);
     qv_json_init(&j, answer, &s->arena, msg);
     qv_json_begin_object(&j);
-    while (qv_json_next_key(&j, &key)) {
-        if (!qv_str_is(key, "result")) {
-            qv_json_skip(&j);
-            continue;
-        }
+    while (qv_json_find_key(&j, "result")) {
         qv_json_begin_object(&j);
         while (qv_json_next_key(&j, &key)) {
             if (qv_str_is(key, "config"))

@@ -2,14 +2,12 @@
  */
 #include "cli/commands.h"
 #include "cli/import_run.h"
+#include "cli/options.h"
 #include "wire/json_scan.h"
 #include "wire/json_write.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define SAMPLE_IDS 64u
@@ -84,8 +82,7 @@ enum option_id {
     OPT_RESUME,
     OPT_STATE,
     OPT_RETRY,
-    OPT_JSON,
-    OPT_HELP
+    OPT_JSON
 };
 
 static const struct option options[] = {{"payload", required_argument, NULL, OPT_PAYLOAD},
@@ -105,106 +102,89 @@ static const struct option options[] = {{"payload", required_argument, NULL, OPT
                                         {"retry-seconds", required_argument, NULL, OPT_RETRY},
                                         QV_TARGET_OPTIONS,
                                         {"json", no_argument, NULL, OPT_JSON},
-                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {"help", no_argument, NULL, QV_CLI_HELP},
                                         {NULL, 0, NULL, 0}};
 
-static int bad(struct import *x, const char *name, const char *value, const char *allowed)
+static int take_word(const char *name, const char *value, const char *words, const char **out,
+                     struct qv_errmsg *msg)
 {
-    return qv_fail(&x->msg, QV_EINVAL, "%s: '%.100s' is not allowed: %s", name, value, allowed);
-}
-
-static int take_number(struct import *x, const char *name, uint64_t min, uint64_t max,
-                       uint64_t *out)
-{
-    char allowed[64];
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = optarg[0] >= '0' && optarg[0] <= '9' ? strtoull(optarg, &end, 10) : 0;
-    (void)snprintf(allowed, sizeof allowed, "%llu to %llu is", (unsigned long long)min,
-                   (unsigned long long)max);
-    if (end == NULL || *end != '\0' || errno != 0 || v < min || v > max)
-        return bad(x, name, optarg, allowed);
-    *out = v;
-    return 0;
-}
-
-static int take_word(struct import *x, const char *name, const char *words, const char **out)
-{
-    const char *p = strstr(words, optarg);
-    size_t n = strlen(optarg);
-    if (n == 0 || strchr(optarg, ' ') != NULL || p == NULL || (p != words && p[-1] != ' ') ||
+    const char *p = strstr(words, value);
+    size_t n = strlen(value);
+    if (n == 0 || strchr(value, ' ') != NULL || p == NULL || (p != words && p[-1] != ' ') ||
         (p[n] != '\0' && p[n] != ' '))
-        return bad(x, name, optarg, words);
-    *out = optarg;
+        return qv_fail(msg, QV_EINVAL, "%s: '%.100s' is not allowed: %s", name, value, words);
+    *out = value;
     return 0;
 }
 
-static int take_option(struct import *x, int option)
+static int take_number_option(struct options *o, int option, const char *value,
+                              struct qv_errmsg *msg)
 {
-    struct options *o = &x->o;
-    if (qv_target_take_option(&o->access, option, optarg))
+    switch (option) {
+    case OPT_M:
+        o->has_m = true;
+        return qv_cli_take_number("--m", value, 0, 1024, &o->m, msg);
+    case OPT_EF:
+        o->has_ef = true;
+        return qv_cli_take_number("--ef-construct", value, 4, QV_EF_MAX, &o->ef_construct, msg);
+    case OPT_START:
+        return qv_cli_take_number("--start-id", value, 0, UINT64_MAX, &o->source.start_id, msg);
+    case OPT_LIMIT:
+        return qv_cli_take_number("--limit", value, 1, UINT64_MAX, &o->source.limit, msg);
+    case OPT_BATCH:
+        return qv_cli_take_number("--batch", value, 1, QV_BATCH_POINTS_MAX, &o->batch, msg);
+    case OPT_FLIGHT:
+        return qv_cli_take_number("--in-flight", value, 1, QV_IMPORT_IN_FLIGHT_MAX, &o->in_flight,
+                                  msg);
+    default:
+        return qv_cli_take_number("--retry-seconds", value, 0, 86400, &o->retry_seconds, msg);
+    }
+}
+
+static int take_option(void *arg, int option, const char *value, struct qv_errmsg *msg)
+{
+    struct options *o = &((struct import *)arg)->o;
+    if (qv_target_take_option(&o->access, option, value))
         return 0;
     switch (option) {
     case OPT_PAYLOAD:
-        o->source.payload = optarg;
+        o->source.payload = value;
         return 0;
     case OPT_STATE:
-        o->state = optarg;
+        o->state = value;
         return 0;
     case OPT_DISTANCE:
-        return take_word(x, "--distance", "Cosine Dot Euclid Manhattan", &o->distance);
+        return take_word("--distance", value, "Cosine Dot Euclid Manhattan", &o->distance, msg);
     case OPT_DATATYPE:
-        return take_word(x, "--datatype", "float32 float16 uint8", &o->datatype);
+        return take_word("--datatype", value, "float32 float16 uint8", &o->datatype, msg);
     case OPT_EXISTING:
-        return take_word(x, "--on-existing", "append fail replace", &o->on_existing);
-    case OPT_M:
-        o->has_m = true;
-        return take_number(x, "--m", 0, 1024, &o->m);
-    case OPT_EF:
-        o->has_ef = true;
-        return take_number(x, "--ef-construct", 4, QV_EF_MAX, &o->ef_construct);
-    case OPT_START:
-        return take_number(x, "--start-id", 0, UINT64_MAX, &o->source.start_id);
-    case OPT_LIMIT:
-        return take_number(x, "--limit", 1, UINT64_MAX, &o->source.limit);
-    case OPT_BATCH:
-        return take_number(x, "--batch", 1, QV_BATCH_POINTS_MAX, &o->batch);
-    case OPT_FLIGHT:
-        return take_number(x, "--in-flight", 1, QV_IMPORT_IN_FLIGHT_MAX, &o->in_flight);
-    case OPT_RETRY:
-        return take_number(x, "--retry-seconds", 0, 86400, &o->retry_seconds);
-    default:
+        return take_word("--on-existing", value, "append fail replace", &o->on_existing, msg);
+    case OPT_CREATE:
+    case OPT_WAIT:
+    case OPT_RESUME:
+    case OPT_JSON:
         o->create |= option == OPT_CREATE;
         o->wait |= option == OPT_WAIT;
         o->resume |= option == OPT_RESUME;
         o->json |= option == OPT_JSON;
         return 0;
+    default:
+        return take_number_option(o, option, value, msg);
     }
 }
 
 /* 1: --help was printed. */
 static int read_options(struct import *x, int argc, char **argv)
 {
-    int option;
+    const struct qv_cli_options o = {help, options, take_option};
     x->o = (struct options){.distance = "Cosine",
                             .on_existing = "append",
                             .batch = 256,
                             .in_flight = 8,
                             .retry_seconds = 60};
-    optind = 1;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == OPT_HELP) {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (option == '?')
-            return qv_fail(&x->msg, QV_EINVAL, "unknown or incomplete option '%s'; see --help",
-                           argv[optind - 1]);
-        int err = take_option(x, option);
-        if (err != 0)
-            return err;
-    }
+    int err = qv_cli_read_options(&o, argc, argv, x, &x->msg);
+    if (err != 0)
+        return err;
     if (argc - optind != 2)
         return qv_fail(&x->msg, QV_EINVAL,
                        "URL/COLLECTION and FILE are needed, and nothing else; see --help");
@@ -273,16 +253,11 @@ static int count_found(struct qv_buf *body, uint32_t *found, struct qv_errmsg *m
 {
     struct qv_json j;
     struct qv_arena arena;
-    struct qv_str key;
     *found = 0;
     qv_arena_init(&arena, (size_t)1 << 20);
     qv_json_init(&j, (struct qv_bytes){body->data, body->len}, &arena, msg);
     qv_json_begin_object(&j);
-    while (qv_json_next_key(&j, &key)) {
-        if (!qv_str_is(key, "result")) {
-            qv_json_skip(&j);
-            continue;
-        }
+    while (qv_json_find_key(&j, "result")) {
         qv_json_begin_array(&j);
         while (qv_json_next_item(&j)) {
             qv_json_skip(&j);
@@ -450,10 +425,7 @@ int qv_cli_import(int argc, char **argv)
         return 0;
     if (err == 0)
         err = run(&x);
-    if (err != 0)
-        fprintf(stderr, "quiver import: %s\n",
-                x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
     qv_target_close(&x.target);
     qv_source_close(&x.source);
-    return err == 0 ? 0 : err == QV_EINVAL ? 2 : 1;
+    return qv_cli_end("import", err, &x.msg);
 }

@@ -1,5 +1,6 @@
 /* quiver search: one query over REST, its hits as a table or as the server's JSON. */
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/target.h"
 #include "cli/vecfile.h"
 
@@ -10,7 +11,6 @@
 #include "wire/json_write.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +70,7 @@ enum option_id {
     OPT_EXACT,
     OPT_PAYLOAD,
     OPT_WITH_VECTOR,
-    OPT_JSON,
-    OPT_HELP
+    OPT_JSON
 };
 
 static const struct option options[] = {{"vector", required_argument, NULL, OPT_VECTOR},
@@ -88,53 +87,40 @@ static const struct option options[] = {{"vector", required_argument, NULL, OPT_
                                         {"with-vector", no_argument, NULL, OPT_WITH_VECTOR},
                                         QV_TARGET_OPTIONS,
                                         {"json", no_argument, NULL, OPT_JSON},
-                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {"help", no_argument, NULL, QV_CLI_HELP},
                                         {NULL, 0, NULL, 0}};
 
-static int take_number(struct search *x, const char *name, uint64_t min, uint64_t max,
-                       uint64_t *out)
+static int take_option(void *arg, int option, const char *value, struct qv_errmsg *msg)
 {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long v = optarg[0] >= '0' && optarg[0] <= '9' ? strtoull(optarg, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || errno != 0 || v < min || v > max)
-        return qv_fail(&x->msg, QV_EINVAL, "%s: '%.100s' is not allowed: %llu to %llu is", name,
-                       optarg, (unsigned long long)min, (unsigned long long)max);
-    *out = v;
-    return 0;
-}
-
-static int take_option(struct search *x, int option)
-{
-    struct options *o = &x->o;
-    if (qv_target_take_option(&o->access, option, optarg))
+    struct options *o = &((struct search *)arg)->o;
+    if (qv_target_take_option(&o->access, option, value))
         return 0;
     switch (option) {
     case OPT_VECTOR:
-        o->vector = optarg;
+        o->vector = value;
         return 0;
     case OPT_ID:
-        o->id = optarg;
+        o->id = value;
         return 0;
     case OPT_FILE:
-        o->file = optarg;
+        o->file = value;
         return 0;
     case OPT_USING:
-        o->using_ = optarg;
+        o->using_ = value;
         return 0;
     case OPT_FILTER:
-        o->filter = optarg;
+        o->filter = value;
         return 0;
     case OPT_ROW:
         o->has_row = true;
-        return take_number(x, "--row", 0, UINT32_MAX, &o->row);
+        return qv_cli_take_number("--row", value, 0, UINT32_MAX, &o->row, msg);
     case OPT_LIMIT:
-        return take_number(x, "--limit", 1, QV_LIMIT_MAX, &o->limit);
+        return qv_cli_take_number("--limit", value, 1, QV_LIMIT_MAX, &o->limit, msg);
     case OPT_OFFSET:
-        return take_number(x, "--offset", 0, QV_LIMIT_MAX, &o->offset);
+        return qv_cli_take_number("--offset", value, 0, QV_LIMIT_MAX, &o->offset, msg);
     case OPT_EF:
         o->has_ef = true;
-        return take_number(x, "--ef", 1, QV_EF_MAX, &o->ef);
+        return qv_cli_take_number("--ef", value, 1, QV_EF_MAX, &o->ef, msg);
     default:
         o->exact |= option == OPT_EXACT;
         o->with_payload |= option == OPT_PAYLOAD;
@@ -147,22 +133,11 @@ static int take_option(struct search *x, int option)
 /* 1: --help was printed. */
 static int read_options(struct search *x, int argc, char **argv)
 {
-    int option;
+    const struct qv_cli_options table = {help, options, take_option};
     x->o = (struct options){.limit = 10};
-    optind = 1;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == OPT_HELP) {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (option == '?')
-            return qv_fail(&x->msg, QV_EINVAL, "unknown or incomplete option '%s'; see --help",
-                           argv[optind - 1]);
-        int err = take_option(x, option);
-        if (err != 0)
-            return err;
-    }
+    int err = qv_cli_read_options(&table, argc, argv, x, &x->msg);
+    if (err != 0)
+        return err;
     if (argc - optind != 1)
         return qv_fail(&x->msg, QV_EINVAL,
                        "URL/COLLECTION is needed, and nothing else; see --help");
@@ -323,21 +298,12 @@ static void print_points(struct qv_json *j, uint64_t first)
 static int print_table(struct search *x, struct qv_bytes body)
 {
     struct qv_json j;
-    struct qv_str key;
     qv_json_init(&j, body, &x->arena, &x->msg);
     qv_json_begin_object(&j);
-    while (qv_json_next_key(&j, &key)) {
-        if (!qv_str_is(key, "result")) {
-            qv_json_skip(&j);
-            continue;
-        }
+    while (qv_json_find_key(&j, "result")) {
         qv_json_begin_object(&j);
-        while (qv_json_next_key(&j, &key)) {
-            if (qv_str_is(key, "points"))
-                print_points(&j, x->o.offset);
-            else
-                qv_json_skip(&j);
-        }
+        while (qv_json_find_key(&j, "points"))
+            print_points(&j, x->o.offset);
     }
     return qv_json_finish(&j) != 0 ? QV_EPROTO : 0;
 }
@@ -371,13 +337,9 @@ int qv_cli_search(int argc, char **argv)
     struct search x = {0};
     qv_arena_init(&x.arena, ARENA_BYTES);
     int err = read_options(&x, argc, argv);
-    int shown = err > 0;
     if (err == 0)
         err = run(&x);
-    if (err < 0)
-        fprintf(stderr, "quiver search: %s\n",
-                x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
     qv_target_close(&x.target);
     qv_arena_close(&x.arena);
-    return shown || err == 0 ? 0 : err == QV_EINVAL ? 2 : 1;
+    return err > 0 ? 0 : qv_cli_end("search", err, &x.msg);
 }

@@ -208,7 +208,6 @@ int qv_target_read_info(struct qv_target *t, struct qv_target_info *out, struct 
     struct qv_buf body;
     struct qv_json j;
     struct qv_arena arena;
-    struct qv_str key;
     memset(out, 0, sizeof *out);
     qv_buf_init(&body, 0);
     int err = qv_target_call(t, "GET", "", (struct qv_bytes){NULL, 0}, &body, msg);
@@ -217,12 +216,8 @@ int qv_target_read_info(struct qv_target *t, struct qv_target_info *out, struct 
     qv_arena_init(&arena, ANSWER_ARENA_BYTES);
     qv_json_init(&j, (struct qv_bytes){body.data, body.len}, &arena, msg);
     qv_json_begin_object(&j);
-    while (qv_json_next_key(&j, &key)) {
-        if (qv_str_is(key, "result"))
-            read_info(&j, out);
-        else
-            qv_json_skip(&j);
-    }
+    while (qv_json_find_key(&j, "result"))
+        read_info(&j, out);
     err = qv_json_finish(&j);
     qv_arena_close(&arena);
     qv_buf_close(&body);

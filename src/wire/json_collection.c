@@ -24,6 +24,64 @@ static void read_memory(struct qv_json *j)
     qv_json_refuse(j, QV_NOT_SERVED_MEMORY);
 }
 
+/* Enters an object; false: it is null. */
+static bool begin_optional(struct qv_json *j)
+{
+    if (qv_json_null(j))
+        return false;
+    qv_json_begin_object(j);
+    return true;
+}
+
+/* A key whose value is a plain optional: where it goes in its structure. */
+struct plain {
+    const char *key;
+    enum { PLAIN_U64, PLAIN_F64, PLAIN_BOOL, PLAIN_MEMORY } kind;
+    size_t at;
+};
+#define PLAIN_END                                                                                  \
+    {                                                                                              \
+        .key = NULL                                                                                \
+    }
+
+static bool plain_field(struct qv_json *j, struct qv_str key, const struct plain *fields, void *out)
+{
+    const struct plain *f = fields;
+    while (f->key != NULL && !qv_str_is(key, f->key))
+        f++;
+    if (f->key == NULL)
+        return false;
+    void *to = (char *)out + f->at;
+    switch (f->kind) {
+    case PLAIN_U64:
+        qv_json_opt_u64(j, to);
+        break;
+    case PLAIN_F64:
+        qv_json_opt_f64(j, to);
+        break;
+    case PLAIN_BOOL:
+        qv_json_opt_bool(j, to);
+        break;
+    case PLAIN_MEMORY:
+        read_memory(j);
+        break;
+    }
+    return true;
+}
+
+/* An object that holds nothing else, or null (false: *out stays as it is). */
+static bool read_plain(struct qv_json *j, const struct plain *fields, void *out)
+{
+    struct qv_str key;
+    if (!begin_optional(j))
+        return false;
+    while (qv_json_next_key(j, &key)) {
+        if (!plain_field(j, key, fields, out))
+            qv_json_skip(j);
+    }
+    return true;
+}
+
 static bool read_datatype(struct qv_json *j, enum qv_dtype *out)
 {
     *out = QV_DTYPE_F32;
@@ -41,40 +99,32 @@ static bool read_datatype(struct qv_json *j, enum qv_dtype *out)
     return true;
 }
 
+static const struct plain hnsw_fields[] = {
+    {"m", PLAIN_U64, offsetof(struct qv_hnsw_config, m)},
+    {"ef_construct", PLAIN_U64, offsetof(struct qv_hnsw_config, ef_construct)},
+    {"full_scan_threshold", PLAIN_U64, offsetof(struct qv_hnsw_config, full_scan_threshold)},
+    {"max_indexing_threads", PLAIN_U64, offsetof(struct qv_hnsw_config, max_indexing_threads)},
+    {"on_disk", PLAIN_BOOL, offsetof(struct qv_hnsw_config, on_disk)},
+    {"payload_m", PLAIN_U64, offsetof(struct qv_hnsw_config, payload_m)},
+    {"inline_storage", PLAIN_BOOL, offsetof(struct qv_hnsw_config, inline_storage)},
+    {"memory", PLAIN_MEMORY, 0},
+    PLAIN_END};
+
 /* False for null. */
 static bool read_hnsw(struct qv_json *j, struct qv_hnsw_config *out)
 {
-    struct qv_str key;
     *out = (struct qv_hnsw_config){0};
-    if (qv_json_null(j))
-        return false;
-    qv_json_begin_object(j);
-    while (qv_json_next_key(j, &key)) {
-        if (qv_str_is(key, "m"))
-            qv_json_opt_u64(j, &out->m);
-        else if (qv_str_is(key, "ef_construct"))
-            qv_json_opt_u64(j, &out->ef_construct);
-        else if (qv_str_is(key, "full_scan_threshold"))
-            qv_json_opt_u64(j, &out->full_scan_threshold);
-        else if (qv_str_is(key, "max_indexing_threads"))
-            qv_json_opt_u64(j, &out->max_indexing_threads);
-        else if (qv_str_is(key, "on_disk"))
-            qv_json_opt_bool(j, &out->on_disk);
-        else if (qv_str_is(key, "payload_m"))
-            qv_json_opt_u64(j, &out->payload_m);
-        else if (qv_str_is(key, "inline_storage"))
-            qv_json_opt_bool(j, &out->inline_storage);
-        else if (qv_str_is(key, "memory"))
-            read_memory(j);
-        else
-            qv_json_skip(j);
-    }
-    return true;
+    return read_plain(j, hnsw_fields, out);
 }
 
 static void read_scalar(struct qv_json *j, struct qv_quant_config *out)
 {
     static const char *const types[] = {"int8", NULL};
+    static const struct plain fields[] = {
+        {"quantile", PLAIN_F64, offsetof(struct qv_quant_config, quantile)},
+        {"always_ram", PLAIN_BOOL, offsetof(struct qv_quant_config, always_ram)},
+        {"memory", PLAIN_MEMORY, 0},
+        PLAIN_END};
     struct qv_str key;
     bool has_type = false;
     *out = (struct qv_quant_config){.kind = QV_QUANT_SCALAR};
@@ -83,13 +133,7 @@ static void read_scalar(struct qv_json *j, struct qv_quant_config *out)
         if (qv_str_is(key, "type")) {
             (void)qv_json_variant(j, types);
             has_type = true;
-        } else if (qv_str_is(key, "quantile")) {
-            qv_json_opt_f64(j, &out->quantile);
-        } else if (qv_str_is(key, "always_ram")) {
-            qv_json_opt_bool(j, &out->always_ram);
-        } else if (qv_str_is(key, "memory")) {
-            read_memory(j);
-        } else {
+        } else if (!plain_field(j, key, fields, out)) {
             qv_json_skip(j);
         }
     }
@@ -133,9 +177,8 @@ static void read_quantization(struct qv_json *j, struct qv_quant_config *out)
 {
     struct qv_str key;
     *out = (struct qv_quant_config){.kind = QV_QUANT_NONE};
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "scalar"))
             read_scalar(j, out);
@@ -238,6 +281,17 @@ static bool is_single_vector(struct qv_json *j)
     return single;
 }
 
+/* The maps of what has a name: the next key, a name that is allowed. */
+static bool next_name(struct qv_json *j, struct qv_str *name)
+{
+    if (!qv_json_next_key(j, name))
+        return false;
+    qv_json_check_name(j, *name);
+    return j->err == 0;
+}
+
+#define NAMED_LIST(item, what) QV_JSON_LIST(item, QV_VECTORS_PER_POINT_MAX, what)
+
 static void read_vectors(struct qv_json *j, bool stored, struct qv_collection_config *out)
 {
     struct qv_vector_config *v = NULL;
@@ -261,12 +315,10 @@ static void read_vectors(struct qv_json *j, bool stored, struct qv_collection_co
         return;
     }
     qv_json_begin_object(j);
-    while (qv_json_next_key(j, &name)) {
-        v = qv_json_grow(j, v, out->vector_count, &cap,
-                         QV_JSON_LIST(*v, QV_VECTORS_PER_POINT_MAX, "vectors"));
+    while (next_name(j, &name)) {
+        v = qv_json_grow(j, v, out->vector_count, &cap, NAMED_LIST(*v, "vectors"));
         if (v == NULL)
             return;
-        qv_json_check_name(j, name);
         struct qv_vector_config *one = &v[out->vector_count++];
         *one = (struct qv_vector_config){.name = name, .number = out->vector_count - 1};
         read_vector_params(j, stored, one);
@@ -299,9 +351,8 @@ static void read_sparse_params(struct qv_json *j, bool stored, struct qv_sparse_
 {
     static const char *const modifiers[] = {"none", "idf", NULL};
     struct qv_str key;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "index")) {
             read_sparse_index(j, out);
@@ -323,15 +374,12 @@ static void read_sparse_vectors(struct qv_json *j, bool stored, struct qv_collec
     uint32_t cap = 0;
     out->sparse_count = 0;
     out->sparse = NULL;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
-    while (qv_json_next_key(j, &name)) {
-        v = qv_json_grow(j, v, out->sparse_count, &cap,
-                         QV_JSON_LIST(*v, QV_VECTORS_PER_POINT_MAX, "sparse vectors"));
+    while (next_name(j, &name)) {
+        v = qv_json_grow(j, v, out->sparse_count, &cap, NAMED_LIST(*v, "sparse vectors"));
         if (v == NULL)
             return;
-        qv_json_check_name(j, name);
         struct qv_sparse_config *one = &v[out->sparse_count++];
         *one = (struct qv_sparse_config){.name = name};
         read_sparse_params(j, stored, one);
@@ -352,33 +400,30 @@ static void read_threads(struct qv_json *j, struct qv_opt_u64 *out)
     }
 }
 
+static const struct plain optimizer_fields[] = {
+    {"deleted_threshold", PLAIN_F64, offsetof(struct qv_optimizer_config, deleted_threshold)},
+    {"vacuum_min_vector_number", PLAIN_U64,
+     offsetof(struct qv_optimizer_config, vacuum_min_vector_number)},
+    {"default_segment_number", PLAIN_U64,
+     offsetof(struct qv_optimizer_config, default_segment_number)},
+    {"max_segment_size", PLAIN_U64, offsetof(struct qv_optimizer_config, max_segment_size)},
+    {"memmap_threshold", PLAIN_U64, offsetof(struct qv_optimizer_config, memmap_threshold)},
+    {"indexing_threshold", PLAIN_U64, offsetof(struct qv_optimizer_config, indexing_threshold)},
+    {"flush_interval_sec", PLAIN_U64, offsetof(struct qv_optimizer_config, flush_interval_sec)},
+    PLAIN_END};
+
 static void read_optimizers(struct qv_json *j, struct qv_optimizer_config *out)
 {
     struct qv_str key;
     *out = (struct qv_optimizer_config){0};
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
-        if (qv_str_is(key, "deleted_threshold"))
-            qv_json_opt_f64(j, &out->deleted_threshold);
-        else if (qv_str_is(key, "vacuum_min_vector_number"))
-            qv_json_opt_u64(j, &out->vacuum_min_vector_number);
-        else if (qv_str_is(key, "default_segment_number"))
-            qv_json_opt_u64(j, &out->default_segment_number);
-        else if (qv_str_is(key, "max_segment_size"))
-            qv_json_opt_u64(j, &out->max_segment_size);
-        else if (qv_str_is(key, "memmap_threshold"))
-            qv_json_opt_u64(j, &out->memmap_threshold);
-        else if (qv_str_is(key, "indexing_threshold"))
-            qv_json_opt_u64(j, &out->indexing_threshold);
-        else if (qv_str_is(key, "flush_interval_sec"))
-            qv_json_opt_u64(j, &out->flush_interval_sec);
-        else if (qv_str_is(key, "max_optimization_threads"))
+        if (qv_str_is(key, "max_optimization_threads"))
             read_threads(j, &out->max_optimization_threads);
         else if (qv_str_is(key, "prevent_unoptimized"))
             qv_json_refuse(j, QV_NOT_SERVED_PREVENT_UNOPTIMIZED);
-        else
+        else if (!plain_field(j, key, optimizer_fields, out))
             qv_json_skip(j);
     }
     if (out->deleted_threshold.has &&
@@ -388,23 +433,16 @@ static void read_optimizers(struct qv_json *j, struct qv_optimizer_config *out)
                      out->deleted_threshold.v);
 }
 
+static const struct plain wal_fields[] = {
+    {"wal_capacity_mb", PLAIN_U64, offsetof(struct qv_wal_config, wal_capacity_mb)},
+    {"wal_segments_ahead", PLAIN_U64, offsetof(struct qv_wal_config, wal_segments_ahead)},
+    {"wal_retain_closed", PLAIN_U64, offsetof(struct qv_wal_config, wal_retain_closed)},
+    PLAIN_END};
+
 static void read_wal(struct qv_json *j, struct qv_wal_config *out)
 {
-    struct qv_str key;
     *out = (struct qv_wal_config){0};
-    if (qv_json_null(j))
-        return;
-    qv_json_begin_object(j);
-    while (qv_json_next_key(j, &key)) {
-        if (qv_str_is(key, "wal_capacity_mb"))
-            qv_json_opt_u64(j, &out->wal_capacity_mb);
-        else if (qv_str_is(key, "wal_segments_ahead"))
-            qv_json_opt_u64(j, &out->wal_segments_ahead);
-        else if (qv_str_is(key, "wal_retain_closed"))
-            qv_json_opt_u64(j, &out->wal_retain_closed);
-        else
-            qv_json_skip(j);
-    }
+    (void)read_plain(j, wal_fields, out);
     if (out->wal_capacity_mb.has && out->wal_capacity_mb.v == 0)
         qv_json_fail(j, QV_EVALIDATION,
                      "wal_config.wal_capacity_mb: value 0 invalid, must be 1 or larger");
@@ -417,16 +455,9 @@ static struct qv_doc read_object(struct qv_json *j)
 
 static void read_payload_storage(struct qv_json *j)
 {
-    struct qv_str key;
-    if (qv_json_null(j))
-        return;
-    qv_json_begin_object(j);
-    while (qv_json_next_key(j, &key)) {
-        if (qv_str_is(key, "memory"))
-            read_memory(j);
-        else
-            qv_json_skip(j);
-    }
+    static const struct plain fields[] = {{"memory", PLAIN_MEMORY, 0}, PLAIN_END};
+    char none; /* nothing of it is kept */
+    (void)read_plain(j, fields, &none);
 }
 
 /* {"strategy": "hash"}, {"mode": "leader"}: what one node does anyway; the rest is to come. */
@@ -435,9 +466,8 @@ static void read_only_word(struct qv_json *j, const char *field, const char *ser
 {
     struct qv_json_mark m;
     struct qv_str key;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (!qv_str_is(key, field) || qv_json_peek(j) != QV_JSON_STRING) {
             qv_json_refuse(j, what);
@@ -454,9 +484,8 @@ static void read_only_word(struct qv_json *j, const char *field, const char *ser
 static void read_quiver(struct qv_json *j)
 {
     struct qv_str key;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "placement"))
             read_only_word(j, "strategy", "hash", QV_NOT_SERVED_QUIVER_PLACEMENT);
@@ -657,9 +686,8 @@ static bool read_quantization_diff(struct qv_json *j, struct qv_quant_config *ou
 static void read_vector_diff(struct qv_json *j, struct qv_vector_diff *out)
 {
     struct qv_str key;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "hnsw_config"))
             out->has_hnsw = read_hnsw(j, &out->hnsw);
@@ -681,15 +709,12 @@ static void read_vector_diffs(struct qv_json *j, struct qv_config_diff *out)
     uint32_t cap = 0;
     out->vector_count = 0;
     out->vectors = NULL;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
-    while (qv_json_next_key(j, &name)) {
-        v = qv_json_grow(j, v, out->vector_count, &cap,
-                         QV_JSON_LIST(*v, QV_VECTORS_PER_POINT_MAX, "vectors"));
+    while (next_name(j, &name)) {
+        v = qv_json_grow(j, v, out->vector_count, &cap, NAMED_LIST(*v, "vectors"));
         if (v == NULL)
             return;
-        qv_json_check_name(j, name);
         v[out->vector_count] = (struct qv_vector_diff){.name = name};
         read_vector_diff(j, &v[out->vector_count++]);
         out->vectors = v;
@@ -699,9 +724,8 @@ static void read_vector_diffs(struct qv_json *j, struct qv_config_diff *out)
 static void read_params_diff(struct qv_json *j, struct qv_config_diff *out)
 {
     struct qv_str key;
-    if (qv_json_null(j))
+    if (!begin_optional(j))
         return;
-    qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "replication_factor"))
             qv_json_opt_u64(j, &out->replication_factor);

@@ -464,6 +464,17 @@ bool qv_json_next_key(struct qv_json *j, struct qv_str *key)
     return true;
 }
 
+bool qv_json_find_key(struct qv_json *j, const char *name)
+{
+    struct qv_str key;
+    while (qv_json_next_key(j, &key)) {
+        if (qv_str_is(key, name))
+            return true;
+        qv_json_skip(j);
+    }
+    return false;
+}
+
 /* ---- literals and whole values ---- */
 
 static bool literal(struct qv_json *j, const char *text)

@@ -81,6 +81,8 @@ void qv_json_begin_object(struct qv_json *j);
 /* true: a key was read and its value is next (and must be read or skipped). false: the object
  * ended, or an error. The same key may come again: the last one counts, so assign. */
 bool qv_json_next_key(struct qv_json *j, struct qv_str *key);
+/* The same, past the keys of other names: true, the value of `name` is next. For who wants one. */
+bool qv_json_find_key(struct qv_json *j, const char *name);
 void qv_json_begin_array(struct qv_json *j);
 bool qv_json_next_item(struct qv_json *j); /* true: a value is next */
 

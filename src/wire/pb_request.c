@@ -29,6 +29,14 @@ static int set_collection(struct qv_pb_ctx *c, const char *name, struct qv_pb_re
     return 0;
 }
 
+/* The collection and how long it may take. */
+static int set_timed(struct qv_pb_ctx *c, const char *name, bool has_timeout, uint64_t timeout,
+                     struct qv_pb_request *out, uint64_t *timeout_ms)
+{
+    int err = set_collection(c, name, out);
+    return err != 0 ? err : qv_pb_timeout(c, has_timeout, timeout, timeout_ms);
+}
+
 /* ---- service and collections ---- */
 
 static int decode_none(struct qv_pb_ctx *c, const ProtobufCMessage *base, struct qv_pb_request *out)
@@ -63,17 +71,14 @@ static int decode_collection_delete(struct qv_pb_ctx *c, const ProtobufCMessage 
                                     struct qv_pb_request *out)
 {
     const QvPb__DeleteCollection *m = (const QvPb__DeleteCollection *)base;
-    int err = set_collection(c, m->collection_name, out);
-    return err != 0 ? err : qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+    return set_timed(c, m->collection_name, m->has_timeout, m->timeout, out, &out->timeout_ms);
 }
 
 static int decode_collection_create(struct qv_pb_ctx *c, const ProtobufCMessage *base,
                                     struct qv_pb_request *out)
 {
     const QvPb__CreateCollection *m = (const QvPb__CreateCollection *)base;
-    int err = set_collection(c, m->collection_name, out);
-    if (err == 0)
-        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+    int err = set_timed(c, m->collection_name, m->has_timeout, m->timeout, out, &out->timeout_ms);
     return err != 0 ? err : qv_pb_config(c, m, &out->u.config);
 }
 
@@ -81,23 +86,26 @@ static int decode_collection_update(struct qv_pb_ctx *c, const ProtobufCMessage 
                                     struct qv_pb_request *out)
 {
     const QvPb__UpdateCollection *m = (const QvPb__UpdateCollection *)base;
-    int err = set_collection(c, m->collection_name, out);
-    if (err == 0)
-        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->timeout_ms);
+    int err = set_timed(c, m->collection_name, m->has_timeout, m->timeout, out, &out->timeout_ms);
     return err != 0 ? err : qv_pb_config_diff(c, m, &out->u.diff);
+}
+
+static int set_vector(struct qv_pb_ctx *c, const char *name, const QvPb__WriteOrdering *ordering,
+                      struct qv_pb_request *out)
+{
+    enum qv_ordering unused;
+    out->u.vector.name = qv_pb_str(name);
+    return qv_pb_ordering(c, ordering, &unused);
 }
 
 static int decode_vector_create(struct qv_pb_ctx *c, const ProtobufCMessage *base,
                                 struct qv_pb_request *out)
 {
     const QvPb__CreateVectorNameRequest *m = (const QvPb__CreateVectorNameRequest *)base;
-    enum qv_ordering unused;
-    int err = set_collection(c, m->collection_name, out);
+    int err = set_timed(c, m->collection_name, m->has_timeout, m->timeout, out,
+                        &out->u.vector.timeout_ms);
     if (err == 0)
-        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->u.vector.timeout_ms);
-    if (err == 0)
-        err = qv_pb_ordering(c, m->ordering, &unused);
-    out->u.vector.name = qv_pb_str(m->vector_name);
+        err = set_vector(c, m->vector_name, m->ordering, out);
     return err != 0 ? err : qv_pb_vector_spec(c, m, &out->u.vector.spec);
 }
 
@@ -105,14 +113,9 @@ static int decode_vector_delete(struct qv_pb_ctx *c, const ProtobufCMessage *bas
                                 struct qv_pb_request *out)
 {
     const QvPb__DeleteVectorNameRequest *m = (const QvPb__DeleteVectorNameRequest *)base;
-    enum qv_ordering unused;
-    int err = set_collection(c, m->collection_name, out);
-    if (err == 0)
-        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &out->u.vector.timeout_ms);
-    if (err == 0)
-        err = qv_pb_ordering(c, m->ordering, &unused);
-    out->u.vector.name = qv_pb_str(m->vector_name);
-    return err;
+    int err = set_timed(c, m->collection_name, m->has_timeout, m->timeout, out,
+                        &out->u.vector.timeout_ms);
+    return err != 0 ? err : set_vector(c, m->vector_name, m->ordering, out);
 }
 
 static int read_alias_action(struct qv_pb_ctx *c, const QvPb__AliasOperations *m,
@@ -166,10 +169,8 @@ static int decode_create_index(struct qv_pb_ctx *c, const ProtobufCMessage *base
 {
     const QvPb__CreateFieldIndexCollection *m = (const QvPb__CreateFieldIndexCollection *)base;
     struct qv_pb_index_req *req = &out->u.index;
-    int err = set_collection(c, m->collection_name, out);
+    int err = set_timed(c, m->collection_name, m->has_timeout, m->timeout, out, &req->timeout_ms);
     req->wait = m->has_wait && m->wait;
-    if (err == 0)
-        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &req->timeout_ms);
     if (err == 0)
         err = qv_pb_ordering(c, m->ordering, &req->ordering);
     return err != 0 ? err : qv_pb_index(c, m, &req->index);
@@ -180,10 +181,8 @@ static int decode_delete_index(struct qv_pb_ctx *c, const ProtobufCMessage *base
 {
     const QvPb__DeleteFieldIndexCollection *m = (const QvPb__DeleteFieldIndexCollection *)base;
     struct qv_pb_index_req *req = &out->u.index;
-    int err = set_collection(c, m->collection_name, out);
+    int err = set_timed(c, m->collection_name, m->has_timeout, m->timeout, out, &req->timeout_ms);
     req->wait = m->has_wait && m->wait;
-    if (err == 0)
-        err = qv_pb_timeout(c, m->has_timeout, m->timeout, &req->timeout_ms);
     if (err == 0)
         err = qv_pb_ordering(c, m->ordering, &req->ordering);
     req->index.field = qv_pb_str(m->field_name);
@@ -510,6 +509,12 @@ static struct qv_query *begin_queries(struct qv_pb_ctx *c, size_t n, struct qv_p
     return q;
 }
 
+/* What ends the four messages of queries, whose fields are called the same. */
+#define END_QUERIES(c, err, m, out)                                                                \
+    ((err) != 0 ? (err)                                                                            \
+                : read_opts((c), (m)->has_timeout, (m)->timeout, (m)->read_consistency,            \
+                            &(out)->u.query.opts))
+
 static int decode_search(struct qv_pb_ctx *c, const ProtobufCMessage *base,
                          struct qv_pb_request *out)
 {
@@ -520,9 +525,7 @@ static int decode_search(struct qv_pb_ctx *c, const ProtobufCMessage *base,
     int err = set_collection(c, m->collection_name, out);
     if (err == 0)
         err = read_search(c, m, q);
-    return err != 0
-               ? err
-               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+    return END_QUERIES(c, err, m, out);
 }
 
 static int decode_search_batch(struct qv_pb_ctx *c, const ProtobufCMessage *base,
@@ -535,9 +538,7 @@ static int decode_search_batch(struct qv_pb_ctx *c, const ProtobufCMessage *base
     int err = set_collection(c, m->collection_name, out);
     for (size_t i = 0; i < m->n_search_points && err == 0; i++)
         err = read_search(c, m->search_points[i], &q[i]);
-    return err != 0
-               ? err
-               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+    return END_QUERIES(c, err, m, out);
 }
 
 static int decode_query(struct qv_pb_ctx *c, const ProtobufCMessage *base,
@@ -550,9 +551,7 @@ static int decode_query(struct qv_pb_ctx *c, const ProtobufCMessage *base,
     int err = set_collection(c, m->collection_name, out);
     if (err == 0)
         err = read_query(c, m, q);
-    return err != 0
-               ? err
-               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+    return END_QUERIES(c, err, m, out);
 }
 
 static int decode_query_batch(struct qv_pb_ctx *c, const ProtobufCMessage *base,
@@ -565,9 +564,7 @@ static int decode_query_batch(struct qv_pb_ctx *c, const ProtobufCMessage *base,
     int err = set_collection(c, m->collection_name, out);
     for (size_t i = 0; i < m->n_query_points && err == 0; i++)
         err = read_query(c, m->query_points[i], &q[i]);
-    return err != 0
-               ? err
-               : read_opts(c, m->has_timeout, m->timeout, m->read_consistency, &out->u.query.opts);
+    return END_QUERIES(c, err, m, out);
 }
 
 /* ---- writes: pb_write.c has their operations ---- */

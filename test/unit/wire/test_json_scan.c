@@ -576,6 +576,29 @@ static void test_types_are_named(void **state)
     }
 }
 
+static void test_one_key_is_found(void **state)
+{
+    const char *text = "{\"a\":[1,{\"b\":7}],\"b\":2,\"c\":null,\"b\":3}";
+    struct qv_arena arena;
+    struct qv_json j;
+    struct qv_errmsg msg = {""};
+    uint64_t sum = 0;
+    (void)state;
+    qv_arena_init(&arena, 1 << 16);
+    qv_json_init(&j, (struct qv_bytes){(const uint8_t *)text, strlen(text)}, &arena, &msg);
+    qv_json_begin_object(&j);
+    while (qv_json_find_key(&j, "b"))
+        sum = sum * 10 + qv_json_u64(&j);
+    assert_int_equal(qv_json_finish(&j), 0);
+    assert_int_equal(sum, 23); /* the inner one is not this object's */
+    text = "{\"a\":tru,\"b\":2}";
+    qv_json_init(&j, (struct qv_bytes){(const uint8_t *)text, strlen(text)}, &arena, &msg);
+    qv_json_begin_object(&j);
+    assert_false(qv_json_find_key(&j, "b"));
+    assert_int_equal(qv_json_finish(&j), QV_EFORMAT);
+    qv_arena_close(&arena);
+}
+
 static void test_full_arena_is_too_big(void **state)
 {
     (void)state;
@@ -603,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_float_arrays),
         cmocka_unit_test(test_strings_are_decoded),
         cmocka_unit_test(test_types_are_named),
+        cmocka_unit_test(test_one_key_is_found),
         cmocka_unit_test(test_full_arena_is_too_big),
     };
     return RUN_SUITE(tests);
