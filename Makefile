@@ -70,8 +70,9 @@ neon: setup ## build for 64-bit ARM, run the kernels there or under qemu-aarch64
 recall: all ## recall floors of the index
 	@tools/test_all --build $(BUILD) --suite recall $(out_flag)
 
-bench-data: setup ## write a benchmark's data set DATA=fashion DIR=build/data [OUT=]
-	@tools/bench_data --data $(or $(DATA),fashion) --dir $(or $(DIR),$(BUILD)/data) $(out_flag)
+bench-data: ## write a benchmark's data set DATA=fashion|glove|sift DIR=build/data [SMALL=1] [OUT=]
+	@tools/setup data data-$(or $(DATA),fashion)
+	@tools/bench_data $(if $(SMALL),--small) --data $(or $(DATA),fashion) --dir $(or $(DIR),$(BUILD)/data) $(out_flag)
 
 bench: all ## the benchmark rows of the acceptance table [OUT=]
 	@tools/accept --only 'bench-*' $(out_flag)
