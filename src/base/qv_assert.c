@@ -1,5 +1,7 @@
 #include "base/qv_assert.h"
 
+#include "base/logger.h"
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,7 +25,8 @@ int qv_corrupt_report(struct qv_errmsg *msg, const char *file, int line, const c
     (void)vsnprintf(detail.text, sizeof detail.text, fmt, ap);
     va_end(ap);
     atomic_fetch_add_explicit(&corrupt_count, 1, memory_order_relaxed);
-    return qv_fail(msg, QV_ECORRUPT, "%s [%s:%d]", detail.text, file, line);
+    QV_DEBUG("corrupt", "%s [%s:%d]", detail.text, file, line);
+    return qv_fail(msg, QV_ECORRUPT, "%s", detail.text);
 }
 
 void qv_disk_write_failed(void)

@@ -14,8 +14,9 @@ _Noreturn void qv_assert_fail(const char *expr, const char *file, int line, cons
 
 #define QV_STATIC_ASSERT(expr, why) _Static_assert(expr, why)
 
-/* The only way to report bad bytes from disk or a peer: counted (qv_corrupt_count), logged with
- * its line, and returns QV_ECORRUPT after filling msg. */
+/* The only way to report bad bytes from disk or a peer: counted (qv_corrupt_count), and returns
+ * QV_ECORRUPT after filling msg. Which line of ours found it is in the log, at level debug: users
+ * see the text. */
 #ifdef __clang_analyzer__ /* it can't see that the result is an error */
 #define QV_CORRUPT(msg, ...)                                                                       \
     qv_fail_is(QV_ECORRUPT, qv_corrupt_report(msg, __FILE__, __LINE__, __VA_ARGS__))
