@@ -68,6 +68,11 @@ void qv_logger_write(enum qv_log_level level, const char *module, const char *fm
     size_t len = (size_t)n + (m < 0 ? 0 : (size_t)m);
     if (len > sizeof line - 2)
         len = sizeof line - 2;
+    for (size_t i = (size_t)n; i < len; i++) { /* names come from outside: they write no lines */
+        unsigned char c = (unsigned char)line[i];
+        if (c < 0x20 || c == 0x7F)
+            line[i] = '?';
+    }
     line[len++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, len);
     (void)ignored;

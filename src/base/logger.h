@@ -1,4 +1,5 @@
-/* Structured log lines on stderr: time, level, module, text. Thread-safe; one write per line.
+/* Structured log lines on stderr: time, level, module, text. Thread-safe; one write per line,
+ * one line per write: control characters in it become '?'.
  * The level is process-wide state, set at start and by POST /logger; nothing reads it to decide
  * anything else. */
 #ifndef QV_BASE_LOGGER_H

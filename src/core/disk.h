@@ -30,7 +30,8 @@ enum qv_open_flags {
     QV_OPEN_WRITE = 1,  /* read and write */
     QV_OPEN_CREATE = 2, /* with WRITE: made when missing */
     QV_OPEN_EXCL = 4,   /* with CREATE: QV_EEXISTS when it is there */
-    QV_OPEN_TRUNC = 8   /* with WRITE: emptied */
+    QV_OPEN_TRUNC = 8,  /* with WRITE: emptied */
+    QV_OPEN_PLAIN = 16  /* a file itself: what is a link, a pipe, a directory is QV_ENOTFOUND */
 };
 
 struct qv_disk_space {

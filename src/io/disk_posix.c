@@ -37,12 +37,20 @@ static int posix_open(struct qv_disk *d, const char *path, unsigned flags, struc
     how |= (flags & QV_OPEN_CREATE) ? O_CREAT : 0;
     how |= (flags & QV_OPEN_EXCL) ? O_EXCL : 0;
     how |= (flags & QV_OPEN_TRUNC) ? O_TRUNC : 0;
+    how |= (flags & QV_OPEN_PLAIN) ? O_NOFOLLOW | O_NONBLOCK : 0; /* a pipe would wait */
     int fd;
     do
         fd = open(path, how | O_CLOEXEC, 0640);
     while (fd < 0 && errno == EINTR);
+    if (fd < 0 && (flags & QV_OPEN_PLAIN) && (errno == ELOOP || errno == ENXIO))
+        return posix_fail(msg, ENOENT, "open", path);
     if (fd < 0)
         return posix_fail(msg, errno, "open", path);
+    struct stat st;
+    if ((flags & QV_OPEN_PLAIN) && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+        close(fd);
+        return posix_fail(msg, ENOENT, "open", path);
+    }
     struct posix_file *f = qv_mem_calloc(1, sizeof *f);
     f->head.disk = d;
     f->head.path = qv_mem_strdup(path);

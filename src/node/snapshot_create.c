@@ -43,9 +43,10 @@ static void finish(struct task *t, int err)
     if (t->shard != NULL)
         qv_shard_unref(t->shard);
     qv_snapshot_abort(t->w);
-    if (err != 0)
-        QV_WARN("snapshot", "%.200s: not made: %s",
-                t->req.scope.collection.n > 0 ? t->made.name : "all collections",
+    const struct qv_str *c = &t->req.scope.collection;
+    if (err != 0) /* it may have failed before it had a name */
+        QV_WARN("snapshot", "of %s%.*s: not made: %s", c->n > 0 ? "collection " : "everything",
+                (int)(c->n < 200 ? c->n : 200), c->p != NULL ? c->p : "",
                 t->msg.text[0] != '\0' ? t->msg.text : qv_err_text(err));
     t->req.done(t->req.arg, err, &t->made, &t->msg);
     qv_topology_unref(t->topology);

@@ -76,7 +76,7 @@ int qv_node_snapshot_path(struct qv_node *n, const struct qv_snapshot_scope *sco
         return no_snapshot(name, msg);
     snprintf(out, QV_SNAPSHOT_PATH_MAX, "%.*s/%.*s",
              QV_SNAPSHOT_PATH_MAX - QV_SNAPSHOT_NAME_MAX - 2, dir, (int)name.n, name.p);
-    err = qv_disk_open(n->env->disk, out, QV_OPEN_READ, &f, msg);
+    err = qv_disk_open(n->env->disk, out, QV_OPEN_READ | QV_OPEN_PLAIN, &f, msg);
     qv_file_close(f);
     return err == QV_ENOTFOUND ? no_snapshot(name, msg) : err;
 }
@@ -128,14 +128,17 @@ struct listing {
     uint32_t count, cap;
 };
 
-static void describe(struct listing *l, struct qv_snapshot_desc *d)
+/* False: it is no file of its own, and so no snapshot. */
+static bool describe(struct listing *l, struct qv_snapshot_desc *d)
 {
     char path[QV_SNAPSHOT_PATH_MAX];
     uint8_t head[24];
     struct qv_file *f = NULL;
     struct qv_buf b;
     snprintf(path, sizeof path, "%s/%s", l->dir, d->name);
-    int err = qv_disk_open(l->disk, path, QV_OPEN_READ, &f, NULL);
+    int err = qv_disk_open(l->disk, path, QV_OPEN_READ | QV_OPEN_PLAIN, &f, NULL);
+    if (err == QV_ENOTFOUND)
+        return false;
     if (err == 0)
         err = qv_file_size(f, &d->size, NULL);
     if (err == 0 && qv_file_pread_full(f, 0, head, sizeof head, NULL) == 0 &&
@@ -148,6 +151,7 @@ static void describe(struct listing *l, struct qv_snapshot_desc *d)
         b.len == QV_SHA256_TEXT - 1 && memchr(b.data, '\0', b.len) == NULL)
         memcpy(d->checksum, b.data, b.len);
     qv_buf_close(&b);
+    return true;
 }
 
 static bool list_one(void *arg, const char *name, bool is_dir)
@@ -190,8 +194,12 @@ int qv_node_snapshot_list(struct qv_node *n, const struct qv_snapshot_scope *sco
     err = qv_disk_list(l.disk, dir, list_one, &l, msg);
     if (err == QV_ENOTFOUND) /* none was made yet */
         err = 0;
-    for (uint32_t i = 0; err == 0 && i < l.count; i++)
-        describe(&l, &l.items[i]);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; err == 0 && i < l.count; i++) {
+        if (describe(&l, &l.items[i]))
+            l.items[kept++] = l.items[i];
+    }
+    l.count = kept;
     if (err == 0 && l.count > 0) {
         qsort(l.items, l.count, sizeof *l.items, desc_compare);
         *out = qv_arena_dup(arena, l.items, l.count * sizeof *l.items);

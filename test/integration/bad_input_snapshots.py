@@ -1,5 +1,7 @@
 """More rows of `make bad-input`: snapshots. bad_input_rows.py says how a row is written."""
 
+import os
+
 from bad_input_rows import (BAD, FORMAT, INVALID, ROWS, WRONG, Do, Grpc, Rest,  # noqa: F401
                             keyed, rows)
 from wire_client import Answer, http1, pb_len
@@ -44,8 +46,70 @@ def flip(at):
     return damaged(change)
 
 
+def strange_file(kind, ask):
+    """What is called like a snapshot and is none: a link, a pipe, a directory."""
+    def run(nodes):
+        node = nodes["main"]
+        folder = os.path.join(node.folder, "snapshots", "known")
+        path = os.path.join(folder, "strange.snapshot")
+        os.makedirs(folder, exist_ok=True)
+        {"link": lambda: os.symlink(os.path.join(node.folder, "meta"), path),
+         "dangling": lambda: os.symlink("nowhere", path),
+         "pipe": lambda: os.mkfifo(path),
+         "directory": lambda: os.mkdir(path)}[kind]()
+        try:
+            return ask(node)
+        finally:
+            os.rmdir(path) if kind == "directory" else os.remove(path)
+    return Do("HTTP/1.1", run)
+
+
+def download(node):
+    return http1(node.http, "GET", SNAPSHOTS + "/strange.snapshot")
+
+
+def removal(node):
+    return http1(node.http, "DELETE", SNAPSHOTS + "/strange.snapshot")
+
+
+def listing(node):
+    answer = http1(node.http, "GET", SNAPSHOTS)
+    names = [s["name"] for s in answer.json()["result"]]
+    return answer if "strange.snapshot" not in names else Answer(0, f"listed: {names}")
+
+
+def logged(path, line, forbidden):
+    """The log has this line, and nothing that begins with what the request put there."""
+    def run(nodes):
+        node = nodes["main"]
+        answer = http1(node.http, "POST", path)
+        with open(node.log, encoding="utf-8", errors="replace") as f:
+            lines = f.read().splitlines()
+        if any(s.startswith(forbidden) for s in lines) or not any(line in s for s in lines[-50:]):
+            return Answer(0, f"the log: {lines[-5:]}")
+        return answer
+    return Do("HTTP/1.1", run)
+
+
 rows(
     "snapshots",
+    ("download of a link", strange_file("link", download), 404,
+     "Not found: Snapshot strange.snapshot not found"),
+    ("download of a link to nothing", strange_file("dangling", download), 404,
+     "Not found: Snapshot strange.snapshot not found"),
+    ("download of a pipe", strange_file("pipe", download), 404,
+     "Not found: Snapshot strange.snapshot not found"),
+    ("download of a directory", strange_file("directory", download), 404,
+     "Not found: Snapshot strange.snapshot not found"),
+    ("removal of a link", strange_file("link", removal), 404, "Not found: Snapshot"),
+    ("a link is not listed", strange_file("link", listing), 200, "result"),
+    ("a pipe is not listed", strange_file("pipe", listing), 200, "result"),
+    ("the log names the collection that is not there", logged(
+        "/collections/no%20such%20one/snapshots", "of collection no such one: not made: Collection",
+        "forged"), 404, "Not found: Collection `no such one` doesn't exist!"),
+    ("a name writes no line of the log", logged(
+        "/collections/no%0Aforged%20line/snapshots", "of collection no?forged line", "forged"), 404,
+     "Not found: Collection"),
     ("list of a collection that is not there", Rest("GET", NONE), 404,
      "Not found: Collection `nothing` doesn't exist!"),
     ("snapshot of a collection that is not there", Rest("POST", NONE), 404,
