@@ -54,6 +54,8 @@ struct serve {
     pthread_mutex_t lock; /* closed */
     pthread_cond_t cond;
     bool closed;
+    bool made_dir; /* by this start */
+    bool remove;   /* this start failed and there is nothing in it */
 };
 
 static void print_help(void)
@@ -211,7 +213,8 @@ static void raise_file_limit(void)
 static int lock_directory(struct serve *x)
 {
     const char *dir = x->settings.storage_path;
-    if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+    x->made_dir = mkdir(dir, 0755) == 0;
+    if (!x->made_dir && errno != EEXIST)
         return qv_fail(&x->msg, QV_EIO, "%s: %s", dir, strerror(errno));
     return qv_dir_lock(dir, &x->lock_fd, &x->msg);
 }
@@ -373,8 +376,23 @@ static void stop(struct serve *x)
     qv_kill_disk_destroy(&x->kill_disk);
     if (x->disk != NULL)
         qv_disk_posix_destroy(&x->disk);
+    if (x->remove)
+        qv_dir_remove_tree(x->settings.storage_path);
     qv_dir_unlock(&x->lock_fd);
     qv_settings_close(&x->settings);
+}
+
+/* A start that failed leaves no folder behind that it made itself. What a snapshot was restored to
+ * stays. */
+static void forget_dir(struct serve *x)
+{
+    bool empty = true;
+    if (x->node != NULL) {
+        const struct qv_topology *t = qv_node_topology(x->node);
+        empty = t->count == 0;
+        qv_topology_unref(t);
+    }
+    x->remove = x->made_dir && x->lock_fd >= 0 && empty;
 }
 
 static uint64_t now_ns(const struct serve *x)
@@ -487,6 +505,8 @@ int qv_app_serve(int argc, char **argv)
     if (err != 0)
         fprintf(stderr, "quiver serve: %s\n",
                 x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));
+    if (err != 0)
+        forget_dir(&x);
     stop(&x);
     return err == 0 ? 0 : err == QV_EINVAL ? 2 : 1;
 }

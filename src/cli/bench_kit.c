@@ -4,12 +4,12 @@
 #include "base/qv_assert.h"
 #include "cli/bench_wire.h"
 #include "cli/options.h"
+#include "io/dir_lock.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
-#include <ftw.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -297,18 +297,9 @@ uint64_t qv_bench_drop_caches(const char *dir)
     return bytes;
 }
 
-static int remove_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    (void)remove(path);
-    return 0;
-}
-
 void qv_bench_remove_dir(const char *dir)
 {
-    (void)nftw(dir, remove_file, 16, FTW_PHYS | FTW_DEPTH);
+    qv_dir_remove_tree(dir);
 }
 
 static int copy_file(const char *from, const char *to, struct qv_errmsg *msg)

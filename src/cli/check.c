@@ -66,16 +66,18 @@ static const char *advice(const struct qv_store_finding *f)
     const char *end = strrchr(f->file, '.');
     if (end != NULL && strcmp(end, ".qlog") == 0)
         return "changes that only this log holds can't be trusted: restore the directory from a "
-               "backup, or import the collection again";
+               "backup, recover snapshots of its collections, or import them again";
     if (strstr(f->file, "/rows-") != NULL)
-        return "write the point again, or delete it; if there are many, import the collection "
-               "again";
+        return "write the point again, or delete it; if there are many, recover a snapshot of the "
+               "collection, or import it again";
     if (end != NULL && strcmp(end, ".qlog") != 0 && strstr(f->file, "/log/newest") != NULL)
         return "start the node";
     if (f->shard == 0)
-        return "restore the directory from a backup";
-    return "delete the collection of this shard and import it again, or restore the directory "
-           "from a backup";
+        return "restore the directory from a backup, or start on an empty one with a snapshot of "
+               "everything (serve --storage-snapshot)";
+    return "recover a snapshot of this shard's collection over it (start the node, then PUT "
+           "/collections/NAME/snapshots/recover), or delete the collection and import it again, or "
+           "restore the directory from a backup";
 }
 
 static void print_finding(void *arg, const struct qv_store_finding *f)

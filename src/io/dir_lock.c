@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -30,4 +31,18 @@ void qv_dir_unlock(int *fd)
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    (void)remove(path);
+    return 0;
+}
+
+void qv_dir_remove_tree(const char *dir)
+{
+    (void)nftw(dir, remove_one, 16, FTW_PHYS | FTW_DEPTH);
 }

@@ -9,4 +9,7 @@
 QV_MUST_USE int qv_dir_lock(const char *dir, int *fd, struct qv_errmsg *msg);
 void qv_dir_unlock(int *fd); /* fine when it is -1; sets it so */
 
+/* Removes it with all that is in it, as far as that goes; links are not followed. */
+void qv_dir_remove_tree(const char *dir);
+
 #endif
