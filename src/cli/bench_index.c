@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "base/vmem.h"
+#include "cli/bench_index_serve.h"
 #include "cli/vecfile.h"
 #include "index/flat.h"
 #include "index/hnsw.h"
@@ -36,7 +37,7 @@ struct options {
     uint32_t efs[EFS_MAX];
     uint32_t ef_count;
     uint32_t threads, passes, queries_max, m, ef_construct;
-    bool json;
+    bool json, serve;
 };
 
 struct memory {
@@ -56,15 +57,20 @@ struct bench {
     struct qv_hnsw *h;
     _Atomic uint32_t next; /* row to insert */
     _Atomic int failed;
-    double build_s;
+    double build_s, build_cpu_s;
     struct memory before;
 };
 
-static double now_ns(void)
+static double clock_ns(clockid_t id)
 {
     struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(id, &t);
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static double now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- options ---- */
@@ -88,6 +94,7 @@ static const char usage[] =
     "  --queries N          use the first N only\n"
     "  --m N, --ef-construct N  of the graph (default 16, 100)\n"
     "  --json               one JSON object instead of a table\n"
+    "  --serve              asks what standard input says, line by line, instead of --ef\n"
     "\n"
     "example: quiver bench index --base fashion.base.fbin --query fashion.query.fbin \\\n"
     "             --gt fashion.gt.ibin --metric l2 --ef 10,20,50,100 --json\n";
@@ -181,8 +188,8 @@ static int parse_options(int argc, char **argv, struct options *opt)
             fputs(usage, stdout);
             return -1;
         }
-        if (strcmp(argv[i], "--json") == 0) {
-            opt->json = true;
+        if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "--serve") == 0) {
+            *(argv[i][2] == 'j' ? &opt->json : &opt->serve) = true;
             continue;
         }
         if (i + 1 == argc && strncmp(argv[i], "--", 2) == 0)
@@ -403,8 +410,10 @@ static int build(struct bench *b)
     if (qv_hnsw_create(&p, &b->rows, &b->h, &msg) != 0)
         return fail(&msg);
     double t = now_ns();
+    double cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     run_threads(b, build_loop);
     b->build_s = (now_ns() - t) / 1e9;
+    b->build_cpu_s = (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e9;
     if (atomic_load(&b->failed) != 0) {
         fprintf(stderr, "quiver bench index: insert: %s\n", qv_err_text(atomic_load(&b->failed)));
         return 1;
@@ -503,6 +512,11 @@ static double quantile(double *v, size_t n, double p)
     return v[at < n ? at : n - 1];
 }
 
+struct asked {
+    struct bench *b;
+    struct qv_hnsw_ctx *ctx;
+};
+
 struct point {
     uint32_t ef;
     double recall, qps, p50_us, p99_us, p99_min_us;
@@ -584,6 +598,45 @@ static void print_results(struct bench *b)
         qv_hnsw_ctx_destroy(&ctxs[i]);
 }
 
+/* ---- asked line by line ---- */
+
+static uint64_t ask_range(void *arg, uint32_t ef, uint32_t from, uint32_t to, double *ns)
+{
+    struct asked *a = arg;
+    struct pass p = {.b = a->b, .ctx = a->ctx, .from = from, .to = to, .ef = ef, .ns = ns};
+    (void)search_loop(&p);
+    uint64_t hits = 0;
+    for (uint32_t i = from; i < to; i++)
+        hits += a->b->hits[i];
+    return hits;
+}
+
+static void grown_memory(void *arg, struct qv_cli_bench_memory *out)
+{
+    const struct asked *a = arg;
+    struct memory m;
+    read_memory(&m);
+    *out = (struct qv_cli_bench_memory){
+        .rss = m.rss - a->b->before.rss, .anon = m.anon - a->b->before.anon, .read = m.read};
+}
+
+static int serve(struct bench *b)
+{
+    struct asked a = {.b = b, .ctx = qv_hnsw_ctx_create()};
+    printf("{\"ready\":true,\"engine\":\"quiver\",\"isa\":\"%s\",\"rows\":%u,"
+           "\"dim\":%u,\"queries\":%u,\"loaded\":false,\"build_s\":%.3f,\"build_cpu_s\":%.3f}\n",
+           qv_simd_isa_name(qv_simd_isa()), b->n, b->dim, b->q, b->build_s, b->build_cpu_s);
+    (void)fflush(stdout);
+    const struct qv_cli_bench_asked asked = {.ctx = &a,
+                                             .queries = b->q,
+                                             .ef_max = QV_HNSW_EF_MAX,
+                                             .ask = ask_range,
+                                             .memory = grown_memory};
+    const int err = qv_cli_bench_index_serve(&asked);
+    qv_hnsw_ctx_destroy(&a.ctx);
+    return err;
+}
+
 static int run(struct bench *b)
 {
     b->bounds = qv_mem_try_calloc(b->q, sizeof *b->bounds);
@@ -600,7 +653,9 @@ static int run(struct bench *b)
         run_threads(b, compute_truth_loop);
     if (err == 0)
         err = build(b);
-    if (err == 0)
+    if (err == 0 && b->opt->serve)
+        err = serve(b);
+    else if (err == 0)
         print_results(b);
     return err;
 }
