@@ -239,6 +239,8 @@ struct qv_scrub {
     qv_slot suspects[QV_SCRUB_SUSPECTS];
     uint32_t suspect_n;
     uint32_t found; /* in this shard, by this pass */
+    struct qv_log_verify log; /* behind the last shard: the log's closed segments */
+    bool in_log;              /* in the middle of log.seq */
     uint64_t bytes; /* of the job */
     uint64_t debt;  /* read and not paid off by time */
     uint64_t paid_ns, rest_until_ns;

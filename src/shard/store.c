@@ -344,7 +344,7 @@ static void step_close(struct qv_store *st)
     }
     if (!rest)
         return;
-    if (st->release_running || st->reserve_running)
+    if (st->release_running || st->reserve_running || st->scrub.running)
         return;
     step_release(st, true);
     if (st->release_running)

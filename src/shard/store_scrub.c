@@ -5,11 +5,13 @@
  *   rows         by slot, against the CRC of the slot columns
  *   payloads     by key; the payload store verifies each block that it reads
  *   state files  slots and graphs of the durable checkpoint
+ *   log          closed segments that a start would read, after the last shard
  *
  * A row is suspected by the job and judged by the owner, since the slot may have changed hands
  * while it was read. A bad row or payload is named and not answered (shard_heal.c). A bad state
- * file is replaced by a checkpoint: what it was made from is in memory, and sound. A pass that
- * finds nothing in a shard ends what was told of it.
+ * file is replaced by a checkpoint: what it was made from is in memory, and sound. A bad block of
+ * the log is made needless the same way, by a checkpoint of every shard: what it holds was applied.
+ * A pass that finds nothing in a shard ends what was told of it.
  *
  * What the kernel has cached is verified as it is cached: the disk's copy of it is read when the
  * pages have gone. */
@@ -159,6 +161,61 @@ static void scrub_done(struct qv_job *job)
     qv_store_shard_step(st);
 }
 
+/* ---- the log ---- */
+
+static void log_run(struct qv_job *job, unsigned worker)
+{
+    struct qv_store *st = job->arg;
+    struct qv_scrub *x = &st->scrub;
+    (void)worker;
+    x->err = qv_log_verify_step(st->env->disk, &x->log, STEP_BYTES, &x->msg);
+}
+
+static void log_found(struct qv_store *st, const struct qv_scrub *x)
+{
+    struct qv_errmsg msg;
+    int err = QV_CORRUPT(&msg, "%s", x->msg.text);
+    st->scrub_findings += err != 0;
+    QV_ERROR("scrub", "%s; checkpoints make it needless", msg.text);
+    for (uint32_t i = 0; i < st->shard_count; i++) {
+        struct qv_shard *s = st->shards[i];
+        bool needs = !qv_dirty_empty(&s->dirty) && s->checkpoint_lsn < x->log.end;
+        s->checkpoint_wanted |= needs && atomic_load(&s->state) == QV_SHARD_OPEN;
+    }
+}
+
+static void log_done(struct qv_job *job)
+{
+    struct qv_store *st = job->arg;
+    struct qv_scrub *x = &st->scrub;
+    uint64_t bytes = x->log.bytes - x->bytes;
+    st->scrub_bytes += bytes;
+    x->debt += bytes;
+    x->running = false;
+    x->in_log = !x->log.done && x->err == 0;
+    if (x->err == QV_ECORRUPT && qv_log_verify_counts(st->log, &x->log))
+        log_found(st, x);
+    qv_store_scrub_step(st);
+    qv_store_shard_step(st);
+}
+
+/* False: nothing of the log is left to read in this pass. */
+static bool log_step(struct qv_store *st, struct qv_scrub *x)
+{
+    uint64_t after = x->log.seq;
+    if (!x->in_log && !qv_log_verify_next(st->log, after, &x->log)) {
+        x->log.seq = 0;
+        return false;
+    }
+    x->bytes = x->log.bytes;
+    x->err = 0;
+    x->msg.text[0] = '\0';
+    x->job = (struct qv_job){.run = log_run, .done = log_done, .arg = st};
+    x->in_log = true;
+    x->running = qv_env_submit(st->env, QV_JOB_IO, &x->job) == 0;
+    return true;
+}
+
 /* The shard of the smallest number behind `after`; NULL: none. */
 static struct qv_shard *next_shard(const struct qv_store *st, uint32_t after)
 {
@@ -227,7 +284,8 @@ void qv_store_scrub_step(struct qv_store *st)
         return;
     enter_shard(st, x);
     if (x->shard == NULL) {
-        pass_end(st, x, now);
+        if (!log_step(st, x))
+            pass_end(st, x, now);
         return;
     }
     if (!part_ready(x)) {

@@ -125,6 +125,28 @@ void qv_log_resume(struct qv_log *log);
  * torn end. Costs one small write and sync. */
 void qv_log_settle(struct qv_log *log);
 
+/* Closed segments of a log in use, read in the background for bits that flipped. The owner takes
+ * one by one, a job reads it step by step, and the owner asks whether what was found counts. */
+struct qv_log_verify {
+    uint64_t seq;   /* of the segment */
+    bool done;      /* nothing of it is left to read */
+    uint64_t bytes; /* read so far */
+    /* log_verify.c's */
+    qv_lsn end, lsn;
+    uint64_t offset, salt, segment_bytes;
+    uint32_t prev_crc;
+    char path[4096];
+};
+/* The oldest closed segment behind number `after` (0: of all) that a start would read; false: there
+ * is none. Owner. */
+bool qv_log_verify_next(const struct qv_log *log, uint64_t after, struct qv_log_verify *out);
+/* Reads about bytes_max more. QV_ECORRUPT names file and offset. A job; blocks. */
+QV_MUST_USE int qv_log_verify_step(struct qv_disk *disk, struct qv_log_verify *v,
+                                   uint64_t bytes_max, struct qv_errmsg *msg);
+/* Is the segment still one that a start would read? If not, what was found in it is nothing. Owner.
+ */
+bool qv_log_verify_counts(const struct qv_log *log, const struct qv_log_verify *v);
+
 struct qv_log_stats {
     uint64_t records;
     uint64_t bytes; /* written, padding included */

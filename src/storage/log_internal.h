@@ -246,6 +246,7 @@ struct qv_log {
     qv_lsn next_lsn; /* of the next group */
     qv_lsn durable;
     qv_lsn released;
+    qv_lsn replay_from; /* of the open: nothing below was needed then; 0: unknown */
     uint64_t clock;
     uint64_t clock_durable;
     int error;

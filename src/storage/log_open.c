@@ -33,6 +33,7 @@ static int log_create(struct qv_env *env, const char *dir, const struct qv_log_c
     log->group_bytes = group / LOG_PAGE * LOG_PAGE;
     if (log->group_bytes < LOG_PAGE)
         log->group_bytes = LOG_PAGE;
+    log->replay_from = config->replay_from != QV_LOG_FROM_OLDEST ? config->replay_from : 0;
     log->spare_max = config->spare_max != 0 ? config->spare_max : SPARE_MAX_DEFAULT;
     log->group_count = count;
     log->groups = qv_mem_calloc(count, sizeof *log->groups);

@@ -5,6 +5,7 @@
 
 #include "shard/store_private.h"
 #include "shard_world.h"
+#include "storage/log_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,50 @@ static void test_scrubber_replaces_state_files(void **state)
     replaced("shards/1/graph-");
 }
 
+/* A closed segment of the log that a start would read: a bit in it is found, and checkpoints make
+ * the segment needless before anybody has to start. */
+static void flip_in_log(uint64_t offset)
+{
+    struct qv_errmsg msg = {""};
+    struct qv_store_stats stats;
+    char path[512];
+    world_init(&w, 11 + offset);
+    w.config.checkpoint_bytes = w.config.log_bytes_max = 1 << 30;
+    w.config.checkpoint_ms = 3600000;
+    assert_int_equal(world_open(&w, &msg), 0);
+    for (int i = 0; i < 4000 && w.store->log->segment_n < 2; i++) {
+        (void)world_write_some(&w);
+        world_run(&w);
+    }
+    qv_sim_run_for(w.sim, 3 * QV_NS_PER_S);
+    qv_store_get_stats(w.store, &stats);
+    assert_int_equal(stats.scrub_findings, 0);
+    assert_true(w.store->log->segment_n >= 2);
+    snprintf(path, sizeof path, "node/log/%016llx.qlog",
+             (unsigned long long)w.store->log->segments[0].seq);
+    uint64_t before = info().checkpoints;
+    assert_int_equal(qv_sim_disk_flip(w.disk, path, offset, 1), 0);
+    qv_sim_run_for(w.sim, 20 * QV_NS_PER_S);
+    qv_store_get_stats(w.store, &stats);
+    assert_true(stats.scrub_findings > 0);
+    assert_true(info().checkpoints > before);
+    world_crash(&w, true);
+    assert_int_equal(world_open(&w, &msg), 0);
+    assert_int_equal(info().err, 0);
+    if (!world_verify(&w, true))
+        fail_msg("%s", w.wrong);
+    world_close(&w);
+}
+
+static void test_scrubber_reads_the_log(void **state)
+{
+    (void)state;
+    flip_in_log(20);             /* the segment's header */
+    flip_in_log(4096 + 30);      /* a block's */
+    flip_in_log(4096 + 64 + 50); /* what it holds */
+    flip_in_log(40000);
+}
+
 /* A start that finds no room at all has the reserve. */
 static void test_start_on_a_full_disk(void **state)
 {
@@ -213,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_failed_checkpoints),
         cmocka_unit_test(test_scrubber_finds_a_row),
         cmocka_unit_test(test_scrubber_replaces_state_files),
+        cmocka_unit_test(test_scrubber_reads_the_log),
         cmocka_unit_test(test_start_on_a_full_disk),
     };
     quiet_log();
