@@ -14,6 +14,7 @@
 #define FACET_VALUES_MAX (1u << 18)        /* of one pass */
 #define FACET_BYTES_MAX ((size_t)48 << 20) /* of their text */
 #define FACET_TABLE (2 * FACET_VALUES_MAX) /* power of two */
+#define FACET_TABLE_FIRST 1024u            /* most fields need no more of it */
 #define PASSES_MAX 4096u                   /* a field of a billion values: not by this way */
 
 enum facet_type { FACET_NONE, FACET_STRING, FACET_INT, FACET_BOOL, FACET_UUID };
@@ -30,7 +31,8 @@ struct facet {
     enum facet_type type;
     uint64_t low, high; /* hashes of this pass, both included */
     struct value *values;
-    uint32_t *table; /* index + 1, by hash */
+    uint32_t *table;     /* index + 1, by hash; FACET_TABLE of them */
+    uint32_t table_used; /* a power of two */
     uint32_t count;
     uint64_t point;
     struct qv_arena bytes, spare; /* of the values; where they go when half of them are dropped */
@@ -42,13 +44,22 @@ struct facet {
 
 static uint32_t *place(struct facet *f, uint64_t hash, struct qv_doc d)
 {
-    uint32_t at = (uint32_t)hash & (FACET_TABLE - 1);
-    for (; f->table[at] != 0; at = (at + 1) & (FACET_TABLE - 1)) {
+    uint32_t at = (uint32_t)hash & (f->table_used - 1);
+    for (; f->table[at] != 0; at = (at + 1) & (f->table_used - 1)) {
         const struct value *v = &f->values[f->table[at] - 1];
         if (v->hash == hash && v->doc.n == d.n && memcmp(v->doc.p, d.p, d.n) == 0)
             break;
     }
     return &f->table[at];
+}
+
+static void use_table(struct facet *f, uint32_t n)
+{
+    QV_ASSERT(n <= FACET_TABLE);
+    f->table_used = n;
+    memset(f->table, 0, n * sizeof *f->table);
+    for (uint32_t i = 0; i < f->count; i++)
+        *place(f, f->values[i].hash, f->values[i].doc) = i + 1;
 }
 
 /* Puts off the upper half of the range. Nothing of it may be known; QV_ETOOBIG when the range has
@@ -59,7 +70,7 @@ static int halve(struct facet *f)
     if (f->low == f->high)
         return QV_ETOOBIG;
     f->high = f->low + (f->high - f->low) / 2;
-    memset(f->table, 0, FACET_TABLE * sizeof *f->table);
+    memset(f->table, 0, f->table_used * sizeof *f->table);
     qv_arena_reset(&f->spare);
     for (uint32_t i = 0; i < f->count; i++) {
         struct value v = f->values[i];
@@ -94,6 +105,8 @@ static int add(struct facet *f, struct qv_doc d)
         if (p != NULL) {
             f->values[f->count] = (struct value){{p, d.n}, hash, 1, f->point};
             *at = ++f->count;
+            if (f->count > f->table_used / 2)
+                use_table(f, 2 * f->table_used);
             return 0;
         }
         int err = halve(f);
@@ -210,7 +223,7 @@ static int run_passes(struct qv_shard *s, struct facet *f, struct qv_arena *aren
     for (unsigned pass = 0; pass < PASSES_MAX; pass++) {
         f->high = UINT64_MAX;
         f->count = 0;
-        memset(f->table, 0, FACET_TABLE * sizeof *f->table);
+        use_table(f, FACET_TABLE_FIRST);
         qv_arena_reset(&f->bytes);
         qv_arena_reset(&f->spare);
         int err = qv_read_each(s, arena, &each, msg);

@@ -8,8 +8,12 @@
 
 static void record_bytes(uint64_t number, uint8_t *out, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(qv_hash_mix(number * 1000003 + i / 8) >> (i % 8 * 8));
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++, h >>= 8) {
+        if (i % 8 == 0)
+            h = qv_hash_mix(number * 1000003 + i / 8);
+        out[i] = (uint8_t)h;
+    }
 }
 
 static struct qv_log_record record_head(uint64_t number)
