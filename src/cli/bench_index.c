@@ -1,11 +1,12 @@
 /* quiver bench index: recall@10 against QPS of the graph in this process, no server between.
  *
  * Rows are copied out of the input file first (and the file unmapped), so that memory is what an
- * index holds: rows, links, marks. Cosine is dot over rows of unit length, as a shard does it.
- * A pass asks every query once, in order; `passes` passes an ef after one that warms up. qps is the
- * median pass; p50 and p99 are over all calls; p99_min_of_passes is over each query's fastest call,
- * which is what a deterministic workload costs when nothing else runs.
- * A hit is a returned row not farther than the true tenth. */
+ * index holds: rows, links, marks; in the modes that pack the graph, rows and graph are given back
+ * before the first query, and answers are judged by the true neighbours' numbers. Cosine is dot
+ * over rows of unit length, as a shard does it. A pass asks every query once, in order; `passes`
+ * passes an ef after one that warms up. qps is the median pass; p50 and p99 are over all calls;
+ * p99_min_of_passes is over each query's fastest call, which is what a deterministic workload costs
+ * when nothing else runs. A hit is a returned row not farther than the true tenth. */
 #include "cli/bench_index.h"
 
 #include "base/mem.h"
@@ -15,6 +16,7 @@
 #include "cli/vecfile.h"
 #include "index/flat.h"
 #include "index/hnsw.h"
+#include "index/pack.h"
 #include "simd/convert.h"
 #include "simd/kernels.h"
 
@@ -31,6 +33,7 @@
 #define THREADS_MAX 256
 #define PASSES_MAX 1000
 #define K 10u
+#define NEAR_MAX 16u /* the true neighbours kept by number: K, and who is as far as the last */
 
 struct options {
     const char *base, *query, *gt, *metric, *mode;
@@ -52,9 +55,12 @@ struct bench {
     enum qv_dtype dtype;
     uint32_t n, dim, q;
     float *bounds;  /* distance of each query's true tenth */
-    double *ns;     /* passes * q: time of each call */
-    uint32_t *hits; /* by query */
-    struct qv_hnsw *h;
+    uint32_t *near; /* NEAR_MAX a query: rows not farther; by these packed answers are judged */
+    struct qv_pack_ctx *pack_ctxs[THREADS_MAX];
+    double *ns;            /* passes * q: time of each call */
+    uint32_t *hits;        /* by query */
+    struct qv_hnsw *h;     /* or, in the modes that pack it, */
+    struct qv_pack *pack;  /* this alone */
     _Atomic uint32_t next; /* row to insert */
     _Atomic int failed;
     double build_s, build_cpu_s;
@@ -87,7 +93,8 @@ static const char usage[] =
     "                       are computed here\n"
     "  --metric M           l2 (default), cosine, dot\n"
     "  --mode MODE          default: codes of 8 bits, the nearest ranked by the rows;\n"
-    "                       rows: the rows alone\n"
+    "                       rows: the rows alone;\n"
+    "                       speed, compact: the graph packed, read-only, without the rows\n"
     "  --ef LIST            default 10,20,40,80,160\n"
     "  --threads N          for build and search (default 1)\n"
     "  --passes N           over the queries, each ef (default 9)\n"
@@ -171,6 +178,11 @@ static int set_option(struct options *opt, const char *name, const char *value)
     return 2;
 }
 
+static bool is_packed(const struct options *opt)
+{
+    return strcmp(opt->mode, "speed") == 0 || strcmp(opt->mode, "compact") == 0;
+}
+
 /* 0, an exit code, or -1: --help was printed. */
 static int parse_options(int argc, char **argv, struct options *opt)
 {
@@ -203,8 +215,8 @@ static int parse_options(int argc, char **argv, struct options *opt)
         fputs(usage, stderr);
         return 2;
     }
-    if (strcmp(opt->mode, "default") != 0 && strcmp(opt->mode, "rows") != 0)
-        return bad("--mode", opt->mode, "default or rows");
+    if (strcmp(opt->mode, "default") != 0 && strcmp(opt->mode, "rows") != 0 && !is_packed(opt))
+        return bad("--mode", opt->mode, "default, rows, speed or compact");
     return 0;
 }
 
@@ -306,7 +318,25 @@ static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfil
 
 /* ---- the truth ---- */
 
-/* b->bounds from a file of true neighbours. */
+/* Kernels differ so much. */
+static float loosen(float bound)
+{
+    return bound + 1e-6F * fabsf(bound);
+}
+
+static void read_near(struct bench *b, const struct qv_vecfile *gt, uint32_t i, qv_dist_f dist)
+{
+    const uint32_t n = gt->dim < NEAR_MAX ? gt->dim : NEAR_MAX;
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t id;
+        memcpy(&id, qv_vecfile_row(gt, i) + j * 4, 4);
+        if (id < b->n && dist(qv_rows_at(&b->queries, i), qv_rows_at(&b->rows, id), b->dim) <=
+                             loosen(b->bounds[i]))
+            b->near[(size_t)i * NEAR_MAX + j] = id;
+    }
+}
+
+/* b->bounds and b->near from a file of true neighbours. */
 static int read_truth(struct bench *b)
 {
     struct qv_vecfile gt;
@@ -331,6 +361,7 @@ static int read_truth(struct bench *b)
             break;
         }
         b->bounds[i] = dist(qv_rows_at(&b->queries, i), qv_rows_at(&b->rows, id), b->dim);
+        read_near(b, &gt, i, dist);
     }
     qv_vecfile_close(&gt);
     return err;
@@ -338,6 +369,22 @@ static int read_truth(struct bench *b)
 
 #define RANKED_MAX 20u /* by the codes, of which the K nearest by the rows are answered */
 #define TRUTH_BATCH 32u
+
+static int by_key(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a;
+    const uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void keep_truth(struct bench *b, uint32_t i, const struct qv_topk *top)
+{
+    qsort(top->keys, top->n, sizeof *top->keys, by_key);
+    b->bounds[i] = qv_topk_key_dist(top->keys[top->n < K ? top->n - 1 : K - 1]);
+    for (uint32_t j = 0; j < top->n; j++)
+        if (qv_topk_key_dist(top->keys[j]) <= loosen(b->bounds[i]))
+            b->near[(size_t)i * NEAR_MAX + j] = qv_topk_key_slot(top->keys[j]);
+}
 
 static void *compute_truth_loop(void *arg)
 {
@@ -348,8 +395,8 @@ static void *compute_truth_loop(void *arg)
                                  .dim = b->dim,
                                  .begin = 0,
                                  .end = b->n};
-    uint64_t keys[TRUTH_BATCH][K];
-    const uint32_t k = b->n < K ? b->n : K;
+    uint64_t keys[TRUTH_BATCH][NEAR_MAX];
+    const uint32_t k = b->n < NEAR_MAX ? b->n : NEAR_MAX;
     for (;;) {
         uint32_t from = atomic_fetch_add(&b->next, TRUTH_BATCH);
         if (from >= b->q)
@@ -362,8 +409,8 @@ static void *compute_truth_loop(void *arg)
             queries[i] = qv_rows_at(&b->queries, from + i);
         }
         qv_flat_scan(&flat, queries, tops, n);
-        for (uint32_t i = 0; i < n; i++) /* the heap's root is the farthest kept */
-            b->bounds[from + i] = qv_topk_key_dist(tops[i].keys[0]);
+        for (uint32_t i = 0; i < n; i++)
+            keep_truth(b, from + i, &tops[i]);
     }
 }
 
@@ -399,6 +446,27 @@ static void *build_loop(void *arg)
     return NULL;
 }
 
+/* The graph and the rows make place for the packed graph; its time counts as the build's. */
+static int pack(struct bench *b)
+{
+    const enum qv_pack_goal goal =
+        strcmp(b->opt->mode, "speed") == 0 ? QV_PACK_SPEED : QV_PACK_COMPACT;
+    struct qv_errmsg msg;
+    double t = now_ns();
+    double cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    const struct qv_pack_params params = qv_pack_choose(b->h, goal);
+    if (qv_pack_make(b->h, &params, &b->pack, &msg) != 0)
+        return fail(&msg);
+    b->build_s += (now_ns() - t) / 1e9;
+    b->build_cpu_s += (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e9;
+    qv_hnsw_destroy(&b->h);
+    qv_vmem_close(&b->rows_mem);
+    b->rows.base = NULL;
+    for (uint32_t i = 0; i < b->opt->threads; i++)
+        b->pack_ctxs[i] = qv_pack_ctx_create();
+    return 0;
+}
+
 static int build(struct bench *b)
 {
     struct qv_hnsw_params p = qv_hnsw_params_default(b->metric, b->dtype, b->dim);
@@ -418,12 +486,13 @@ static int build(struct bench *b)
         fprintf(stderr, "quiver bench index: insert: %s\n", qv_err_text(atomic_load(&b->failed)));
         return 1;
     }
-    return 0;
+    return is_packed(b->opt) ? pack(b) : 0;
 }
 
 struct pass {
     struct bench *b;
     struct qv_hnsw_ctx *ctx;
+    struct qv_pack_ctx *pack_ctx;
     uint32_t from, to, ef;
     double *ns; /* of this pass, by query */
 };
@@ -448,10 +517,40 @@ static uint32_t rank_by_rows(const struct bench *b, const void *query, struct qv
     return n < K ? n : K;
 }
 
+static uint32_t count_near(const struct bench *b, uint32_t query, const struct qv_hnsw_hit *hits,
+                           uint32_t n)
+{
+    const uint32_t *near = &b->near[(size_t)query * NEAR_MAX];
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < NEAR_MAX; j++)
+            found += near[j] == hits[i].slot ? 1 : 0;
+    return found;
+}
+
+static void search_packed(struct pass *p)
+{
+    struct bench *b = p->b;
+    for (uint32_t i = p->from; i < p->to; i++) {
+        struct qv_hnsw_hit hits[K];
+        uint32_t n = 0;
+        const struct qv_pack_query query = {.row = qv_rows_at(&b->queries, i), .k = K, .ef = p->ef};
+        double t = now_ns();
+        int err = qv_pack_search(b->pack, p->pack_ctx, &query, hits, &n);
+        p->ns[i] = now_ns() - t;
+        QV_ASSERT(err == 0);
+        b->hits[i] = count_near(b, i, hits, n);
+    }
+}
+
 static void *search_loop(void *arg)
 {
     struct pass *p = arg;
     struct bench *b = p->b;
+    if (b->pack != NULL) {
+        search_packed(p);
+        return NULL;
+    }
     for (uint32_t i = p->from; i < p->to; i++) {
         struct qv_hnsw_hit hits[RANKED_MAX];
         uint32_t n = 0;
@@ -464,7 +563,7 @@ static void *search_loop(void *arg)
             n = rank_by_rows(b, query.row, hits, n);
         p->ns[i] = now_ns() - t;
         QV_ASSERT(err == 0);
-        const float bound = b->bounds[i] + 1e-6F * fabsf(b->bounds[i]); /* kernels differ so much */
+        const float bound = loosen(b->bounds[i]);
         b->hits[i] = 0;
         for (uint32_t j = 0; j < n; j++)
             b->hits[i] += hits[j].dist <= bound ? 1 : 0;
@@ -481,6 +580,7 @@ static double run_pass(struct bench *b, struct qv_hnsw_ctx **ctxs, uint32_t ef, 
     for (uint32_t i = 0; i < n; i++)
         parts[i] = (struct pass){.b = b,
                                  .ctx = ctxs[i],
+                                 .pack_ctx = b->pack_ctxs[i],
                                  .from = (uint32_t)((uint64_t)b->q * i / n),
                                  .to = (uint32_t)((uint64_t)b->q * (i + 1) / n),
                                  .ef = ef,
@@ -603,7 +703,13 @@ static void print_results(struct bench *b)
 static uint64_t ask_range(void *arg, uint32_t ef, uint32_t from, uint32_t to, double *ns)
 {
     struct asked *a = arg;
-    struct pass p = {.b = a->b, .ctx = a->ctx, .from = from, .to = to, .ef = ef, .ns = ns};
+    struct pass p = {.b = a->b,
+                     .ctx = a->ctx,
+                     .pack_ctx = a->b->pack_ctxs[0],
+                     .from = from,
+                     .to = to,
+                     .ef = ef,
+                     .ns = ns};
     (void)search_loop(&p);
     uint64_t hits = 0;
     for (uint32_t i = from; i < to; i++)
@@ -642,10 +748,12 @@ static int run(struct bench *b)
     b->bounds = qv_mem_try_calloc(b->q, sizeof *b->bounds);
     b->hits = qv_mem_try_calloc(b->q, sizeof *b->hits);
     b->ns = qv_mem_try_calloc((size_t)b->q * b->opt->passes, sizeof *b->ns);
-    if (b->bounds == NULL || b->hits == NULL || b->ns == NULL) {
+    b->near = qv_mem_try_alloc((size_t)b->q * NEAR_MAX * sizeof *b->near);
+    if (b->bounds == NULL || b->hits == NULL || b->ns == NULL || b->near == NULL) {
         fprintf(stderr, "quiver bench index: no memory for %u queries\n", b->q);
         return 1;
     }
+    memset(b->near, 0xFF, (size_t)b->q * NEAR_MAX * sizeof *b->near); /* QV_SLOT_NONE */
     int err = 0;
     if (b->opt->gt != NULL)
         err = read_truth(b);
@@ -677,6 +785,10 @@ int qv_cli_bench_index(int argc, char **argv)
     qv_hnsw_destroy(&b.h);
     qv_vmem_close(&b.rows_mem);
     qv_vmem_close(&b.queries_mem);
+    qv_pack_destroy(&b.pack);
+    for (uint32_t i = 0; i < opt.threads; i++)
+        qv_pack_ctx_destroy(&b.pack_ctxs[i]);
+    qv_mem_free(b.near);
     qv_mem_free(b.bounds);
     qv_mem_free(b.hits);
     qv_mem_free(b.ns);

@@ -8,8 +8,6 @@
 #include <string.h>
 
 #define BLOCK 128u /* elements of a block of 4 bits */
-#define NARROW_LOW (-128.0f)
-#define NARROW_HIGH 127.0f
 #define WIDE_MAX 16000.0f
 
 _Static_assert((int64_t)QV_CODES_DIM_MAX * 255 * 128 <= INT32_MAX, "sums of products fit");
@@ -64,57 +62,71 @@ void qv_codes_unpack(enum qv_codes_width width, const uint8_t *row, size_t dim, 
     }
 }
 
-struct extent {
-    float largest; /* magnitude */
-    bool whole;
-    bool narrow; /* whole numbers of 8 bits */
-};
-
-static struct extent extent_of(const float *query, size_t dim)
+struct qv_codes_extent qv_codes_look_serial(const float *query, size_t dim, float shift)
 {
-    struct extent e = {0, true, true};
+    struct qv_codes_extent e = {.whole = true, .narrow = true};
     for (size_t i = 0; i < dim; ++i) {
-        const float size = fabsf(query[i]);
+        const float x = query[i] - shift;
+        const float size = fabsf(x);
         e.largest = size > e.largest ? size : e.largest;
-        e.whole = e.whole && query[i] == truncf(query[i]);
-        e.narrow = e.narrow && query[i] >= NARROW_LOW && query[i] <= NARROW_HIGH;
+        e.whole = e.whole && x == truncf(x);
+        e.narrow = e.narrow && x >= QV_CODES_NARROW_LOW && x <= QV_CODES_NARROW_HIGH;
+        e.sum += x;
+        e.squares += x * x;
     }
-    e.narrow = e.narrow && e.whole;
     return e;
 }
 
-void qv_codes_encode_query(enum qv_codes_width width, const float *query, size_t dim,
+void qv_codes_round_serial(const float *query, size_t n, float shift, float inverse, int8_t *low,
+                           int8_t *high)
+{
+    for (size_t i = 0; i < n; ++i) {
+        const int32_t v = (int32_t)lrintf((query[i] - shift) * inverse);
+        const int32_t top = high == NULL ? 0 : (v + 64) >> 7;
+        low[i] = (int8_t)(v - 128 * top);
+        if (high != NULL)
+            high[i] = (int8_t)top;
+    }
+}
+
+void qv_codes_encode_query(enum qv_codes_width width, const float *query, size_t dim, float shift,
                            int8_t *planes, struct qv_codes_query *out)
 {
     const size_t plane_bytes = qv_codes_plane_bytes(width, dim);
-    const struct extent e = extent_of(query, dim);
+    qv_codes_round_f round = qv_codes_round_serial;
+    qv_codes_look_f look = qv_codes_look_serial;
+#ifdef __x86_64__
+    if (qv_isa_in_force() == QV_ISA_AVX2 || qv_isa_in_force() == QV_ISA_AVX512) {
+        round = qv_codes_round_avx2;
+        look = qv_codes_look_avx2;
+    }
+#endif
+    const struct qv_codes_extent e = look(query, dim, shift);
+    const bool narrow = e.whole && e.narrow;
     const bool exact = e.whole && e.largest <= WIDE_MAX;
     /* So small that its 1/16,000 is no number: nothing is told apart by it. */
     const float scale = exact ? 1.0f : e.largest / WIDE_MAX;
     const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
     int8_t *low = planes;
-    int8_t *high = planes + plane_bytes;
-    int64_t sum = 0;
-    memset(planes, 0, e.narrow ? plane_bytes : 2 * plane_bytes);
-    for (size_t i = 0; i < dim; ++i) {
-        bool upper = false;
-        size_t at = i;
-        if (width == QV_CODES_4) {
-            at = byte_of(dim, i, &upper);
-            at += at / 64 * 64 + (upper ? 64 : 0);
+    int8_t *high = narrow ? NULL : planes + plane_bytes;
+    memset(planes, 0, narrow ? plane_bytes : 2 * plane_bytes);
+    if (width == QV_CODES_8) {
+        round(query, dim, shift, inverse, low, high);
+    } else {
+        for (size_t i = 0; i < dim; i += BLOCK) {
+            const size_t left = dim - i < BLOCK ? dim - i : BLOCK;
+            const size_t half = (left + 1) / 2;
+            round(query + i, half, shift, inverse, low + i, narrow ? NULL : high + i);
+            round(query + i + half, left - half, shift, inverse, low + i + BLOCK / 2,
+                  narrow ? NULL : high + i + BLOCK / 2);
         }
-        const int32_t v = (int32_t)lrintf(query[i] * inverse);
-        const int32_t top = e.narrow ? 0 : (v + 64) >> 7;
-        low[at] = (int8_t)(v - 128 * top);
-        if (!e.narrow)
-            high[at] = (int8_t)top;
-        sum += v;
     }
     *out = (struct qv_codes_query){.low = low,
-                                   .high = e.narrow ? NULL : high,
+                                   .high = high,
                                    .steps = (uint32_t)steps_of(width, dim),
                                    .scale = scale,
-                                   .sum = (double)sum * (double)scale};
+                                   .sum = e.sum,
+                                   .squares = e.squares};
 }
 
 /* ---- plain C ---- */

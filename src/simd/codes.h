@@ -41,13 +41,14 @@ struct qv_codes_query {
     const int8_t *high; /* a plane, or NULL: all zero */
     uint32_t steps;     /* of 64 bytes of a row */
     float scale;        /* what the product is times, for the element's own unit */
-    double sum;         /* of the elements as coded, in their own unit */
+    float sum;          /* of the elements less `shift` */
+    float squares;      /* of the same */
 };
 
-/* Codes a query of dim finite elements. planes: room for two. Whole numbers from -128 to 127 take
- * one plane and, up to 16,000 with two, are exact; others are rounded to 1/16,000 of the largest.
- * *out borrows planes. */
-void qv_codes_encode_query(enum qv_codes_width width, const float *query, size_t dim,
+/* Codes a query of dim finite elements, `shift` taken from each. planes: room for two. What are
+ * then whole numbers from -128 to 127 take one plane and, up to 16,000 with two, are exact; others
+ * are rounded to 1/16,000 of the largest. *out borrows planes. */
+void qv_codes_encode_query(enum qv_codes_width width, const float *query, size_t dim, float shift,
                            int8_t *planes, struct qv_codes_query *out);
 
 /* out[i] = the product of the query's whole numbers and the codes of the row at base + slots[i] *

@@ -22,6 +22,31 @@ QV_CODES_DECLARE(avx512vnni)
 QV_CODES_DECLARE(neon)
 #endif
 
+/* What a query's elements less shift are like. */
+struct qv_codes_extent {
+    float largest; /* magnitude */
+    float sum, squares;
+    bool whole;  /* all of them whole numbers */
+    bool narrow; /* all from -128 to 127 */
+};
+
+#define QV_CODES_NARROW_LOW (-128.0f)
+#define QV_CODES_NARROW_HIGH 127.0f
+
+typedef struct qv_codes_extent (*qv_codes_look_f)(const float *query, size_t dim, float shift);
+/* (query - shift) * inverse to the nearest whole number, in two planes, or in low alone. */
+typedef void (*qv_codes_round_f)(const float *query, size_t n, float shift, float inverse,
+                                 int8_t *low, int8_t *high);
+
+struct qv_codes_extent qv_codes_look_serial(const float *query, size_t dim, float shift);
+void qv_codes_round_serial(const float *query, size_t n, float shift, float inverse, int8_t *low,
+                           int8_t *high);
+#ifdef __x86_64__
+struct qv_codes_extent qv_codes_look_avx2(const float *query, size_t dim, float shift);
+void qv_codes_round_avx2(const float *query, size_t n, float shift, float inverse, int8_t *low,
+                         int8_t *high);
+#endif
+
 /* The loop over rows around product(query, row, steps, wide), a static inline kernel. */
 #define QV_CODES_LOOP(product, steps, wide)                                                        \
     for (size_t i = 0; i < n; ++i) {                                                               \

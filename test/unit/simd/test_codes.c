@@ -110,7 +110,7 @@ static void products_are_right(void **state)
                     qv_codes_pack(widths[w], codes, dim, base + i * stride);
                 }
                 random_query(&rng, (unsigned)(dim + w) % 3, query, dim);
-                qv_codes_encode_query(widths[w], query, dim, planes, &q);
+                qv_codes_encode_query(widths[w], query, dim, 0, planes, &q);
                 check_products(qv_codes_products_isa((enum qv_isa)isa, widths[w]), widths[w], &q,
                                query, dim, base, stride);
             }
@@ -140,10 +140,39 @@ static void whole_numbers_are_exact(void **state)
             want += (double)query[i] * row[i];
             sum += (double)query[i];
         }
-        qv_codes_encode_query(QV_CODES_8, query, 130, planes, &q);
-        assert_true(q.scale == 1.0f && q.sum == sum);
+        qv_codes_encode_query(QV_CODES_8, query, 130, 0, planes, &q);
+        assert_true(q.scale == 1.0f && (double)q.sum == sum);
         qv_codes_products(QV_CODES_8)(&q, &rows, &slot, 1, &got);
         assert_true((double)got == want);
+    }
+}
+
+/* Both ways to code a query give the same planes. */
+static void queries_are_the_same_on_all_machines(void **state)
+{
+    static float query[DIM_MOST];
+    static int8_t planes[2][4 * DIM_MOST + 512];
+    const enum qv_isa was = qv_isa_in_force();
+    struct qv_rng rng;
+    (void)state;
+    qv_rng_init(&rng, SEED);
+    FOR_EACH_DIM(dim)
+    {
+        const enum qv_codes_width width = widths[dim % 2];
+        struct qv_codes_query q[2];
+        const float shift = (float)(dim % 5) - 2.0f;
+        random_query(&rng, (unsigned)(dim / 2) % 3, query, dim);
+        for (size_t i = 0; i < dim; ++i)
+            query[i] += shift;
+        qv_isa_force(QV_ISA_SERIAL);
+        qv_codes_encode_query(width, query, dim, shift, planes[0], &q[0]);
+        qv_isa_force(was);
+        qv_codes_encode_query(width, query, dim, shift, planes[1], &q[1]);
+        assert_true((q[0].high == NULL) == (q[1].high == NULL) && q[0].scale == q[1].scale);
+        assert_memory_equal(planes[0], planes[1],
+                            qv_codes_plane_bytes(width, dim) * (q[0].high == NULL ? 1 : 2));
+        assert_true(fabsf(q[0].sum - q[1].sum) <= 1e-5f * q[0].scale * 16000 * (float)dim);
+        assert_true(fabsf(q[0].squares - q[1].squares) <= 1e-4f * q[0].squares);
     }
 }
 
@@ -154,9 +183,9 @@ static void nothing_is_something(void **state)
     const float zero[3] = {0.0f, -0.0f, 0.0f};
     struct qv_codes_query q;
     (void)state;
-    qv_codes_encode_query(QV_CODES_4, tiny, 3, planes, &q);
+    qv_codes_encode_query(QV_CODES_4, tiny, 3, 0, planes, &q);
     assert_true(isfinite(q.sum) && q.steps == 1);
-    qv_codes_encode_query(QV_CODES_8, zero, 3, planes, &q);
+    qv_codes_encode_query(QV_CODES_8, zero, 3, 0, planes, &q);
     assert_true(q.high == NULL && q.sum == 0);
 }
 
@@ -166,6 +195,7 @@ int main(void)
         cmocka_unit_test(rows_come_back),
         cmocka_unit_test(products_are_right),
         cmocka_unit_test(whole_numbers_are_exact),
+        cmocka_unit_test(queries_are_the_same_on_all_machines),
         cmocka_unit_test(nothing_is_something),
     };
     printf("best: %s, seed %u\n", qv_simd_isa_name(qv_simd_isa_best()), SEED);
