@@ -7,11 +7,13 @@ MAKEFLAGS += --no-print-directory
 
 BUILD ?= build
 JOBS ?= $(shell nproc)
+comma := ,
+bench_peers = $(or $(PEERS),$(if $(SMALL),hnswlib$(comma)faiss-ivfpq,required))
 out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input parity fuzz neon recall bench bench-data cover tidy format accept test-bare install library deb test-deb \
+	bad-input parity fuzz neon recall bench bench-data bench-index cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -73,6 +75,14 @@ recall: all ## recall floors of the index
 bench-data: ## write a benchmark's data set DATA=fashion|glove|sift DIR=build/data [SMALL=1] [OUT=]
 	@tools/setup data data-$(or $(DATA),fashion)
 	@tools/bench_data $(if $(SMALL),--small) --data $(or $(DATA),fashion) --dir $(or $(DIR),$(BUILD)/data) $(out_flag)
+
+bench-index: all ## Quiver and other engines in turn on one core DATA= [DIR=] [PEERS=] [MODES=] [PAIRS=15] [SMALL=1] [FRESH=1] [LOCK=] [OUT=]
+	@tools/setup data data-$(or $(DATA),fashion) bench
+	@tools/bench_peers $(subst $(comma), ,$(bench_peers)) || true
+	@tools/bench_index --build $(BUILD) --data $(or $(DATA),fashion) --dir $(or $(DIR),$(BUILD)/data) \
+		--peers $(bench_peers) \
+		--modes $(or $(MODES),default) --pairs $(or $(PAIRS),15) $(if $(SMALL),--small) \
+		$(if $(FRESH),--fresh) $(if $(LOCK),--lock $(LOCK)) $(out_flag)
 
 bench: all ## the benchmark rows of the acceptance table [OUT=]
 	@tools/accept --only 'bench-*' $(out_flag)

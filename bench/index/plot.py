@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""Curves of a bench-index JSON: FILE.recall.png (recall against QPS) and FILE.memory.png (memory
+against QPS at recall 0.95). Run by tools/bench_index with Debian's Python, for its matplotlib."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+import curve  # noqa: E402
+
+AT = 0.95
+
+
+def style(name, peers):
+    """Quiver's modes are thick lines; a peer has the colour and dashes of its place in the table."""
+    if name.startswith("quiver"):
+        return {"linewidth": 2.5, "marker": "o", "markersize": 5,
+                "color": ("black", "dimgrey", "darkgrey", "silver")[peers.index(name) % 4]}
+    at = peers.index(name)
+    return {"linewidth": 1, "marker": ".", "color": f"C{at % 10}",
+            "linestyle": ("-", "--", ":")[at // 10 % 3]}
+
+
+def draw_recall(data, engines, path):
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    for name, points in engines.items():
+        line = curve.envelope(points)
+        axes.plot([p["recall"] for p in line], [1e6 / p["us"] for p in line], label=name,
+                  **style(name, list(engines)))
+    axes.set(xlabel="recall@10", ylabel="queries/s on one core", yscale="log", xlim=(0.8, 1.0),
+             title=f"{data['data']}: recall against speed")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+
+
+def draw_memory(data, engines, memory, path):
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    for name, points in engines.items():
+        there = curve.at_recall(points, AT)
+        if there is None:
+            continue
+        look = {k: v for k, v in style(name, list(engines)).items() if k == "color"}
+        axes.scatter([memory[name] / 1e6], [1e6 / there[0]],
+                     s=80 if name.startswith("quiver") else 30, **look)
+        axes.annotate(name, (memory[name] / 1e6, 1e6 / there[0]), fontsize=8,
+                      xytext=(5, 4), textcoords="offset points")
+    axes.set(xlabel="memory to answer, MB", ylabel=f"queries/s at recall {AT}", yscale="log",
+             title=f"{data['data']}: memory against speed")
+    axes.set_xlim(left=0)
+    axes.grid(True, which="both", alpha=0.3)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as f:
+        data = json.load(f)
+    engines, memory = {}, {}
+    for p in data["points"]:
+        engines.setdefault(p["name"], []).append(
+            {"setting": p["setting"], "recall": p["recall_at_10"], "us": 1e6 / p["qps"]})
+        memory[p["name"]] = p["memory_bytes"] + p["page_cache_bytes"]
+    stem = os.path.splitext(sys.argv[1])[0]
+    draw_recall(data, engines, stem + ".recall.png")
+    draw_memory(data, engines, memory, stem + ".memory.png")
+    print(f"{stem}.recall.png {stem}.memory.png")
+
+
+if __name__ == "__main__":
+    main()
