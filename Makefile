@@ -46,9 +46,9 @@ check-tsan: setup ## the unit tests under ThreadSanitizer [OUT=]
 sim-disk: all ## storage on a simulated disk that tears, loses and flips [FROM=1 COUNT=200 OUT=]
 	@$(BUILD)/test/sim/sim_disk --from $(or $(FROM),1) --count $(or $(COUNT),200) $(out_flag)
 
-crash: all ## kill a server N times while it writes, check what it kept [N=10 SEED=1 OUT=]
+crash: all ## kill a server N times while it writes, check what it kept [N=10 SEED=1 MODE=default|scalar|binary OUT=]
 	@tools/setup test
-	@BUILD=$(BUILD) test/integration/crash --n $(or $(N),10) --seed $(or $(SEED),1) $(out_flag)
+	@BUILD=$(BUILD) test/integration/crash --n $(or $(N),10) --seed $(or $(SEED),1) $(if $(MODE),--mode $(MODE)) $(out_flag)
 
 interop: all ## the official npm clients, unmodified, against a server [OUT=]
 	@tools/setup interop

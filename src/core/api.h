@@ -156,9 +156,10 @@ struct qv_query {
     struct qv_opt_u64 hnsw_ef;
     bool exact;
     bool indexed_only;
-    struct qv_opt_bool quant_ignore, quant_rescore; /* params.quantization: taken, no effect on
-                                                       scores */
-    struct qv_opt_f64 quant_oversampling;
+    /* params.quantization; scores are the stored vectors' in any case */
+    struct qv_opt_bool quant_ignore;      /* false */
+    struct qv_opt_bool quant_rescore;     /* true: the stored vectors choose among the candidates */
+    struct qv_opt_f64 quant_oversampling; /* candidates a result */
     struct qv_payload_select with_payload; /* default: none */
     struct qv_vector_select with_vector;   /* default: none */
 };

@@ -20,6 +20,12 @@ void qv_config_hnsw(const struct qv_collection_config *c, const struct qv_vector
         effective(own->ef_construct, c->hnsw.ef_construct, QV_HNSW_EF_CONSTRUCT_DEFAULT);
 }
 
+const struct qv_quant_config *qv_config_quant(const struct qv_collection_config *c,
+                                              const struct qv_vector_config *v)
+{
+    return v->quant.kind != QV_QUANT_NONE ? &v->quant : &c->quant;
+}
+
 const struct qv_vector_config *qv_config_vector(const struct qv_collection_config *c,
                                                 struct qv_str name)
 {

@@ -70,8 +70,10 @@ struct qv_wal_config {
 
 enum qv_quant_kind { QV_QUANT_NONE, QV_QUANT_SCALAR, QV_QUANT_BINARY }; /* product: 501 */
 
-/* Stored and echoed; the walk on codes comes with the codes themselves and changes no result's
- * score, since those are always computed on the stored vectors. */
+/* What a search's walk compares: codes beside the stored vectors, both kinds of 8 bits an element
+ * with a scale and an offset a row (simd/lvq.h). No result's score changes: those are always
+ * computed on the stored vectors. The rest is stored and echoed: no element is cut off at a
+ * quantile, and codes always lie in memory. */
 struct qv_quant_config {
     enum qv_quant_kind kind;
     struct qv_opt_f64 quantile;
@@ -223,6 +225,9 @@ QV_MUST_USE int qv_config_drop_vector(struct qv_arena *a, const struct qv_collec
 /* Effective m and ef_construct of one vector: its own, else the collection's, else the default. */
 void qv_config_hnsw(const struct qv_collection_config *c, const struct qv_vector_config *v,
                     uint32_t *m, uint32_t *ef_construct);
+/* Effective quantization of one vector: its own, else the collection's. Borrows. */
+const struct qv_quant_config *qv_config_quant(const struct qv_collection_config *c,
+                                              const struct qv_vector_config *v);
 /* Finds by name; NULL when there is none. An empty name finds the unnamed vector. */
 const struct qv_vector_config *qv_config_vector(const struct qv_collection_config *c,
                                                 struct qv_str name);

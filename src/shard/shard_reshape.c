@@ -145,6 +145,8 @@ struct qv_hnsw_params qv_shard_graph_params(const struct qv_shard *s, uint32_t i
     p.ef_construct = ef;
     p.max_slots = s->slots.max_slots;
     p.seed = s->number;
+    if (qv_config_quant(config, vc != NULL ? vc : v->config)->kind != QV_QUANT_NONE)
+        p.coding = QV_HNSW_CODING_LVQ8;
     return p;
 }
 
@@ -291,7 +293,8 @@ static bool wanted_otherwise(const struct qv_shard *s, uint32_t index, const str
     if (graph == NULL)
         return want.m != 0;
     const struct qv_hnsw_params *have = qv_hnsw_get_params(graph);
-    return want.m != have->m || want.ef_construct != have->ef_construct;
+    return want.m != have->m || want.ef_construct != have->ef_construct ||
+           want.coding != have->coding;
 }
 
 /* Is the last of the points that the new graphs lacked in them? */

@@ -228,16 +228,34 @@ static int add_pending(struct search *x, uint64_t low)
     return 0;
 }
 
+#define RESCORED_MIN 10u /* beyond what is asked, where oversampling is not given */
+
+/* How many of the walk's nearest are ranked by their rows. By codes those are near their true
+ * order: what is asked for lies among somewhat more of them. */
+static uint32_t ranked_count(const struct search *x, bool by_rows)
+{
+    const struct qv_query *q = x->q;
+    if (by_rows || (q->quant_rescore.has && !q->quant_rescore.v))
+        return x->k;
+    double most = (double)QV_HNSW_EF_MAX;
+    double n = q->quant_oversampling.has ? ceil((double)x->k * q->quant_oversampling.v)
+                                         : (double)x->k + fmax(RESCORED_MIN, x->k / 4.0);
+    return n < most ? (uint32_t)n : QV_HNSW_EF_MAX;
+}
+
 static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
 {
+    const bool by_rows =
+        !qv_hnsw_has_codes(x->graph) || (x->q->quant_ignore.has && x->q->quant_ignore.v);
+    const uint32_t k = ranked_count(x, by_rows);
     uint32_t ef = x->ef;
     if (x->q->hnsw_ef.has)
         ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
-    if (ef < x->k)
-        ef = x->k;
-    struct qv_hnsw_query query = {.row = x->row, .k = x->k, .ef = ef};
-    struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, x->k);
-    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->k);
+    if (ef < k)
+        ef = k;
+    struct qv_hnsw_query query = {.row = x->row, .k = k, .ef = ef, .by_rows = by_rows};
+    struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
+    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
     if (hits == NULL || x->slots == NULL)
         return QV_ENOMEM;
     int err = qv_hnsw_search(x->graph, ctx, &query, hits, &x->count);

@@ -4,6 +4,8 @@
 #include "wire/json_parts.h"
 #include "wire/json_request.h"
 
+#include <math.h>
+
 /* ---- params ---- */
 
 static void read_acorn(struct qv_json *j)
@@ -41,7 +43,8 @@ static void read_quantization(struct qv_json *j, struct qv_query *q)
         else
             qv_json_skip(j);
     }
-    if (j->err == 0 && q->quant_oversampling.has && !(q->quant_oversampling.v >= 1.0))
+    if (j->err == 0 && q->quant_oversampling.has &&
+        !(q->quant_oversampling.v >= 1.0 && isfinite(q->quant_oversampling.v)))
         qv_json_fail(j, QV_EVALIDATION,
                      "params.quantization.oversampling: value %g invalid, must be 1.0 or larger",
                      q->quant_oversampling.v);

@@ -340,22 +340,9 @@ static int decode_count(struct qv_pb_ctx *c, const ProtobufCMessage *base,
 
 /* ---- searches ---- */
 
-static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct qv_query *q)
+static int read_quantization(struct qv_pb_ctx *c, const QvPb__QuantizationSearchParams *z,
+                             struct qv_query *q)
 {
-    if (m == NULL)
-        return 0;
-    if (m->acorn != NULL && m->acorn->has_enable && m->acorn->enable)
-        return qv_not_served_fail(QV_NOT_SERVED_ACORN, c->msg);
-    if (m->idf != NULL)
-        return qv_not_served_fail(QV_NOT_SERVED_IDF, c->msg);
-    q->hnsw_ef = (struct qv_opt_u64){m->has_hnsw_ef != 0, m->hnsw_ef};
-    if (m->has_hnsw_ef && m->hnsw_ef > QV_EF_MAX)
-        return qv_fail(c->msg, QV_EVALIDATION,
-                       "params.hnsw_ef: value %llu invalid, must be %u or smaller",
-                       (unsigned long long)m->hnsw_ef, QV_EF_MAX);
-    q->exact = m->has_exact && m->exact;
-    q->indexed_only = m->has_indexed_only && m->indexed_only;
-    const QvPb__QuantizationSearchParams *z = m->quantization;
     if (z == NULL)
         return 0;
     q->quant_ignore = (struct qv_opt_bool){z->has_ignore != 0, z->ignore != 0};
@@ -365,6 +352,27 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
         return qv_fail(c->msg, QV_EVALIDATION,
                        "params.quantization.oversampling: value %g invalid, must be 1.0 or larger",
                        z->oversampling);
+    return 0;
+}
+
+static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct qv_query *q)
+{
+    if (m == NULL)
+        return 0;
+    if (m->acorn != NULL && m->acorn->has_enable && m->acorn->enable)
+        return qv_not_served_fail(QV_NOT_SERVED_ACORN, c->msg);
+    if (m->idf != NULL)
+        return qv_not_served_fail(QV_NOT_SERVED_IDF, c->msg);
+    int err = read_quantization(c, m->quantization, q);
+    if (err != 0)
+        return err;
+    q->hnsw_ef = (struct qv_opt_u64){m->has_hnsw_ef != 0, m->hnsw_ef};
+    if (m->has_hnsw_ef && m->hnsw_ef > QV_EF_MAX)
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "params.hnsw_ef: value %llu invalid, must be %u or smaller",
+                       (unsigned long long)m->hnsw_ef, QV_EF_MAX);
+    q->exact = m->has_exact && m->exact;
+    q->indexed_only = m->has_indexed_only && m->indexed_only;
     return 0;
 }
 

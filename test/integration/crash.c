@@ -722,11 +722,20 @@ static void count_kill(struct crash *c, enum phase phase)
     c->by_phase[phase]++;
 }
 
+/* What the graph's walk compares: the collection's quantization_config. */
+static const char *const mode_settings[] = {
+    "", ",\"quantization_config\":{\"scalar\":{\"type\":\"int8\"}}",
+    ",\"quantization_config\":{\"binary\":{}}"};
+static const char *const mode_names[] = {"default", "scalar", "binary"};
+#define MODES (sizeof mode_names / sizeof mode_names[0])
+
 static void create_collection(struct crash *c)
 {
     json_t *answer = NULL;
-    int status = crash_call(c, "PUT", "/collections/c",
-                            "{\"vectors\":{\"size\":32,\"distance\":\"Euclid\"}}", &answer);
+    char body[256];
+    snprintf(body, sizeof body, "{\"vectors\":{\"size\":32,\"distance\":\"Euclid\"}%s}",
+             mode_settings[c->mode]);
+    int status = crash_call(c, "PUT", "/collections/c", body, &answer);
     json_decref(answer);
     if (status != 200) {
         fprintf(stderr, "crash: the collection can't be created: %d\n", status);
@@ -835,22 +844,38 @@ static int write_json(const struct crash *c, const char *out, uint64_t seed, dou
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(j, numbers[i].key, json_integer((json_int_t)numbers[i].v));
     json_object_set_new(j, "kills_by_phase", phases);
+    json_object_set_new(j, "mode", json_string(mode_names[c->mode]));
     json_object_set_new(j, "recall_min", json_real(c->recall_min));
     json_object_set_new(j, "recall_floor", json_real(RECALL_FLOOR));
     json_object_set_new(j, "restart_ms_max", json_real(c->restart_ms_max));
     return report_end(j, out);
 }
 
+static bool mode_of(const char *name, unsigned *out)
+{
+    for (unsigned i = 0; i < MODES; i++) {
+        *out = i;
+        if (strcmp(name, mode_names[i]) == 0)
+            return true;
+    }
+    fprintf(stderr, "crash: --mode is '%s'; allowed: default, scalar, binary\n", name);
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"n", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
-        {"out", required_argument, NULL, 'o'}, {"quiver", required_argument, NULL, 'q'},
-        {"dir", required_argument, NULL, 'd'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"n", required_argument, NULL, 'n'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"quiver", required_argument, NULL, 'q'},
+                                            {"dir", required_argument, NULL, 'd'},
+                                            {"mode", required_argument, NULL, 'm'},
+                                            {NULL, 0, NULL, 0}};
     static struct crash c = {.recall_min = 1.0, .first_ops = 60};
     unsigned n = 10;
     uint64_t seed = 1;
     const char *out = NULL;
+    const char *mode = NULL; /* by the seed */
     int option;
     c.quiver = "build/quiver";
     c.dir = "build/crash";
@@ -865,15 +890,20 @@ int main(int argc, char **argv)
             c.quiver = optarg;
         else if (option == 'd')
             c.dir = optarg;
+        else if (option == 'm')
+            mode = optarg;
         else
             return 2;
     }
+    c.mode = (unsigned)(seed % MODES);
+    if (mode != NULL && !mode_of(mode, &c.mode))
+        return 2;
     signal(SIGPIPE, SIG_IGN);
     char command[8192];
     snprintf(command, sizeof command, "rm -rf '%s' && mkdir -p '%s'", c.dir, c.dir);
     if (n == 0 || system(command) != 0)
         return 2;
-    printf("seed %llu\n", (unsigned long long)seed);
+    printf("seed %llu, mode %s\n", (unsigned long long)seed, mode_names[c.mode]);
     fflush(stdout);
     qv_rng_init(&c.rng, seed);
     for (int i = 0; i < SLOTS; i++)

@@ -77,6 +77,7 @@ struct slot { /* one request in flight */
 };
 
 struct crash {
+    unsigned mode; /* what the graph's walk compares */
     struct qv_rng rng;
     const char *quiver, *dir;
     struct point points[IDS];

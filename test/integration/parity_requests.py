@@ -341,6 +341,10 @@ class Requests:
             body["score_threshold"] = r.randrange(-8, 8) / 2
         if self.rarely(4):
             body["params"] = {"exact": bool(r.randrange(2)), "hnsw_ef": r.choice([10, 100, 1 << 20])}
+        if self.rarely(4):
+            body.setdefault("params", {})["quantization"] = {
+                "ignore": bool(r.randrange(2)), "rescore": bool(r.randrange(2)),
+                "oversampling": r.choice([0.5, 1.0, 1.5, 20.0])}
         return {k: v for k, v in body.items() if v is not None}
 
     def query(self):
@@ -375,6 +379,10 @@ class Requests:
     def create(self, name, vector, strict):
         body = {"vectors": vector}
         message = {"vectors_config": {"params": vector}}
+        if self.rarely(2):
+            q = {"quantile": self.rng.choice([0.5, 1.0, 0.25])} if self.rarely(2) else {}
+            body["quantization_config"] = {"scalar": dict(q, type="int8")}
+            message["quantization_config"] = {"scalar": dict(q, type="Int8")}
         if strict is not None:
             body["strict_mode_config"] = message["strict_mode_config"] = strict
         return self.make("create", "PUT", (name, ""), body, "Collections/Create", message,
@@ -394,6 +402,8 @@ class Requests:
         message = {"vectors_config": {"params_map": {"map": dict(named, m=dict(
             multi, multivector_config={"comparator": "MaxSim"}))}},
                    "sparse_vectors_config": {"map": {"s": {}}}}
+        body["quantization_config"] = {"scalar": {"type": "int8"}}
+        message["quantization_config"] = {"scalar": {"type": "Int8"}}
         yield self.make("create", "PUT", (NAMED, ""), body, "Collections/Create", message,
                         wire.done)
         yield self.create(STRICT, {"size": 4, "distance": "Euclid"}, {

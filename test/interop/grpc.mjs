@@ -218,6 +218,10 @@ async function changes(op, api, p) {
         equal(config.quantizationConfig.quantization.case, 'scalar');
         equal(config.params.vectorsConfig.config.value.map.image.hnswConfig.efConstruct, 150n);
         equal(plainMap(config.metadata), { a: 1, c: 'x' });
+        for (const quantization of [{ rescore: true, oversampling: 2 }, { ignore: true }, { rescore: false, oversampling: 3 }])
+            checkHits((await p.query({ collectionName, query: nearestTo(query), using: 'image', limit: 5n, params: { quantization } })).result,
+                nearest('Dot', query, 5), 'by codes');
+        equal(await code(() => p.query({ collectionName, query: nearestTo(query), using: 'image', params: { quantization: { oversampling: 0.5 } } })), INVALID);
         equal((await api.update({ collectionName, quantizationConfig: { quantization: { case: 'disabled', value: {} } } })).result, true);
         equal((await api.get({ collectionName })).result.config.quantizationConfig, undefined);
         equal(await code(() => api.update({ collectionName, params: { replicationFactor: 2 } })), UNIMPLEMENTED);

@@ -203,6 +203,11 @@ async function changes(s, c) {
             on_disk_payload: false, read_fan_out_factor: 2 }, hnsw_config: { m: 32, ef_construct: 100 },
             optimizer_config: { indexing_threshold: 7000 }, quantization_config: { scalar: { type: 'int8' } } });
         equal(config.metadata, { a: 1, c: 'x' });
+        for (const quantization of [{ rescore: true, oversampling: 2.0 }, { ignore: true }, { rescore: false, oversampling: 3 }])
+            checkHits((await c.query(X, { query, using: 'image', limit: 5, params: { quantization } })).points, nearest('Dot', query, 5), 'by codes');
+        equal(await status(() => c.query(X, { query, using: 'image', params: { quantization: { oversampling: 0.5 } } })), 422);
+        equal(await c.updateCollection(X, { quantization_config: { binary: { encoding: 'one_bit', always_ram: true } } }), true);
+        await check('other codes');
         equal(await c.updateCollection(X, { quantization_config: 'Disabled' }), true);
         equal((await c.getCollection(X)).config.quantization_config, null);
         equal(await status(() => c.updateCollection(X, { vectors: { nothing: { on_disk: true } } })), 400);
