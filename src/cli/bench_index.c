@@ -23,6 +23,7 @@
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@
 #define NEAR_MAX 16u /* the true neighbours kept by number: K, and who is as far as the last */
 
 struct options {
-    const char *base, *query, *gt, *metric, *mode;
+    const char *base, *query, *gt, *metric, *mode, *build;
     uint32_t efs[EFS_MAX];
     uint32_t ef_count;
     uint32_t threads, passes, queries_max, m, ef_construct;
@@ -57,11 +58,12 @@ struct bench {
     float *bounds;  /* distance of each query's true tenth */
     uint32_t *near; /* NEAR_MAX a query: rows not farther; by these packed answers are judged */
     struct qv_pack_ctx *pack_ctxs[THREADS_MAX];
-    double *ns;            /* passes * q: time of each call */
-    uint32_t *hits;        /* by query */
-    struct qv_hnsw *h;     /* or, in the modes that pack it, */
-    struct qv_pack *pack;  /* this alone */
-    _Atomic uint32_t next; /* row to insert */
+    double *ns;                /* passes * q: time of each call */
+    uint32_t *hits;            /* by query */
+    struct qv_hnsw *h;         /* or, in the modes that pack it, */
+    struct qv_pack *pack;      /* this alone */
+    struct qv_hnsw_bulk *bulk; /* under way */
+    _Atomic uint32_t next;     /* row to insert */
     _Atomic int failed;
     double build_s, build_cpu_s;
     struct memory before;
@@ -96,6 +98,7 @@ static const char usage[] =
     "                       rows: the rows alone;\n"
     "                       speed, compact: the graph packed, read-only, without the rows\n"
     "  --ef LIST            default 10,20,40,80,160\n"
+    "  --build WAY          bulk (default): all rows at once; insert: one after the other\n"
     "  --threads N          for build and search (default 1)\n"
     "  --passes N           over the queries, each ef (default 9)\n"
     "  --queries N          use the first N only\n"
@@ -149,11 +152,8 @@ static int set_option(struct options *opt, const char *name, const char *value)
     struct {
         const char *name;
         const char **to;
-    } texts[] = {{"--base", &opt->base},
-                 {"--query", &opt->query},
-                 {"--gt", &opt->gt},
-                 {"--metric", &opt->metric},
-                 {"--mode", &opt->mode}};
+    } texts[] = {{"--base", &opt->base},     {"--query", &opt->query}, {"--gt", &opt->gt},
+                 {"--metric", &opt->metric}, {"--build", &opt->build}, {"--mode", &opt->mode}};
     struct {
         const char *name;
         uint32_t *to;
@@ -188,6 +188,7 @@ static int parse_options(int argc, char **argv, struct options *opt)
 {
     *opt = (struct options){.metric = "l2",
                             .mode = "default",
+                            .build = "bulk",
                             .efs = {10, 20, 40, 80, 160},
                             .ef_count = 5,
                             .threads = 1,
@@ -217,6 +218,8 @@ static int parse_options(int argc, char **argv, struct options *opt)
     }
     if (strcmp(opt->mode, "default") != 0 && strcmp(opt->mode, "rows") != 0 && !is_packed(opt))
         return bad("--mode", opt->mode, "default, rows, speed or compact");
+    if (strcmp(opt->build, "bulk") != 0 && strcmp(opt->build, "insert") != 0)
+        return bad("--build", opt->build, "bulk or insert");
     return 0;
 }
 
@@ -446,6 +449,41 @@ static void *build_loop(void *arg)
     return NULL;
 }
 
+static void *bulk_loop(void *arg)
+{
+    struct bench *b = arg;
+    struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
+    enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
+    while (step != QV_HNSW_STEP_DONE) {
+        int err = qv_hnsw_bulk_step(b->bulk, ctx, &step);
+        if (err != 0) {
+            atomic_store(&b->failed, err);
+            break;
+        }
+        if (step == QV_HNSW_STEP_WAIT)
+            (void)sched_yield();
+    }
+    qv_hnsw_ctx_destroy(&ctx);
+    return NULL;
+}
+
+/* QV_ENOTIMPL: these rows are to be inserted. */
+static int build_at_once(struct bench *b)
+{
+    struct qv_hnsw_item *items = qv_mem_try_calloc(b->n, sizeof *items);
+    if (items == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < b->n; i++)
+        items[i].slot = i;
+    int err = qv_hnsw_bulk_create(b->h, items, b->n, &b->bulk);
+    qv_mem_free(items);
+    if (err != 0)
+        return err;
+    run_threads(b, bulk_loop);
+    qv_hnsw_bulk_destroy(&b->bulk);
+    return atomic_exchange(&b->failed, 0);
+}
+
 /* The graph and the rows make place for the packed graph; its time counts as the build's. */
 static int pack(struct bench *b)
 {
@@ -479,11 +517,15 @@ static int build(struct bench *b)
         return fail(&msg);
     double t = now_ns();
     double cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    run_threads(b, build_loop);
+    int err = strcmp(b->opt->build, "insert") == 0 ? QV_ENOTIMPL : build_at_once(b);
+    if (err == QV_ENOTIMPL)
+        run_threads(b, build_loop);
+    else
+        atomic_store(&b->failed, err);
     b->build_s = (now_ns() - t) / 1e9;
     b->build_cpu_s = (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e9;
     if (atomic_load(&b->failed) != 0) {
-        fprintf(stderr, "quiver bench index: insert: %s\n", qv_err_text(atomic_load(&b->failed)));
+        fprintf(stderr, "quiver bench index: build: %s\n", qv_err_text(atomic_load(&b->failed)));
         return 1;
     }
     return is_packed(b->opt) ? pack(b) : 0;

@@ -99,6 +99,46 @@ bool qv_hnsw_has_codes(const struct qv_hnsw *h);
 int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
                    uint32_t generation) QV_MUST_USE;
 
+/* ---- many rows at once ----
+ *
+ * Fills an empty graph about four times as fast as insertions do, to a better recall at equal
+ * distances, and to the same bytes whatever the number of threads. Meanwhile the graph is the
+ * build's alone: no insert, search, save or check before it is done. Takes about 700 bytes a row
+ * beside the graph while it runs, and the codes where the graph has none. How it goes:
+ * hnsw_bulk.c. */
+
+struct qv_hnsw_bulk; /* a build under way */
+
+struct qv_hnsw_item {
+    qv_slot slot;
+    uint32_t generation;
+};
+
+/* items: n >= 1 rows of different slots, which must not change before the build is done; copied.
+ * Borrows h until destroy. QV_ENOTIMPL: not by this metric (L1), or with so many links a node:
+ * insert instead. QV_EEXISTS: the graph is not empty. QV_ELIMIT: beyond max_slots. QV_ENOMEM.
+ * Gives *out. */
+int qv_hnsw_bulk_create(struct qv_hnsw *h, const struct qv_hnsw_item *items, uint32_t n,
+                        struct qv_hnsw_bulk **out) QV_MUST_USE;
+
+enum qv_hnsw_step {
+    QV_HNSW_STEP_DONE, /* the graph is whole and free for all */
+    QV_HNSW_STEP_MORE, /* call again */
+    QV_HNSW_STEP_WAIT  /* all that can be done now is under way in other threads */
+};
+
+/* One unit of the work, some milliseconds; *step says what to do next. Any number of threads at
+ * once, each with its own context; one alone never meets WAIT. QV_ENOTIMPL: more than one row
+ * in 16 is not for it (equal rows; by DOT those of other lengths than 1): destroy, and insert
+ * instead.
+ * QV_ENOMEM. An error stays. */
+int qv_hnsw_bulk_step(struct qv_hnsw_bulk *b, struct qv_hnsw_ctx *ctx,
+                      enum qv_hnsw_step *step) QV_MUST_USE;
+
+/* Before it is done: the graph is empty again. No step may be under way. NULL is fine; sets NULL.
+ */
+void qv_hnsw_bulk_destroy(struct qv_hnsw_bulk **b);
+
 /* live -> dead: a search that begins after this returns never returns the slot. O(1).
  * QV_ENOTFOUND: the slot is not live. */
 int qv_hnsw_remove(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;

@@ -173,6 +173,15 @@ int qv_hnsw_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation
     return 0;
 }
 
+void qv_hnsw_node_enter(struct qv_hnsw *h, qv_slot slot)
+{
+    qv_hnsw_live_set(h, slot); /* first: LINKED without the mark is dead */
+    atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
+    qv_hnsw_node_lock(h, slot);
+    qv_hnsw_node_set_state(h, slot, QV_HNSW_NODE_LINKED);
+    qv_hnsw_node_unlock(h, slot);
+}
+
 void qv_hnsw_node_free_slot(struct qv_hnsw *h, qv_slot slot)
 {
     struct qv_hnsw_node *node = &h->nodes[slot];

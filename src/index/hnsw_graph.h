@@ -152,6 +152,8 @@ void qv_hnsw_node_set_state(struct qv_hnsw *h, qv_slot slot,
  * block is left for becomes 0. Sets *level to what it got. */
 int qv_hnsw_node_claim_slot(struct qv_hnsw *h, qv_slot slot, uint32_t generation,
                             uint32_t *level) QV_MUST_USE;
+/* LINKING -> LINKED, live, counted. Its lists are complete. */
+void qv_hnsw_node_enter(struct qv_hnsw *h, qv_slot slot);
 /* Empties the lists and gives the level blocks back; any state -> FREE. Owner of the slot only. */
 void qv_hnsw_node_free_slot(struct qv_hnsw *h, qv_slot slot);
 

@@ -100,15 +100,6 @@ static void write_own_lists(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct i
     }
 }
 
-static void become_linked(struct qv_hnsw *h, qv_slot slot)
-{
-    qv_hnsw_live_set(h, slot); /* first: LINKED without the mark is dead */
-    atomic_fetch_add_explicit(&h->live_count, 1, memory_order_relaxed);
-    qv_hnsw_node_lock(h, slot);
-    qv_hnsw_node_set_state(h, slot, QV_HNSW_NODE_LINKED);
-    qv_hnsw_node_unlock(h, slot);
-}
-
 static int link_in(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion *ins,
                    uint64_t entry)
 {
@@ -118,7 +109,7 @@ static int link_in(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct insertion 
             return err;
         write_own_lists(h, ctx, ins);
     }
-    become_linked(h, ins->slot);
+    qv_hnsw_node_enter(h, ins->slot);
     for (uint32_t l = 0; l <= ins->level; l++) {
         for (uint32_t i = 0; i < ins->counts[l]; i++) {
             qv_slot from = qv_hnsw_cand_slot(ctx->picks.at[(size_t)l * h->params.m + i]);
