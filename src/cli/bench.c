@@ -1,4 +1,5 @@
 /* `quiver bench NAME ...`: the table of what can be measured. */
+#include "cli/bench_filter.h"
 #include "cli/bench_index.h"
 #include "cli/bench_open.h"
 #include "cli/bench_serve.h"
@@ -15,6 +16,7 @@ static const struct bench {
     const char *what;
 } benches[] = {
     {"index", qv_cli_bench_index, "recall against QPS of the index, in this process"},
+    {"filter", qv_cli_bench_filter, "searches under filters: plan, recall and QPS"},
     {"serve", qv_cli_bench_serve, "searches over gRPC and REST against the same in process"},
     {"upsert", qv_cli_bench_upsert, "durable upserts a second over gRPC"},
     {"snapshot", qv_cli_bench_snapshot, "a snapshot while points are written, and restored"},

@@ -85,12 +85,15 @@ void qv_hnsw_ctx_destroy(struct qv_hnsw_ctx **ctx); /* NULL is fine; sets NULL *
 struct qv_hnsw_work {
     uint64_t distances;  /* rows compared */
     uint64_t hops;       /* nodes expanded */
+    uint64_t bridges;    /* nodes that failed a filter and were stepped over */
     uint64_t full_scans; /* repairs that had to look at every node */
 };
 struct qv_hnsw_work qv_hnsw_ctx_work(const struct qv_hnsw_ctx *ctx);
 
 /* Does it compare codes? */
 bool qv_hnsw_has_codes(const struct qv_hnsw *h);
+/* Bytes of what a search compares a row by. */
+uint32_t qv_hnsw_row_bytes(const struct qv_hnsw *h, bool by_rows);
 
 /* Links the slot's row into the graph. On return every later search can find it. generation is
  * kept and saved: the owner's proof at a later load that slot and row still belong together.
@@ -181,6 +184,13 @@ struct qv_hnsw_stats {
 };
 struct qv_hnsw_stats qv_hnsw_stats(const struct qv_hnsw *h);
 
+/* How a walk treats what the bitmap refuses. */
+enum qv_hnsw_way {
+    QV_HNSW_WAY_WIDE,    /* compared and expanded as all else, not returned */
+    QV_HNSW_WAY_BRIDGES, /* not compared: stepped over, to what passes behind it */
+    QV_HNSW_WAY_CHECK    /* the plain walk, a little broader; what fails is dropped at its end */
+};
+
 struct qv_hnsw_query {
     const void *row;        /* dim elements of the graph's dtype; borrowed for the call */
     uint32_t k;             /* hits wanted, 1 .. EF_MAX */
@@ -189,7 +199,10 @@ struct qv_hnsw_query {
     uint32_t bitmap_slots;  /* bits in bitmap; slots beyond it are not returned */
     bool (*accept)(void *arg, qv_slot slot); /* NULL, or asked once a slot beside the bitmap */
     void *accept_arg;
-    bool by_rows; /* compare rows even where there are codes */
+    bool by_rows;         /* compare rows even where there are codes */
+    enum qv_hnsw_way way; /* other than WIDE: with a bitmap, without accept */
+    float share;          /* BRIDGES, CHECK: of the live nodes, those that pass; 0 .. 1, about */
+    uint64_t visits_max;  /* 0, or what may be compared and stepped over before it gives up */
 };
 
 struct qv_hnsw_hit {
@@ -202,10 +215,18 @@ struct qv_hnsw_hit {
  * the walk found no more. Slots that fail the filter are walked through and ef counts those that
  * pass, so a filtered search is never worse than the same search unfiltered; it can cost a walk of
  * the whole graph where almost nothing passes (the planner scans there instead). A NaN distance
- * counts as +Inf. QV_EINVAL (k, ef), QV_ENOMEM. */
+ * counts as +Inf. QV_EINVAL (k, ef), QV_ENOMEM.
+ * QV_ELIMIT, without hits: visits_max; CHECK met fewer than ef that pass. */
 int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
                    uint32_t *n_out) QV_MUST_USE;
+
+/* The same, but compares every live node of the bitmap (which must be there; accept, ef, way and
+ * visits_max are not looked at): exact but for the codes. stop: NULL, or asked every 2^16 slots; a
+ * result other than 0 ends the scan, which returns it. QV_EINVAL (k), QV_ENOMEM. */
+int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                 const struct qv_hnsw_query *query, int (*stop)(void *arg), void *stop_arg,
+                 struct qv_hnsw_hit *hits, uint32_t *n_out) QV_MUST_USE;
 
 /* ---- file ---- */
 

@@ -2,7 +2,10 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "index/hnsw_step.h"
 #include "simd/lvq.h"
+
+#include <math.h>
 
 /* The query as the walk compares it, in *row. QV_ENOMEM. */
 static int code_query(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
@@ -25,6 +28,57 @@ static int code_query(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     return 0;
 }
 
+uint32_t qv_hnsw_row_bytes(const struct qv_hnsw *h, bool by_rows)
+{
+    return (uint32_t)(by_rows ? h->rows.row_bytes : h->codes.row_bytes);
+}
+
+static bool in_bitmap(const struct qv_hnsw_query *query, qv_slot slot)
+{
+    return slot < query->bitmap_slots && (query->bitmap[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
+/* The pool's first k that are live, nearest first. */
+static uint32_t take_hits(const struct qv_hnsw *h, const struct qv_hnsw_ctx *ctx, uint32_t k,
+                          struct qv_hnsw_hit *hits)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ctx->pool.n && n < k; i++) {
+        qv_slot slot = qv_hnsw_cand_slot(ctx->pool.at[i]);
+        if (!qv_hnsw_live_get(h, slot)) /* removed while we walked */
+            continue;
+        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_hnsw_cand_dist(ctx->pool.at[i])};
+    }
+    return n;
+}
+
+/* Drops from the pool of a plain walk what does not pass. Is what is left as much as ef asks? */
+static bool check_pool(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                       const struct qv_hnsw_query *query, uint32_t ef, uint32_t walked)
+{
+    const bool full = ctx->pool.n == walked;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ctx->pool.n; i++) {
+        const qv_slot slot = qv_hnsw_cand_slot(ctx->pool.at[i]);
+        if (in_bitmap(query, slot) && qv_hnsw_live_get(h, slot))
+            ctx->pool.at[n++] = ctx->pool.at[i];
+    }
+    ctx->pool.n = n;
+    return !full || n >= ef;
+}
+
+/* How broad a plain walk must be for ef of its pool to pass: a little above what is expected. */
+static uint32_t check_ef(const struct qv_hnsw_query *query, uint32_t ef)
+{
+    if (query->way != QV_HNSW_WAY_CHECK)
+        return ef;
+    const float share = query->share > 0.1F ? query->share : 0.1F;
+    const float broad = (float)ef / share;
+    const float spread = broad - (float)ef; /* 0 where all pass */
+    const float to = broad + 2 * sqrtf(spread) + 0.5F;
+    return to < (float)QV_HNSW_EF_MAX ? (uint32_t)to : QV_HNSW_EF_MAX;
+}
+
 int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out)
 {
@@ -32,13 +86,15 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     uint32_t ef = query->ef > query->k ? query->ef : query->k;
     if (query->k == 0 || ef > QV_HNSW_EF_MAX)
         return QV_EINVAL;
+    QV_ASSERT(query->way == QV_HNSW_WAY_WIDE || (query->bitmap != NULL && query->accept == NULL));
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
     if (entry == QV_HNSW_ENTRY_NONE)
         return 0;
     /* Without dead nodes and without a filter everything met may be returned: the cheap walk.
      * A node removed before this call is counted in dead_count until nothing links to it. */
-    bool plain = query->bitmap == NULL && query->accept == NULL &&
-                 atomic_load_explicit(&h->dead_count, memory_order_acquire) == 0;
+    const bool check = query->way == QV_HNSW_WAY_CHECK;
+    const bool plain = query->bitmap == NULL && query->accept == NULL &&
+                       atomic_load_explicit(&h->dead_count, memory_order_acquire) == 0;
     int err = qv_hnsw_walk_begin(h, ctx);
     if (err != 0)
         return err;
@@ -47,18 +103,72 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     if (err != 0)
         return err;
     qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, row, entry, ef);
-    const struct qv_hnsw_walk walk = {
-        .row = row, .level = 0, .ef = ef, .filter = plain ? NULL : query};
+    const uint64_t done = ctx->work.distances + ctx->work.bridges;
+    const struct qv_hnsw_walk walk = {.row = row,
+                                      .level = 0,
+                                      .ef = check_ef(query, ef),
+                                      .filter = plain || check ? NULL : query,
+                                      .work_max =
+                                          query->visits_max == 0 ? 0 : done + query->visits_max};
     err = qv_hnsw_walk_level(h, ctx, &walk, start);
+    if (err == 0 && check && !check_pool(h, ctx, query, ef, walk.ef))
+        err = QV_ELIMIT;
+    if (err == 0)
+        *n_out = take_hits(h, ctx, query->k, hits);
+    return err;
+}
+
+#define SCAN_ASK (1u << 16) /* slots between two looks at whether to go on */
+
+/* Compares the n slots of ctx->ids and keeps the k nearest in the pool. */
+static void scan_block(struct qv_hnsw_ctx *ctx, const void *row, uint32_t k, uint32_t n)
+{
+    qv_hnsw_step_compare(ctx, row, n);
+    for (uint32_t i = 0; i < n; i++)
+        (void)qv_hnsw_step_keep(&ctx->pool, k, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
+}
+
+/* The slots of word w of the bitmap that are live. */
+static uint64_t scan_word(const struct qv_hnsw *h, const struct qv_hnsw_query *query, uint32_t w)
+{
+    uint64_t bits = query->bitmap[w];
+    if (bits == 0)
+        return 0;
+    if (w == query->bitmap_slots / 64)
+        bits &= (UINT64_C(1) << (query->bitmap_slots & 63)) - 1;
+    /* acquire: what was written of a node before it went live (row, code) is seen */
+    return bits & atomic_load_explicit(&h->live[w], memory_order_acquire);
+}
+
+int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                 const struct qv_hnsw_query *query, int (*stop)(void *arg), void *stop_arg,
+                 struct qv_hnsw_hit *hits, uint32_t *n_out)
+{
+    const void *row;
+    *n_out = 0;
+    QV_ASSERT(query->bitmap != NULL);
+    if (query->k == 0 || query->k > QV_HNSW_EF_MAX)
+        return QV_EINVAL;
+    int err = code_query(h, ctx, query, &row);
+    if (err == 0)
+        err = qv_hnsw_cands_reserve(&ctx->pool, query->k);
     if (err != 0)
         return err;
+    uint32_t bound = atomic_load_explicit(&h->slot_bound, memory_order_acquire);
+    bound = query->bitmap_slots < bound ? query->bitmap_slots : bound;
+    ctx->pool.n = 0;
     uint32_t n = 0;
-    for (uint32_t i = 0; i < ctx->pool.n && n < query->k; i++) {
-        qv_slot slot = qv_hnsw_cand_slot(ctx->pool.at[i]);
-        if (!qv_hnsw_live_get(h, slot)) /* removed while we walked */
-            continue;
-        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_hnsw_cand_dist(ctx->pool.at[i])};
+    for (uint32_t w = 0; w * 64 < bound; w++) {
+        if (w % (SCAN_ASK / 64) == 0 && stop != NULL && (err = stop(stop_arg)) != 0)
+            return err;
+        for (uint64_t bits = scan_word(h, query, w); bits != 0; bits &= bits - 1)
+            ctx->ids[n++] = w * 64 + (uint32_t)__builtin_ctzll(bits);
+        if (n >= QV_HNSW_M0_MAX - 63) {
+            scan_block(ctx, row, query->k, n);
+            n = 0;
+        }
     }
-    *n_out = n;
+    scan_block(ctx, row, query->k, n);
+    *n_out = take_hits(h, ctx, query->k, hits);
     return 0;
 }

@@ -93,6 +93,7 @@ struct qv_hnsw_walk {
     uint32_t ef; /* >= 1 */
     /* NULL: every node counts. Else only live nodes that pass the query's bitmap and accept. */
     const struct qv_hnsw_query *filter;
+    uint64_t work_max; /* 0, or QV_ELIMIT once ctx->work holds so many distances and bridges */
 };
 
 /* From `from` on level `top`, greedily down to the nearest node found on level `to` + 1 (or `from`
