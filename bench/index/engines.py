@@ -207,7 +207,7 @@ def peer(name, data, small, files, queries, fresh):
     kind, (metric, lists) = PEERS[name], SETS[data]
     lists = dict(lists, lists=min(lists["lists"], SMALL_LISTS)) if small else lists
     command = [os.path.join(cache(), "bin", kind.program)]
-    if kind.program.endswith(".py"):
+    if kind.program.endswith(".py"):  # of PyPI: found where its library is
         command = [os.path.join(cache(), "venv", "bin", "python"),
                    os.path.join(house.ROOT, "bench", "peers", kind.program)]
     os.makedirs(os.path.join(cache(), "index"), exist_ok=True)
