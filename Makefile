@@ -8,12 +8,13 @@ MAKEFLAGS += --no-print-directory
 BUILD ?= build
 JOBS ?= $(shell nproc)
 comma := ,
+bench_dir = $(or $(DIR),$(BUILD)/data)
 bench_peers = $(or $(PEERS),$(if $(SMALL),hnswlib$(comma)faiss-ivfpq,required))
 out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input parity fuzz neon recall bench bench-data bench-index cover tidy format accept test-bare install library deb test-deb \
+	bad-input parity fuzz neon recall bench bench-data bench-index bench-stream bench-threads cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -83,6 +84,20 @@ bench-index: all ## Quiver and other engines in turn on one core DATA= [DIR=] [P
 		--peers $(bench_peers) \
 		--modes $(or $(MODES),default) --pairs $(or $(PAIRS),15) $(if $(SMALL),--small) \
 		$(if $(FRESH),--fresh) $(if $(LOCK),--lock $(LOCK)) $(out_flag)
+
+bench-stream: all ## rows replaced under search DATA= [ROUNDS=10] [N=] [DIR=] [OUT=]
+	@tools/setup data data-$(or $(DATA),sift)
+	@tools/bench_data --data $(or $(DATA),sift) --dir $(bench_dir) >/dev/null
+	@$(BUILD)/quiver bench stream --base $(bench_dir)/$(or $(DATA),sift).base.fbin \
+		--query $(bench_dir)/$(or $(DATA),sift).query.fbin $(if $(filter glove,$(DATA)),--metric cosine) \
+		--rounds $(or $(ROUNDS),10) $(if $(N),--n $(N)) --json $(if $(OUT),>$(OUT))
+
+bench-threads: all ## two threads on one graph against two processes [DATA=sift] [PAIRS=15] [DIR=] [OUT=]
+	@tools/setup data data-$(or $(DATA),sift)
+	@tools/bench_data --data $(or $(DATA),sift) --dir $(bench_dir) >/dev/null
+	@$(BUILD)/quiver bench threads --base $(bench_dir)/$(or $(DATA),sift).base.fbin \
+		--query $(bench_dir)/$(or $(DATA),sift).query.fbin $(if $(filter glove,$(DATA)),--metric cosine) \
+		--pairs $(or $(PAIRS),15) --json $(if $(OUT),>$(OUT))
 
 bench: all ## the benchmark rows of the acceptance table [OUT=]
 	@tools/accept --only 'bench-*' $(out_flag)

@@ -4,6 +4,8 @@
 #include "cli/bench_open.h"
 #include "cli/bench_serve.h"
 #include "cli/bench_snapshot.h"
+#include "cli/bench_stream.h"
+#include "cli/bench_threads.h"
 #include "cli/bench_upsert.h"
 #include "cli/commands.h"
 
@@ -19,6 +21,8 @@ static const struct bench {
     {"filter", qv_cli_bench_filter, "searches under filters: plan, recall and QPS"},
     {"serve", qv_cli_bench_serve, "searches over gRPC and REST against the same in process"},
     {"upsert", qv_cli_bench_upsert, "durable upserts a second over gRPC"},
+    {"stream", qv_cli_bench_stream, "recall, memory and latency while rows are replaced"},
+    {"threads", qv_cli_bench_threads, "two threads on one graph against two processes"},
     {"snapshot", qv_cli_bench_snapshot, "a snapshot while points are written, and restored"},
     {"open", qv_cli_bench_open, "from starting a server to right answers, cold and warm"},
 };
