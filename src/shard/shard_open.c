@@ -27,8 +27,7 @@ static void shard_free(struct qv_shard *s)
     qv_dirty_close(&s->dirty);
     qv_dirty_close(&s->frozen);
     qv_ghosts_close(&s->ghosts);
-    qv_mem_free((void *)(uintptr_t)s->pending.ring);
-    qv_mem_free(s->pending.done);
+    qv_vmem_close(&s->pending_mem);
     qv_mem_free(s->repair_queue);
     qv_mem_free(s->limbo);
     qv_mem_free(s->backlog_slots);
@@ -82,9 +81,20 @@ static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shar
     s->waiting_tail = &s->waiting;
     s->wait_index_tail = &s->wait_index;
     s->pin_reqs_tail = &s->pin_reqs;
-    s->pending.ring = qv_mem_calloc(QV_PENDING_RING, sizeof *s->pending.ring);
-    s->pending.done = qv_mem_calloc(QV_PENDING_RING, 1);
     return s;
+}
+
+/* Mapped, so that a shard with few points has few pages of it: 640 KiB were most of what an empty
+ * one cost. */
+static int ring_init(struct qv_shard *s)
+{
+    const size_t slots = QV_PENDING_RING * sizeof *s->pending.ring;
+    int err = qv_vmem_reserve(&s->pending_mem, slots + QV_PENDING_RING, false);
+    if (err == 0)
+        err = qv_vmem_grow(&s->pending_mem, slots + QV_PENDING_RING);
+    s->pending.ring = (void *)s->pending_mem.base;
+    s->pending.done = s->pending_mem.base + slots;
+    return err;
 }
 
 /* ---- parts ---- */
@@ -131,7 +141,9 @@ int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec, st
                     struct qv_errmsg *msg)
 {
     struct qv_shard *s = shard_alloc(store, spec);
-    int err = qv_shard_init_vectors(s);
+    int err = ring_init(s);
+    if (err == 0)
+        err = qv_shard_init_vectors(s);
     if (err == 0)
         err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
     if (err == 0)
@@ -388,6 +400,8 @@ static int load_graph(struct qv_shard *s, uint32_t index, const struct qv_checkp
 struct stray {
     struct qv_shard *shard;
     uint64_t keep;
+    bool remove; /* else it is only looked whether there is one */
+    bool found;
 };
 
 /* Rows of a vector that was dropped, or that was to be added when the process ended. */
@@ -416,6 +430,9 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
     if (is_dir || (!state && !unfinished && !rows) ||
         (state && n > k && strcmp(name + n - k, keep) == 0))
         return true;
+    x->found = true;
+    if (!x->remove)
+        return false;
     snprintf(path, sizeof path, "%s/%s", x->shard->dir, name);
     int err = qv_disk_unlink(x->shard->env->disk, path, NULL);
     if (err != 0)
@@ -424,15 +441,20 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
 }
 
 /* State files of other checkpoints. What was read may be a commit whose flush failed before the
- * process ended: it is made durable before its predecessor's files go. */
+ * process ended: it is made durable before its predecessor's files go. Where there are none of a
+ * predecessor the flush had succeeded, and the payload store need not be opened for writing. */
 static int remove_strays(struct qv_shard *s, uint64_t keep, struct qv_errmsg *msg)
 {
     struct stray x = {.shard = s, .keep = keep};
-    int err = qv_kv_flush(s->kv, msg);
+    int err = qv_disk_list(s->env->disk, s->dir, remove_stray, &x, msg);
+    if (err != 0 || !x.found)
+        return err;
+    err = qv_kv_flush(s->kv, msg);
     if (err != 0) {
         QV_WARN("shard", "%s: files of other checkpoints stay: %s", s->dir, msg->text);
         return 0;
     }
+    x.remove = true;
     return qv_disk_list(s->env->disk, s->dir, remove_stray, &x, msg);
 }
 
@@ -527,7 +549,9 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
 {
     struct qv_checkpoint_record *rec = qv_mem_calloc(1, sizeof *rec);
     bool found = false;
-    int err = qv_shard_init_vectors(s);
+    int err = ring_init(s);
+    if (err == 0)
+        err = qv_shard_init_vectors(s);
     if (err == 0)
         err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
     if (err == 0)

@@ -2,6 +2,7 @@
 #ifndef QV_SHARD_SHARD_PRIVATE_H
 #define QV_SHARD_SHARD_PRIVATE_H
 
+#include "base/vmem.h"
 #include "core/point.h"
 #include "core/strict.h"
 #include "index/hnsw.h"
@@ -154,6 +155,7 @@ struct qv_shard {
     struct qv_kv *kv;
     struct qv_epoch epoch;
     struct qv_pending pending;
+    struct qv_vmem pending_mem; /* its ring and marks */
 
     /* owner only, from here on (dirty, frozen: written under the exclusive lock) */
     struct qv_dirty dirty;
@@ -238,11 +240,11 @@ struct qv_scrub {
     uint64_t file_number;
     qv_slot suspects[QV_SCRUB_SUSPECTS];
     uint32_t suspect_n;
-    uint32_t found; /* in this shard, by this pass */
+    uint32_t found;           /* in this shard, by this pass */
     struct qv_log_verify log; /* behind the last shard: the log's closed segments */
     bool in_log;              /* in the middle of log.seq */
-    uint64_t bytes; /* of the job */
-    uint64_t debt;  /* read and not paid off by time */
+    uint64_t bytes;           /* of the job */
+    uint64_t debt;            /* read and not paid off by time */
     uint64_t paid_ns, rest_until_ns;
     int err;
     struct qv_errmsg msg;

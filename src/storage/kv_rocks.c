@@ -1,7 +1,15 @@
 /* RocksDB behind core/kv.h. After a failed write or flush it refuses both until it is opened anew
  * (its C API has no Resume, and its flush never succeeds again: tried with room made on a full
  * disk). So qv_kv_reopen closes and opens it under its readers: they are counted, and it waits for
- * a moment without any. What is set, and why:
+ * a moment without any.
+ *
+ * A store that is there is opened for reading only, which writes nothing: an open for writing costs
+ * five syncs and renames, and a node with many collections starts by opening all of them. The first
+ * write opens it for writing beside that; who came before goes on reading there. So that no file
+ * goes under their feet, none is removed until the older one is closed: at the first write or flush
+ * that finds no reader.
+ *
+ * What is set, and why:
  *  - WAL off: our log is the log. A batch lands in one memtable, so that a flush, ours or its own,
  *    writes whole batches.
  *  - Checksums verified on every block read (the default of ReadOptions) and paranoid_checks: after
@@ -44,17 +52,24 @@ struct rocks_driver {
     rocksdb_flushoptions_t *flush;
 };
 
+struct handle {
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *cf;
+};
+
 struct rocks {
     struct qv_kv head;
     struct rocks_driver *driver;
-    rocksdb_t *db; /* NULL: a reopen failed, and so did one for reading only */
-    rocksdb_column_family_handle_t *cf;
+    _Atomic(struct handle *) now; /* NULL: a reopen failed, and so did one for reading only */
+    struct handle *before;        /* the writer's: for reading only, readers may still be in it */
     char *dir;
-    bool read_only;
+    bool read_only;   /* `now` is */
+    bool lazy;        /* the first write opens it for writing */
     atomic_int users; /* reads, iterators, snapshots; negative while it is being reopened */
 };
 
 struct qv_kv_snapshot {
+    struct handle *handle; /* whose moment it is */
     const rocksdb_snapshot_t *snap;
     rocksdb_readoptions_t *read;
 };
@@ -78,14 +93,16 @@ static void doze(void)
     (void)nanosleep(&ms, NULL);
 }
 
-/* Readers first, since they nest: one with an iterator may come in again. */
-static int enter(struct rocks *r, struct qv_errmsg *msg)
+/* Readers first, since they nest: one with an iterator may come in again. The handle is good until
+ * leave. */
+static int enter(struct rocks *r, struct handle **out, struct qv_errmsg *msg)
 {
     while (atomic_fetch_add(&r->users, 1) < 0) {
         atomic_fetch_sub(&r->users, 1);
         doze();
     }
-    if (r->db != NULL)
+    *out = atomic_load(&r->now);
+    if (*out != NULL)
         return 0;
     atomic_fetch_sub(&r->users, 1);
     return qv_fail(msg, QV_EIO, "%s could not be opened again after a failed write", r->dir);
@@ -121,6 +138,84 @@ static int rocks_fail(const struct rocks *r, char *text, struct qv_errmsg *msg)
     return err;
 }
 
+static void handle_close(struct handle *h)
+{
+    if (h == NULL)
+        return;
+    rocksdb_column_family_handle_destroy(h->cf);
+    rocksdb_close(h->db);
+    qv_mem_free(h);
+}
+
+/* RocksDB's text, or NULL. */
+static char *handle_open(const struct rocks *r, bool read_only, struct handle **out)
+{
+    const char *names[] = {"default"};
+    const rocksdb_options_t *options[] = {r->driver->options};
+    char *text = NULL;
+    struct handle *h = qv_mem_calloc(1, sizeof *h);
+    h->db = read_only ? rocksdb_open_for_read_only_column_families(r->driver->options, r->dir, 1,
+                                                                   names, options, &h->cf, 0, &text)
+                      : rocksdb_open_column_families(r->driver->options, r->dir, 1, names, options,
+                                                     &h->cf, &text);
+    *out = text == NULL ? h : NULL;
+    if (text != NULL)
+        qv_mem_free(h);
+    return text;
+}
+
+static char *db_open(struct rocks *r, bool read_only)
+{
+    struct handle *h = NULL;
+    char *text = handle_open(r, read_only, &h);
+    atomic_store(&r->now, h);
+    r->read_only = read_only;
+    return text;
+}
+
+/* What was open for reading only, once nobody is in it. Writer. */
+static void close_before(struct rocks *r)
+{
+    int none = 0;
+    char *text = NULL;
+    if (r->before == NULL || !atomic_compare_exchange_strong(&r->users, &none, ALONE))
+        return;
+    handle_close(r->before);
+    r->before = NULL;
+    atomic_fetch_sub(&r->users, ALONE);
+    rocksdb_enable_file_deletions(atomic_load(&r->now)->db, 0, &text);
+    rocksdb_free(text);
+}
+
+/* The first write since it was opened. */
+static int upgrade(struct rocks *r, struct qv_errmsg *msg)
+{
+    struct handle *h = NULL;
+    char *text = handle_open(r, false, &h);
+    if (text == NULL)
+        rocksdb_disable_file_deletions(h->db, &text);
+    if (text != NULL) {
+        handle_close(h);
+        return rocks_fail(r, text, msg);
+    }
+    QV_ASSERT(r->before == NULL && r->read_only);
+    r->before = atomic_load(&r->now);
+    atomic_store(&r->now, h);
+    r->read_only = false;
+    return 0;
+}
+
+static int ready_to_write(struct rocks *r, struct qv_errmsg *msg)
+{
+    int err = r->lazy ? upgrade(r, msg) : 0;
+    r->lazy = false; /* one that failed is tried again by a reopen */
+    if (err == 0 && (atomic_load(&r->now) == NULL || r->read_only))
+        err = refuse(r, msg);
+    if (err == 0)
+        close_before(r);
+    return err;
+}
+
 static const char *chars(struct qv_bytes b)
 {
     return b.n > 0 ? (const char *)b.p : "";
@@ -136,8 +231,9 @@ static int rocks_write(struct qv_kv *kv, const struct qv_kv_batch *b, struct qv_
     char *text = NULL;
     if (b->ops.failed)
         return qv_fail(msg, QV_ENOMEM, "%s: the batch could not be gathered", r->dir);
-    if (r->db == NULL || r->read_only)
-        return refuse(r, msg);
+    int err = ready_to_write(r, msg);
+    if (err != 0)
+        return err;
     rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
     while (qv_kv_batch_next(b, &pos, &op, &key, &value)) {
         if (op == QV_KV_PUT)
@@ -147,7 +243,7 @@ static int rocks_write(struct qv_kv *kv, const struct qv_kv_batch *b, struct qv_
         else
             rocksdb_writebatch_delete_range(wb, chars(key), key.n, chars(value), value.n);
     }
-    rocksdb_write(r->db, r->driver->write, wb, &text);
+    rocksdb_write(atomic_load(&r->now)->db, r->driver->write, wb, &text);
     rocksdb_writebatch_destroy(wb);
     return text != NULL ? rocks_fail(r, text, msg) : 0;
 }
@@ -156,9 +252,10 @@ static int rocks_flush(struct qv_kv *kv, struct qv_errmsg *msg)
 {
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
-    if (r->db == NULL || r->read_only)
-        return refuse(r, msg);
-    rocksdb_flush(r->db, r->driver->flush, &text);
+    int err = ready_to_write(r, msg);
+    if (err != 0)
+        return err;
+    rocksdb_flush(atomic_load(&r->now)->db, r->driver->flush, &text);
     return text != NULL ? rocks_fail(r, text, msg) : 0;
 }
 
@@ -186,11 +283,13 @@ static int rocks_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, struct
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
     *out = (struct qv_kv_value){0};
-    int err = enter(r, msg);
+    struct handle *h = NULL;
+    int err = enter(r, &h, msg);
     if (err != 0)
         return err;
-    rocksdb_pinnableslice_t *p = rocksdb_get_pinned(
-        r->db, snap != NULL ? snap->read : r->driver->read, chars(key), key.n, &text);
+    rocksdb_pinnableslice_t *p =
+        rocksdb_get_pinned(snap != NULL ? snap->handle->db : h->db,
+                           snap != NULL ? snap->read : r->driver->read, chars(key), key.n, &text);
     leave(r);
     if (text != NULL)
         return rocks_fail(r, text, msg);
@@ -205,11 +304,11 @@ struct multi {
     char **errs;
 };
 
-static int multi_some(struct rocks *r, const struct qv_kv_snapshot *snap, struct multi *m, size_t n,
-                      struct qv_errmsg *msg)
+static int multi_some(struct rocks *r, const struct handle *h, const struct qv_kv_snapshot *snap,
+                      struct multi *m, size_t n, struct qv_errmsg *msg)
 {
     int err = 0;
-    rocksdb_batched_multi_get_cf(r->db, snap != NULL ? snap->read : r->driver->read, r->cf, n,
+    rocksdb_batched_multi_get_cf(h->db, snap != NULL ? snap->read : r->driver->read, h->cf, n,
                                  m->keys, m->lengths, m->values, m->errs, false);
     for (size_t i = 0; i < n; i++) {
         if (m->errs[i] == NULL)
@@ -235,8 +334,11 @@ static int rocks_multi_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, 
         .errs = qv_mem_alloc(most * sizeof *m.errs),
     };
     size_t done = 0;
-    int err = enter(rocks_of(kv), msg);
+    struct handle *h = NULL;
+    int err = enter(rocks_of(kv), &h, msg);
     bool inside = err == 0;
+    if (inside && snap != NULL)
+        h = snap->handle;
     while (done < n && err == 0) {
         size_t part = n - done < most ? n - done : most;
         for (size_t i = 0; i < part; i++) {
@@ -245,7 +347,7 @@ static int rocks_multi_get(struct qv_kv *kv, const struct qv_kv_snapshot *snap, 
             m.values[i] = NULL;
             m.errs[i] = NULL;
         }
-        err = multi_some(rocks_of(kv), snap, &m, part, msg);
+        err = multi_some(rocks_of(kv), h, snap, &m, part, msg);
         for (size_t i = 0; i < part; i++)
             value_set(&out[done + i], m.values[i]);
         done += part;
@@ -270,11 +372,13 @@ static rocksdb_readoptions_t *read_options(void)
 
 static int rocks_snapshot(struct qv_kv *kv, struct qv_kv_snapshot **out)
 {
-    int err = enter(rocks_of(kv), NULL);
+    struct handle *h = NULL;
+    int err = enter(rocks_of(kv), &h, NULL);
     if (err != 0)
         return err;
     struct qv_kv_snapshot *s = qv_mem_calloc(1, sizeof *s);
-    s->snap = rocksdb_create_snapshot(rocks_of(kv)->db);
+    s->handle = h;
+    s->snap = rocksdb_create_snapshot(h->db);
     s->read = read_options();
     rocksdb_readoptions_set_snapshot(s->read, s->snap);
     *out = s;
@@ -285,7 +389,7 @@ static void rocks_snapshot_release(struct qv_kv *kv, struct qv_kv_snapshot *s)
 {
     if (s == NULL)
         return;
-    rocksdb_release_snapshot(rocks_of(kv)->db, s->snap);
+    rocksdb_release_snapshot(s->handle->db, s->snap);
     rocksdb_readoptions_destroy(s->read);
     qv_mem_free(s);
     leave(rocks_of(kv));
@@ -294,7 +398,8 @@ static void rocks_snapshot_release(struct qv_kv *kv, struct qv_kv_snapshot *s)
 static int rocks_iter_open(struct qv_kv *kv, const struct qv_kv_snapshot *snap,
                            struct qv_bytes lower, struct qv_bytes upper, struct qv_kv_iter **out)
 {
-    int err = enter(rocks_of(kv), NULL);
+    struct handle *h = NULL;
+    int err = enter(rocks_of(kv), &h, NULL);
     *out = NULL;
     if (err != 0)
         return err;
@@ -314,7 +419,7 @@ static int rocks_iter_open(struct qv_kv *kv, const struct qv_kv_snapshot *snap,
         rocksdb_readoptions_set_iterate_upper_bound(it->read, (char *)it->bounds + lower.n,
                                                     upper.n);
     }
-    it->it = rocksdb_create_iterator(rocks_of(kv)->db, it->read);
+    it->it = rocksdb_create_iterator(snap != NULL ? snap->handle->db : h->db, it->read);
     rocksdb_iter_seek_to_first(it->it);
     it->fresh = true;
     *out = &it->head;
@@ -358,9 +463,10 @@ static void rocks_iter_close(struct qv_kv_iter *iter)
 static uint64_t rocks_disk_bytes(struct qv_kv *kv)
 {
     uint64_t n = 0;
-    if (enter(rocks_of(kv), NULL) != 0)
+    struct handle *h = NULL;
+    if (enter(rocks_of(kv), &h, NULL) != 0)
         return 0;
-    if (rocksdb_property_int(rocks_of(kv)->db, "rocksdb.total-sst-files-size", &n) != 0)
+    if (rocksdb_property_int(h->db, "rocksdb.total-sst-files-size", &n) != 0)
         n = 0;
     leave(rocks_of(kv));
     return n;
@@ -385,10 +491,11 @@ static int rocks_checkpoint(struct qv_kv *kv, const char *dir, struct qv_errmsg 
 {
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
-    int err = enter(r, msg);
+    struct handle *h = NULL;
+    int err = enter(r, &h, msg);
     if (err != 0)
         return err;
-    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(r->db, &text);
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(h->db, &text);
     if (text == NULL)
         rocksdb_checkpoint_create(c, dir, 0, &text);
     if (c != NULL)
@@ -401,31 +508,6 @@ static void rocks_free(struct rocks *r)
 {
     qv_mem_free(r->dir);
     qv_mem_free(r);
-}
-
-static void db_close(struct rocks *r)
-{
-    if (r->db == NULL)
-        return;
-    rocksdb_column_family_handle_destroy(r->cf);
-    rocksdb_close(r->db);
-    r->db = NULL;
-}
-
-/* RocksDB's text, or NULL. */
-static char *db_open(struct rocks *r, bool read_only)
-{
-    const char *names[] = {"default"};
-    const rocksdb_options_t *options[] = {r->driver->options};
-    char *text = NULL;
-    r->db = read_only ? rocksdb_open_for_read_only_column_families(r->driver->options, r->dir, 1,
-                                                                   names, options, &r->cf, 0, &text)
-                      : rocksdb_open_column_families(r->driver->options, r->dir, 1, names, options,
-                                                     &r->cf, &text);
-    if (text != NULL)
-        r->db = NULL;
-    r->read_only = read_only;
-    return text;
 }
 
 /* An open writes some files: is there room for them, and does the disk take them? */
@@ -466,13 +548,18 @@ static int rocks_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
     int err = probe(r, msg);
     if (err != 0)
         return err;
+    r->lazy = false;
+    if (r->read_only && atomic_load(&r->now) != NULL) /* nobody has to wait */
+        return upgrade(r, msg);
     while (!atomic_compare_exchange_strong(&r->users, &none, ALONE)) {
         if (++tries == REOPEN_TRIES)
             return qv_fail(msg, QV_EBUSY, "%s is being read all the time", r->dir);
         none = 0;
         doze();
     }
-    db_close(r);
+    handle_close(r->before);
+    handle_close(atomic_load(&r->now));
+    r->before = NULL;
     char *text = db_open(r, false);
     if (text != NULL) {
         err = rocks_fail(r, text, msg);
@@ -487,7 +574,8 @@ static void rocks_close(struct qv_kv *kv)
 {
     struct rocks *r = rocks_of(kv);
     QV_ASSERT(atomic_load(&r->users) == 0);
-    db_close(r);
+    handle_close(r->before);
+    handle_close(atomic_load(&r->now));
     rocks_free(r);
 }
 
@@ -525,7 +613,8 @@ static int open_store(struct qv_kv_driver *driver, const char *dir, bool create,
     r->driver = (struct rocks_driver *)driver;
     r->dir = qv_mem_strdup(dir);
     atomic_init(&r->users, 0);
-    char *text = db_open(r, read_only);
+    r->lazy = there && !read_only;
+    char *text = db_open(r, read_only || there);
     if (text == NULL) {
         *out = &r->head;
         return 0;

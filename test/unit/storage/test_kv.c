@@ -540,6 +540,95 @@ static void check_read_only_sim(void **state)
     check_read_only(false);
 }
 
+/* An open and reads leave the files as they are; the first write makes new ones, while who reads
+ * goes on reading what was there: also when it is overwritten, compacted and gone. */
+static void test_rocks_opens_for_writing_late(void **state)
+{
+    struct fixture f;
+    struct listing before = {0};
+    struct listing after = {0};
+    struct qv_kv_snapshot *snap = NULL;
+    struct qv_kv_iter *it = NULL;
+    struct qv_bytes none = {NULL, 0};
+    struct qv_bytes key;
+    struct qv_bytes value;
+    char name[16];
+    (void)state;
+    fixture_open(&f, true);
+    for (int file = 0; file < 7; file++) { /* one more file, and they are merged */
+        for (int i = 0; i < 50; i++) {
+            snprintf(name, sizeof name, "k%03d", i * 7 + file);
+            put(&f, name, "old");
+        }
+        assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+    }
+    qv_kv_close(f.kv);
+    assert_int_equal(qv_disk_list(f.disk, f.dir, add_name, &before, NULL), 0);
+    assert_int_equal(qv_kv_open(f.driver, f.dir, false, &f.kv, NULL), 0);
+    assert_true(has(&f, NULL, "k007", "old"));
+    assert_true(qv_kv_disk_bytes(f.kv) > 0);
+    assert_int_equal(qv_disk_list(f.disk, f.dir, add_name, &after, NULL), 0);
+    assert_true(before.n == after.n && before.names == after.names);
+    assert_int_equal(qv_kv_snapshot(f.kv, &snap), 0);
+    assert_int_equal(qv_kv_iter_open(f.kv, NULL, none, none, &it), 0);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 350; i++) {
+            snprintf(name, sizeof name, "k%03d", i);
+            put(&f, name, "new");
+        }
+        assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+    }
+    assert_true(has(&f, NULL, "k007", "new"));
+    assert_true(has(&f, snap, "k007", "old"));
+    struct qv_kv_value out;
+    struct qv_bytes wanted = text("k008");
+    assert_int_equal(qv_kv_multi_get(f.kv, snap, 1, &wanted, &out, NULL), 0);
+    assert_true(out.n == 3 && memcmp(out.p, "old", 3) == 0);
+    qv_kv_value_close(&out);
+    int n = 0;
+    while (qv_kv_iter_next(it, &key, &value, NULL) == 0)
+        n += value.n == 3 && memcmp(value.p, "old", 3) == 0;
+    assert_int_equal(n, 350);
+    qv_kv_iter_close(it);
+    assert_int_equal(qv_kv_iter_open(f.kv, snap, none, none, &it), 0);
+    for (n = 0; qv_kv_iter_next(it, &key, &value, NULL) == 0;)
+        n += value.n == 3 && memcmp(value.p, "old", 3) == 0;
+    assert_int_equal(n, 350);
+    qv_kv_iter_close(it);
+    qv_kv_snapshot_release(f.kv, snap);
+    put(&f, "k007", "newer"); /* the older one is closed here */
+    assert_int_equal(qv_kv_flush(f.kv, NULL), 0);
+    assert_true(has(&f, NULL, "k007", "newer"));
+    assert_int_equal(qv_kv_verify(f.kv, NULL), 0);
+    reopen(&f);
+    assert_true(has(&f, NULL, "k007", "newer") && has(&f, NULL, "k008", "new"));
+    fixture_close(&f);
+}
+
+/* The disk is full when the first write comes: refused, reads go on, and as after any failed write
+ * a reopen is needed. */
+static void test_rocks_late_open_on_a_full_disk(void **state)
+{
+    struct fixture f;
+    struct qv_kv_iter *it = NULL;
+    struct qv_bytes none = {NULL, 0};
+    (void)state;
+    fixture_open(&f, true);
+    assert_int_equal(put_flush(&f, "a", "1"), 0);
+    reopen(&f);
+    starve(&f, true);
+    assert_int_equal(put_flush(&f, "b", "2"), QV_ENOSPC);
+    assert_true(stored(&f, "a"));
+    starve(&f, false);
+    assert_int_not_equal(put_flush(&f, "b", "2"), 0);
+    assert_int_equal(qv_kv_iter_open(f.kv, NULL, none, none, &it), 0);
+    assert_int_equal(qv_kv_reopen(f.kv, NULL), 0); /* beside a reader */
+    qv_kv_iter_close(it);
+    assert_int_equal(put_flush(&f, "c", "3"), 0);
+    assert_true(stored(&f, "a") && stored(&f, "c") && !stored(&f, "b"));
+    fixture_close(&f);
+}
+
 static void test_sim_loses_what_was_not_flushed(void **state)
 {
     (void)state;
@@ -618,6 +707,8 @@ int main(void)
         cmocka_unit_test(check_failed_flush_sim),
         cmocka_unit_test(check_read_only_rocks),
         cmocka_unit_test(check_read_only_sim),
+        cmocka_unit_test(test_rocks_opens_for_writing_late),
+        cmocka_unit_test(test_rocks_late_open_on_a_full_disk),
         cmocka_unit_test(test_sim_loses_what_was_not_flushed),
     };
     return RUN_SUITE(tests);
