@@ -67,27 +67,33 @@ static void add_work(struct qv_hnsw_work *to, struct qv_hnsw_work before, struct
     to->bridges = now.bridges - before.bridges;
 }
 
-int qv_plan_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                   const struct qv_plan_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out,
-                   struct qv_plan_report *report)
+void qv_plan_make(const struct qv_hnsw *h, const struct qv_plan_query *query,
+                  struct qv_plan_report *r)
 {
-    struct qv_plan_report own;
-    struct qv_plan_report *r = report == NULL ? &own : report;
-    const struct qv_hnsw_params *p = qv_hnsw_get_params(h);
-    struct qv_hnsw_query q = query->query;
-    const struct qv_hnsw_work before = qv_hnsw_ctx_work(ctx);
-    QV_ASSERT(q.bitmap != NULL && q.accept == NULL);
+    const struct qv_hnsw_query *q = &query->query;
     *r = (struct qv_plan_report){.facts = {.rows = qv_hnsw_stats(h).live,
                                            .passing = query->passing,
-                                           .ef = q.ef > q.k ? q.ef : q.k,
-                                           .m0 = p->m0,
-                                           .row_bytes = qv_hnsw_row_bytes(h, q.by_rows)}};
+                                           .ef = q->ef > q->k ? q->ef : q->k,
+                                           .m0 = qv_hnsw_get_params(h)->m0,
+                                           .row_bytes = qv_hnsw_row_bytes(h, q->by_rows)}};
     qv_plan_choose(&r->facts, &r->plan);
     if (query->forced != QV_PLAN_PLAIN) {
         r->plan.way = query->forced;
         r->plan.visits_max = query->forced == QV_PLAN_BRIDGES ? 0 : r->plan.visits_max;
     }
     r->answered = r->plan.way;
+}
+
+int qv_plan_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                   const struct qv_plan_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out,
+                   struct qv_plan_report *report)
+{
+    struct qv_plan_report own;
+    struct qv_plan_report *r = report == NULL ? &own : report;
+    struct qv_hnsw_query q = query->query;
+    const struct qv_hnsw_work before = qv_hnsw_ctx_work(ctx);
+    QV_ASSERT(q.bitmap != NULL && q.accept == NULL);
+    qv_plan_make(h, query, r);
     q.share = (float)r->plan.share;
     int err = QV_ELIMIT;
     if (r->answered == QV_PLAN_CHECK) {

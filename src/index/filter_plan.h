@@ -53,6 +53,10 @@ struct qv_plan_report {
     struct qv_hnsw_work work;  /* of this search */
 };
 
+/* The plan alone, and what it is made of, into *report; nothing is searched. */
+void qv_plan_make(const struct qv_hnsw *h, const struct qv_plan_query *query,
+                  struct qv_plan_report *report);
+
 /* Plans and runs. Hits and errors as qv_hnsw_search's, never QV_ELIMIT. report may be NULL. */
 int qv_plan_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_plan_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out,

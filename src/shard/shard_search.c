@@ -1,8 +1,9 @@
 /* Nearest neighbours of one vector, and everything that makes the answer honest: what the graph
  * does not hold yet is scanned, a point that moves meanwhile is followed, scores are canonical.
  *
- * Plan: with a filter, its bitmap and an exact scan of it (recall 1); `exact`, no graph, or an
- * unfinished backlog: an exact scan of everything live; else the graph and the pending ring.
+ * Plan: `exact`, no graph, or an unfinished backlog: an exact scan of everything live, or of what
+ * passes the filter; else the graph and the pending ring, under a filter in the way that
+ * index/filter_plan.h chooses by how many rows its bitmap holds.
  *
  * Why nothing acknowledged before the search began is missed: `low` is read first. Below it a slot
  * was in the graph before the walk began. What is at or above it, up to `high` read after the walk,
@@ -15,6 +16,7 @@
 #include "base/qv_assert.h"
 #include "core/rank.h"
 #include "core/vector.h"
+#include "index/filter_plan.h"
 #include "index/flat.h"
 #include "shard/prepare.h"
 #include "simd/convert.h"
@@ -38,6 +40,7 @@ struct search {
     uint32_t k;
     qv_slot *slots; /* candidates, distinct */
     uint32_t count;
+    struct qv_plan_report plan; /* of a filtered search */
     uint32_t gone; /* candidates that came to nothing: deleted meanwhile, or an id's second slot */
     struct qv_errmsg *msg;
 };
@@ -177,26 +180,23 @@ static int scan_all(struct search *x)
     return err != 0 ? err : scan_bits(x, live.n, live.with);
 }
 
-static int scan_filtered(struct search *x)
-{
-    struct qv_live live;
-    uint64_t *match;
-    int err = qv_read_live(x->s, x->arena, x->vector, &live);
-    live.stop = x->q->stop;
-    if (err == 0)
-        err = qv_read_bitmap(x->s, x->arena, x->q->filter, &live, &match, x->msg);
-    if (err != 0)
-        return err;
-    for (uint32_t w = 0; w < (live.n + 63) / 64; w++)
-        live.with[w] &= match[w];
-    return scan_bits(x, live.n, live.with);
-}
-
 static int slot_compare(const void *a, const void *b)
 {
     qv_slot x = *(const qv_slot *)a;
     qv_slot y = *(const qv_slot *)b;
     return x < y ? -1 : x > y;
+}
+
+/* The candidates are all[0..n), each once. */
+static void keep_distinct(struct search *x, qv_slot *all, uint32_t n)
+{
+    qsort(all, n, sizeof *all, slot_compare);
+    x->count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 || all[i] != all[i - 1])
+            all[x->count++] = all[i];
+    }
+    x->slots = all;
 }
 
 /* Adds the ring's positions [low, high) to the candidates, each slot once. */
@@ -218,13 +218,7 @@ static int add_pending(struct search *x, uint64_t low)
         if (qv_slot_table_is_live(&x->s->slots, x->vector, slot))
             all[n++] = slot;
     }
-    qsort(all, n, sizeof *all, slot_compare);
-    x->count = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i == 0 || all[i] != all[i - 1])
-            all[x->count++] = all[i];
-    }
-    x->slots = all;
+    keep_distinct(x, all, n);
     return 0;
 }
 
@@ -243,17 +237,20 @@ static uint32_t ranked_count(const struct search *x, bool by_rows)
     return n < most ? (uint32_t)n : QV_HNSW_EF_MAX;
 }
 
+static uint32_t walk_ef(const struct search *x, uint32_t k)
+{
+    uint32_t ef = x->ef;
+    if (x->q->hnsw_ef.has)
+        ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
+    return ef < k ? k : ef;
+}
+
 static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
 {
     const bool by_rows =
         !qv_hnsw_has_codes(x->graph) || (x->q->quant_ignore.has && x->q->quant_ignore.v);
     const uint32_t k = ranked_count(x, by_rows);
-    uint32_t ef = x->ef;
-    if (x->q->hnsw_ef.has)
-        ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
-    if (ef < k)
-        ef = k;
-    struct qv_hnsw_query query = {.row = x->row, .k = k, .ef = ef, .by_rows = by_rows};
+    struct qv_hnsw_query query = {.row = x->row, .k = k, .ef = walk_ef(x, k), .by_rows = by_rows};
     struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
     x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
     if (hits == NULL || x->slots == NULL)
@@ -264,22 +261,6 @@ static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
     for (uint32_t i = 0; i < x->count; i++)
         x->slots[i] = hits[i].slot;
     return x->q->indexed_only ? 0 : add_pending(x, low);
-}
-
-static int candidates(struct search *x, unsigned reader)
-{
-    struct qv_shard *s = x->s;
-    uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
-    QV_ASSERT(x->v != NULL);
-    if (x->q->filter != NULL)
-        return scan_filtered(x);
-    if (x->q->exact || x->graph == NULL || x->k > QV_HNSW_EF_MAX ||
-        atomic_load_explicit(&s->backlog, memory_order_acquire) > 0)
-        return scan_all(x);
-    struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
-    if (*ctx == NULL)
-        *ctx = qv_hnsw_ctx_create();
-    return walk_graph(x, *ctx, low);
 }
 
 /* ---- from slots to hits ---- */
@@ -312,6 +293,126 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
     *out = now;
     return 0;
 }
+
+/* ---- candidates under a filter ---- */
+
+static bool bit(const uint64_t *bits, qv_slot slot)
+{
+    return (bits[slot / 64] >> (slot & 63) & 1) != 0;
+}
+
+#define FRESH_MAX 4096u /* points published during one walk that are asked one by one */
+
+/* Adds those of the ring's positions [low, high) that pass: what was there when the filter was
+ * asked by its bitmap, what came since as it is now. */
+static int add_pending_passing(struct search *x, uint64_t low, const struct qv_live *live)
+{
+    const struct qv_pending *p = &x->s->pending;
+    uint64_t high = atomic_load_explicit(&x->s->pending.high, memory_order_acquire);
+    if (high - low >= QV_PENDING_RING / 2)
+        return scan_bits(x, live->n, live->with);
+    qv_slot *all = QV_ARENA_ARRAY(x->arena, qv_slot, x->count + (high - low) + 1);
+    if (all == NULL)
+        return QV_ENOMEM;
+    uint32_t fresh = 0;
+    uint32_t n = x->count;
+    memcpy(all, x->slots, n * sizeof *all);
+    for (uint64_t at = low; at < high; at++) {
+        qv_slot slot = atomic_load_explicit(&p->ring[at % QV_PENDING_RING], memory_order_relaxed);
+        if (slot < live->n && bit(live->all, slot)) {
+            if (bit(live->with, slot))
+                all[n++] = slot;
+            continue;
+        }
+        if (!qv_slot_table_is_live(&x->s->slots, x->vector, slot))
+            continue;
+        if (++fresh > FRESH_MAX)
+            return scan_bits(x, live->n, live->with);
+        int err = follow_moved(x, slot, &slot);
+        if (err != 0)
+            return err;
+        if (slot != QV_SLOT_NONE)
+            all[n++] = slot;
+    }
+    keep_distinct(x, all, n);
+    return 0;
+}
+
+static int ask_stop(void *arg)
+{
+    struct search *x = arg;
+    return qv_stop_ask(x->q->stop, x->msg);
+}
+
+/* Through the graph as planned. live->with: the slots that pass. */
+static int search_planned(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low,
+                          const struct qv_live *live, uint32_t passing)
+{
+    const bool by_rows =
+        !qv_hnsw_has_codes(x->graph) || (x->q->quant_ignore.has && x->q->quant_ignore.v);
+    const uint32_t k = ranked_count(x, by_rows);
+    const struct qv_plan_query query = {.query = {.row = x->row,
+                                                  .k = k,
+                                                  .ef = walk_ef(x, k),
+                                                  .bitmap = live->with,
+                                                  .bitmap_slots = live->n,
+                                                  .by_rows = by_rows},
+                                        .passing = passing,
+                                        .stop = ask_stop,
+                                        .stop_arg = x};
+    qv_plan_make(x->graph, &query, &x->plan);
+    if (x->plan.plan.way == QV_PLAN_SCAN && by_rows)
+        return scan_bits(x, live->n, live->with);
+    struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
+    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
+    if (hits == NULL || x->slots == NULL)
+        return QV_ENOMEM;
+    int err = qv_plan_search(x->graph, ctx, &query, hits, &x->count, &x->plan);
+    if (err == QV_ENOMEM || err == QV_EINVAL)
+        return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
+    if (err != 0) /* it was stopped: ask_stop has said why */
+        return err;
+    for (uint32_t i = 0; i < x->count; i++)
+        x->slots[i] = hits[i].slot;
+    return x->q->indexed_only ? 0 : add_pending_passing(x, low, live);
+}
+
+/* ctx NULL: exactly. */
+static int search_filtered(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
+{
+    struct qv_live live;
+    uint64_t *match;
+    uint32_t passing = 0;
+    int err = qv_read_live(x->s, x->arena, x->vector, &live);
+    live.stop = x->q->stop;
+    if (err == 0)
+        err = qv_read_bitmap(x->s, x->arena, x->q->filter, &live, &match, x->msg);
+    if (err != 0)
+        return err;
+    for (uint32_t w = 0; w < (live.n + 63) / 64; w++) {
+        live.with[w] &= match[w];
+        passing += (uint32_t)__builtin_popcountll(live.with[w]);
+    }
+    return ctx == NULL ? scan_bits(x, live.n, live.with)
+                       : search_planned(x, ctx, low, &live, passing);
+}
+
+static int candidates(struct search *x, unsigned reader)
+{
+    struct qv_shard *s = x->s;
+    uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
+    QV_ASSERT(x->v != NULL);
+    const bool exact = x->q->exact || x->graph == NULL || x->k > QV_HNSW_EF_MAX ||
+                       atomic_load_explicit(&s->backlog, memory_order_acquire) > 0;
+    struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
+    if (*ctx == NULL && !exact)
+        *ctx = qv_hnsw_ctx_create();
+    if (x->q->filter != NULL)
+        return search_filtered(x, exact ? NULL : *ctx, low);
+    return exact ? scan_all(x) : walk_graph(x, *ctx, low);
+}
+
+/* ---- ranking ---- */
 
 struct ranked {
     float dist;
