@@ -14,7 +14,7 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input parity fuzz neon recall bench bench-data bench-index bench-stream bench-threads cover tidy format accept test-bare install library deb test-deb \
+	bad-input parity fuzz neon recall bench bench-data bench-index bench-filter bench-stream bench-threads cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -84,6 +84,14 @@ bench-index: all ## Quiver and other engines in turn on one core DATA= [DIR=] [P
 		--peers $(bench_peers) \
 		--modes $(or $(MODES),default) --pairs $(or $(PAIRS),15) $(if $(SMALL),--small) \
 		$(if $(FRESH),--fresh) $(if $(LOCK),--lock $(LOCK)) $(out_flag)
+
+bench-filter: all ## searches under filters DATA= [EF=64,200] [PAIRS=15] [QUERIES=5000] [DIR=] [OUT=]
+	@tools/setup data data-$(or $(DATA),fashion)
+	@tools/bench_data --data $(or $(DATA),fashion) --dir $(bench_dir) >/dev/null
+	@$(BUILD)/quiver bench filter --base $(bench_dir)/$(or $(DATA),fashion).base.fbin \
+		--query $(bench_dir)/$(or $(DATA),fashion).query.fbin $(if $(filter glove,$(DATA)),--metric cosine) \
+		--ef $(or $(EF),64,200) --pairs $(or $(PAIRS),15) --queries $(or $(QUERIES),5000) --threads 2 \
+		--cache $(bench_dir) --json $(if $(OUT),>$(OUT))
 
 bench-stream: all ## rows replaced under search DATA= [ROUNDS=10] [N=] [DIR=] [OUT=]
 	@tools/setup data data-$(or $(DATA),sift)
