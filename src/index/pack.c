@@ -74,17 +74,18 @@ static int look_at_rows(const struct qv_hnsw *h, const struct qv_pack *p, struct
 struct qv_pack_params qv_pack_choose(const struct qv_hnsw *h, enum qv_pack_goal goal)
 {
     const uint32_t dim = h->params.dim;
-    struct qv_pack_params p = {.walk = QV_PACK_BITS_8, .rank = QV_PACK_BITS_NONE};
-    if (dim < PROJECT_DIM_MIN || dim > PROJECT_DIM_MAX) {
-        p.wide_links = goal == QV_PACK_SPEED;
-        return p;
+    const struct qv_pack like = {.metric = h->params.metric, .dtype = h->params.dtype, .dim = dim};
+    struct qv_pack_params p = {.walk = QV_PACK_BITS_8, .wide = goal == QV_PACK_SPEED};
+    struct content content;
+    if (dim >= PROJECT_DIM_MIN && dim <= PROJECT_DIM_MAX) {
+        p.axes = PROJECT_AXES;
+        p.rank = QV_PACK_BITS_8;
+        if (goal == QV_PACK_COMPACT)
+            p.rank_axes = (dim * 2 / 3 + 63) / 64 * 64 - PROJECT_AXES;
+    } else if (goal == QV_PACK_SPEED && look_at_rows(h, &like, &content) == 0 && !content.whole) {
+        p.walk = QV_PACK_BITS_4;
+        p.rank = QV_PACK_BITS_8;
     }
-    p.axes = PROJECT_AXES;
-    p.rank = QV_PACK_BITS_8;
-    if (goal == QV_PACK_SPEED)
-        p.wide_links = true;
-    else
-        p.rank_axes = (dim * 2 / 3 + 63) / 64 * 64 - PROJECT_AXES;
     return p;
 }
 
@@ -113,6 +114,12 @@ static int find_axes(const struct qv_hnsw *h, struct qv_pack *p, const struct co
     return err;
 }
 
+/* Rows that touch no line more than they must: one, or multiples of 16 bytes. */
+static size_t wide_stride(size_t stride)
+{
+    return stride <= QV_CACHE_LINE ? QV_CACHE_LINE : (stride + 15) & ~(size_t)15;
+}
+
 static int choose_spaces(const struct qv_hnsw *h, struct qv_pack *p, const uint32_t *slots)
 {
     struct content content;
@@ -126,6 +133,8 @@ static int choose_spaces(const struct qv_hnsw *h, struct qv_pack *p, const uint3
         p->params.rank = QV_PACK_BITS_NONE;
     p->walk = qv_pack_space_make(width_of(p->params.walk), l2, project ? p->params.axes : p->dim,
                                  whole, content.low);
+    if (p->params.wide)
+        p->walk.stride = wide_stride(p->walk.stride);
     if (p->params.rank_axes != 0)
         p->rank = qv_pack_space_make(width_of(p->params.rank), l2, p->params.rank_axes, false, 0);
     else if (p->params.rank != QV_PACK_BITS_NONE)
@@ -137,10 +146,10 @@ static int choose_spaces(const struct qv_hnsw *h, struct qv_pack *p, const uint3
 
 /* ---- memory ---- */
 
-/* `bytes` more of the run, at a multiple of 16. */
+/* `bytes` more of the run, from a cache line on. */
 static size_t take(size_t *used, size_t bytes)
 {
-    const size_t at = (*used + 15) & ~(size_t)15;
+    const size_t at = (*used + QV_CACHE_LINE - 1) & ~(QV_CACHE_LINE - 1);
     *used = at + bytes;
     return at;
 }
@@ -289,7 +298,7 @@ static int pack_nodes(const struct qv_hnsw *h, struct qv_pack *p, uint32_t *slot
     int err = qv_pack_order_find(h, p, slots);
     if (err != 0)
         return err;
-    p->link_bytes = p->params.wide_links || bound > 1u << 24 ? 4 : bound > 1u << 16 ? 3 : 2;
+    p->link_bytes = p->params.wide || bound > 1u << 24 ? 4 : bound > 1u << 16 ? 3 : 2;
     for (uint32_t i = 0; i < bound; i++)
         places[i] = QV_SLOT_NONE;
     for (uint32_t i = 0; i < p->n; i++)

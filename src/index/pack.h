@@ -35,7 +35,7 @@ struct qv_pack_params {
     uint32_t axes;      /* elements of the projection that is walked; 0: the row itself */
     uint32_t rank_axes; /* rank codes so many axes behind those; 0: the row itself */
     uint32_t rank_min;  /* candidates ranked: max of this and ef / 2, ef of a projection; 0 = 20 */
-    bool wide_links;    /* 4 bytes a link */
+    bool wide;          /* 4 bytes a link */
 };
 
 enum qv_pack_goal { QV_PACK_COMPACT, QV_PACK_SPEED };

@@ -45,8 +45,8 @@ struct qv_pack_ctx {
     uint32_t visited_n;
     uint8_t epoch;
     struct qv_hnsw_cands pool;
-    uint32_t ids[QV_PACK_DEGREE_MAX + 1];
-    float dists[QV_PACK_DEGREE_MAX + 1];
+    uint32_t ids[2 * QV_PACK_DEGREE_MAX + 1];
+    float dists[2 * QV_PACK_DEGREE_MAX + 1];
     uint32_t *ranked; /* ef of them */
     float *ranked_dists;
     uint32_t ranked_cap;

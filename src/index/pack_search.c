@@ -6,6 +6,7 @@
 #include "base/qv_assert.h"
 
 #define PREFETCH_ROW_MAX ((size_t)256) /* longer rows are asked for a few ahead, by the kernel */
+#define EXPAND 2u
 
 struct qv_pack_ctx *qv_pack_ctx_create(void)
 {
@@ -157,22 +158,30 @@ static qv_hnsw_cand descend(const struct qv_pack *p, struct qv_pack_ctx *ctx)
     return best;
 }
 
-static uint32_t collect_unseen(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t place)
+/* Adds the neighbours of a place not met before to ctx->ids, which has n; now they are met. Without
+ * a branch on who was: half of them were, in no order that a processor could foresee. */
+static uint32_t collect_unseen(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t place,
+                               uint32_t n)
 {
     const struct qv_pack_lists *l = &p->levels[0];
-    const size_t at = qv_pack_list_begin(l, place);
+    const uint32_t bytes = p->link_bytes;
+    const uint8_t *ids = l->ids + qv_pack_list_begin(l, place) * bytes;
     const uint32_t degree = l->degrees[place];
-    const bool ahead = p->walk.stride <= PREFETCH_ROW_MAX;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < degree; i++) {
-        const uint32_t id = qv_pack_id_get(l->ids, p->link_bytes, at + i);
-        if (ctx->visited[id] == ctx->epoch)
-            continue;
-        ctx->visited[id] = ctx->epoch;
-        if (ahead)
-            prefetch_row(p, id);
-        ctx->ids[n++] = id;
+    const uint32_t mask = bytes == 4 ? UINT32_MAX : (1u << (8 * bytes)) - 1u;
+    const uint8_t epoch = ctx->epoch;
+    uint8_t *visited = ctx->visited;
+    const uint32_t before = n;
+    for (uint32_t i = 0; i < degree; i++, ids += bytes) {
+        uint32_t id;
+        memcpy(&id, ids, sizeof id);
+        id &= mask;
+        ctx->ids[n] = id;
+        n += visited[id] != epoch ? 1 : 0;
+        visited[id] = epoch;
     }
+    if (p->walk.stride <= PREFETCH_ROW_MAX)
+        for (uint32_t i = before; i < n; i++)
+            prefetch_row(p, ctx->ids[i]);
     ctx->work.hops++;
     return n;
 }
@@ -209,6 +218,20 @@ static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
     return from;
 }
 
+/* Marks the nearest that were not expanded yet, at most EXPAND, from `at` on: their places into
+ * out. Together, so that what one waits for from memory the other waits for too. */
+static uint32_t take_nearest(struct qv_hnsw_cands *pool, uint32_t at, uint32_t *out)
+{
+    uint32_t n = 0;
+    for (; at < pool->n && n < EXPAND; at++) {
+        if ((pool->at[at] & QV_HNSW_CAND_EXPANDED) != 0)
+            continue;
+        out[n++] = qv_hnsw_cand_slot(pool->at[at]);
+        pool->at[at] |= QV_HNSW_CAND_EXPANDED;
+    }
+    return n;
+}
+
 static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, qv_hnsw_cand start)
 {
     struct qv_hnsw_cands *pool = &ctx->pool;
@@ -217,10 +240,12 @@ static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, 
     pool->at[0] = start;
     ctx->visited[qv_hnsw_cand_slot(start)] = ctx->epoch;
     while (at < pool->n) {
-        const uint32_t place = qv_hnsw_cand_slot(pool->at[at]);
-        pool->at[at] |= QV_HNSW_CAND_EXPANDED;
-        const uint32_t n = collect_unseen(p, ctx, place);
-        at = next_unexpanded(pool, at + 1);
+        uint32_t places[EXPAND];
+        const uint32_t expanded = take_nearest(pool, at, places);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < expanded; i++)
+            n = collect_unseen(p, ctx, places[i], n);
+        at = next_unexpanded(pool, at);
         if (at < pool->n) /* most often the next to be expanded */
             prefetch_list(p, qv_hnsw_cand_slot(pool->at[at]));
         compare(p, ctx, n);
@@ -229,7 +254,10 @@ static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, 
             if (pool->n == ef && c >= pool->at[ef - 1])
                 continue;
             const uint32_t placed = pool_put(pool, ef, c);
-            at = placed < at ? placed : at;
+            if (placed <= at) { /* the next to be expanded, as it seems now */
+                at = placed;
+                prefetch_list(p, ctx->ids[i]);
+            }
         }
         at = next_unexpanded(pool, at);
     }

@@ -106,7 +106,7 @@ void qv_pack_space_encode(const struct qv_pack_space *s, qv_slot i, const struct
         errors += e * e;
     }
     tail[2] = (float)(squares - errors);
-    memcpy(out + s->code_bytes, tail, s->stride - s->code_bytes);
+    memcpy(out + s->code_bytes, tail, s->l2 ? sizeof tail : 2 * sizeof tail[0]);
 }
 
 void qv_pack_space_encode_query(const struct qv_pack_space *s, const float *elements,

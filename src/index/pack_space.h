@@ -25,7 +25,7 @@ struct qv_pack_space {
     float low;         /* of whole rows: the least element of all, taken from each */
     float centre;      /* of whole rows under l2: taken from the query, so that it fits a plane */
     size_t code_bytes; /* of a row */
-    size_t stride;     /* with its floats */
+    size_t stride;     /* with its floats; may be raised before rows are coded */
     uint8_t *base;     /* borrowed; QV_CODES_BEHIND bytes more than its rows */
     qv_codes_products_f products;
 };

@@ -19,7 +19,7 @@ static const struct {
     {"8", {.walk = QV_PACK_BITS_8}, 0.96F},
     {"4", {.walk = QV_PACK_BITS_4}, 0.75F},
     {"4 ranked by 8", {.walk = QV_PACK_BITS_4, .rank = QV_PACK_BITS_8}, 0.96F},
-    {"8, wide links", {.walk = QV_PACK_BITS_8, .wide_links = true}, 0.96F},
+    {"8, wide", {.walk = QV_PACK_BITS_8, .wide = true}, 0.96F},
     {"axes ranked by 8",
      {.walk = QV_PACK_BITS_8, .rank = QV_PACK_BITS_8, .axes = 16, .rank_min = 60},
      0.90F},
