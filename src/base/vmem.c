@@ -2,6 +2,7 @@
 
 #include "base/qv_assert.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -9,6 +10,8 @@
 #define VMEM_HUGE_BYTES ((size_t)2 << 20)
 #define VMEM_STEP_MIN ((size_t)64 << 10)
 #define VMEM_STEP_MAX ((size_t)64 << 20)
+
+static atomic_size_t reserved_total;
 
 static size_t round_up(size_t bytes, size_t unit)
 {
@@ -22,9 +25,15 @@ int qv_vmem_reserve(struct qv_vmem *vm, size_t bytes, bool huge)
     if (bytes > SIZE_MAX / 2)
         return QV_ENOMEM;
     size_t n = round_up(bytes, VMEM_PAGE_BYTES);
-    void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED)
+    if (atomic_fetch_add(&reserved_total, n) + n > QV_VMEM_TOTAL_MAX) {
+        atomic_fetch_sub(&reserved_total, n);
         return QV_ENOMEM;
+    }
+    void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        atomic_fetch_sub(&reserved_total, n);
+        return QV_ENOMEM;
+    }
     vm->base = p;
     vm->reserved_bytes = n;
     vm->huge = huge;
@@ -63,6 +72,7 @@ void qv_vmem_close(struct qv_vmem *vm)
     if (vm->base != NULL) {
         int rc = munmap(vm->base, vm->reserved_bytes);
         QV_ASSERT(rc == 0);
+        atomic_fetch_sub(&reserved_total, vm->reserved_bytes);
     }
     memset(vm, 0, sizeof *vm);
 }

@@ -19,7 +19,12 @@ struct qv_vmem {
     bool huge;             /* asks for transparent huge pages where grown by 2 MB or more */
 };
 
-/* QV_ENOMEM when the address space or the machine's commit limit is used up. bytes >= 1. */
+/* Of all columns together. The rest of the 128 TiB that a process has is for everybody else: where
+ * columns could take all of it, the next allocation of anybody would end the process. */
+#define QV_VMEM_TOTAL_MAX ((size_t)96 << 40)
+
+/* QV_ENOMEM when QV_VMEM_TOTAL_MAX, the address space or the machine's commit limit is used up.
+ * bytes >= 1. */
 int qv_vmem_reserve(struct qv_vmem *vm, size_t bytes, bool huge) QV_MUST_USE;
 
 /* Makes at least the first `bytes` usable, in steps that double up to 64 MB so that system calls

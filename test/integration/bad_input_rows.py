@@ -1169,6 +1169,13 @@ rows(
      WRONG + "Vector `a` already exists as a dense vector"),
     ("a vector with a name of 300 bytes", name_vector("v" * 300, {"dense": {
         "size": 2, "distance": "Dot"}}), 422, VALIDATION + "vectors: a name of 300 bytes"),
+    ("rows for more than there are addresses", Rest("PUT", "/collections/huge", {
+        "vectors": {f"v{i}": {"size": 65536, "distance": "Dot"} for i in range(200)}}), 503,
+     "no address space for"),
+    ("of which nothing is left", Rest("GET", "/collections/huge"), 404, "Not found"),
+    ("an ordinary one has its own", Rest("PUT", "/collections/huge", {
+        "vectors": {"size": 65536, "distance": "Dot"}}), 200, "true"),
+    ("which goes again", Rest("DELETE", "/collections/huge"), 200, "true"),
     ("a vector of no collection", Rest("PUT", "/collections/nothing/vectors/v", {"dense": {
         "size": 2, "distance": "Dot"}}), 404, "`nothing` doesn't exist!"),
     ("the reader drops a vector", keyed("DELETE", "/collections/known/vectors/named", headers=READ),

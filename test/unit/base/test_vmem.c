@@ -4,6 +4,8 @@
 #include "base/rng.h"
 #include "base/vmem.h"
 
+#include <stdlib.h>
+
 #include <string.h>
 #include <sys/mman.h>
 
@@ -64,10 +66,30 @@ static void only_what_is_touched_is_resident(void **state)
     qv_vmem_close(&vm);
 }
 
+/* However much is asked for, address space is left for everybody else. */
+static void test_total_is_bounded(void **state)
+{
+    const size_t bytes = (size_t)1 << 40;
+    static struct qv_vmem vm[128];
+    size_t n = 0;
+    (void)state;
+    while (n < 128 && qv_vmem_reserve(&vm[n], bytes, false) == 0)
+        n++;
+    assert_true(n > 0 && n * bytes <= QV_VMEM_TOTAL_MAX);
+    void *p = malloc((size_t)1 << 30);
+    assert_non_null(p);
+    free(p);
+    qv_vmem_close(&vm[0]);
+    assert_int_equal(qv_vmem_reserve(&vm[0], bytes, false), 0);
+    while (n > 0)
+        qv_vmem_close(&vm[--n]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(growing_never_moves_and_reads_zero),
+        cmocka_unit_test(test_total_is_bounded),
         cmocka_unit_test(the_reservation_is_the_limit),
         cmocka_unit_test(only_what_is_touched_is_resident),
     };
