@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #define SEED 99u
 #define WRITERS 2u
@@ -93,18 +94,30 @@ static void *search_loop(void *arg)
     struct stress *s = t->s;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
     uint8_t *before = qv_mem_alloc(s->f.n);
+    uint64_t *odd = qv_mem_alloc((s->f.n / 64 + 1) * sizeof *odd);
+    memset(odd, 0xaa, (s->f.n / 64 + 1) * sizeof *odd);
     for (uint32_t round = 0; atomic_load(&s->running) > 0; round++) {
         struct qv_hnsw_query query = {
             .row = qv_rows_at(&s->f.rows, s->f.n + round % s->f.queries), .k = 20, .ef = 40};
         struct qv_hnsw_hit hits[20];
         uint32_t n;
+        if (round % 3 > 0) {
+            query.bitmap = odd;
+            query.bitmap_slots = s->f.n;
+            query.way = QV_HNSW_WAY_BRIDGES;
+            query.share = 0.5F;
+        }
         for (uint32_t i = 0; i < s->f.n; i++)
             before[i] = atomic_load(&s->phase[i]);
         enter(s, t->id);
-        assert_int_equal(qv_hnsw_search(s->f.h, ctx, &query, hits, &n), 0);
+        if (round % 3 == 2)
+            assert_int_equal(qv_hnsw_scan(s->f.h, ctx, &query, NULL, NULL, hits, &n), 0);
+        else
+            assert_int_equal(qv_hnsw_search(s->f.h, ctx, &query, hits, &n), 0);
         enter(s, t->id);
         for (uint32_t i = 0; i < n; i++) {
             assert_true(hits[i].slot < s->f.n);
+            assert_true(round % 3 == 0 || hits[i].slot % 2 == 1);
             assert_true(i == 0 || hits[i - 1].dist <= hits[i].dist);
             if (before[hits[i].slot] == 2) { /* only if it came again meanwhile */
                 enum qv_hnsw_state now = qv_hnsw_slot_state(s->f.h, hits[i].slot, NULL);
@@ -114,6 +127,7 @@ static void *search_loop(void *arg)
         atomic_fetch_add(&s->searches, 1);
     }
     qv_mem_free(before);
+    qv_mem_free(odd);
     qv_hnsw_ctx_destroy(&ctx);
     return NULL;
 }
