@@ -104,9 +104,9 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
 
 /* ---- many rows at once ----
  *
- * Fills an empty graph about four times as fast as insertions do, to a better recall at equal
+ * Fills an empty graph two to four times as fast as insertions do, to a better recall at equal
  * distances, and to the same bytes whatever the number of threads. Meanwhile the graph is the
- * build's alone: no insert, search, save or check before it is done. Takes about 700 bytes a row
+ * build's alone: no insert, search, save or check before it is done. Takes about 750 bytes a row
  * beside the graph while it runs, and the codes where the graph has none. How it goes:
  * hnsw_bulk.c. */
 

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define FANOUT 8u
+#define FANOUT 12u
 #define GROUP 400u      /* rows that a group has on average */
 #define GROUP_MAX 2048u /* where more rows chose a leader, each meets a share of them */
 #define ALONE_MAX 1000u /* a level of so many is one group */
