@@ -690,6 +690,74 @@ static void test_random_pairs(void **state)
     }
 }
 
+/* The same conditions backwards, and once more where that says nothing new. */
+static const struct qv_cond *otherwise(const struct qv_cond *conds, uint32_t *count, bool twice)
+{
+    const uint32_t n = *count;
+    struct qv_cond *c = QV_ARENA_ARRAY(&arena, struct qv_cond, 2 * n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        c[i] = conds[n - 1 - i];
+    for (uint32_t i = 0; i < n && twice; i++)
+        c[(*count)++] = conds[i];
+    return c;
+}
+
+static struct qv_filter *said_otherwise(struct qv_rng *rng, const struct qv_filter *f)
+{
+    struct qv_filter *g = QV_ARENA_NEW(&arena, struct qv_filter);
+    *g = *f;
+    g->must = otherwise(f->must, &g->must_count, qv_rng_below(rng, 2) == 0);
+    g->should = otherwise(f->should, &g->should_count, qv_rng_below(rng, 2) == 0);
+    g->must_not = otherwise(f->must_not, &g->must_not_count, qv_rng_below(rng, 2) == 0);
+    g->min_should = otherwise(f->min_should, &g->min_should_count, false);
+    for (uint64_t wraps = qv_rng_below(rng, 3); wraps > 0; wraps--) {
+        struct qv_cond *c = QV_ARENA_NEW(&arena, struct qv_cond);
+        *c = (struct qv_cond){.type = QV_COND_FILTER, .u.filter = g};
+        g = QV_ARENA_NEW(&arena, struct qv_filter);
+        *g = (struct qv_filter){0};
+        if (qv_rng_below(rng, 2) == 0) {
+            g->must = c;
+            g->must_count = 1;
+            continue;
+        }
+        struct qv_cond *no = QV_ARENA_NEW(&arena, struct qv_cond);
+        struct qv_filter *inner = QV_ARENA_NEW(&arena, struct qv_filter);
+        *inner = (struct qv_filter){.must_not = c, .must_not_count = 1};
+        *no = (struct qv_cond){.type = QV_COND_FILTER, .u.filter = inner};
+        g->must_not = no;
+        g->must_not_count = 1;
+    }
+    return g;
+}
+
+/* A filter says the same in another order, said twice, nested and negated twice: its bitmap, and
+ * with it the plan of a search, is the same. */
+static void test_said_otherwise_is_the_same(void **state)
+{
+    (void)state;
+    struct qv_rng rng;
+    int matched = 0;
+    qv_rng_init(&rng, SEED + 1);
+    for (int i = 0; i < PAIRS / 4; i++) {
+        struct qv_buf b;
+        unsigned bits = (unsigned)qv_rng_below(&rng, 8);
+        qv_arena_reset(&arena);
+        qv_buf_init(&b, 0);
+        doc_gen_random_object(&b, &rng, 5);
+        const struct qv_filter_point p = {.id = qv_id_num(qv_rng_below(&rng, 4)),
+                                          .payload = {b.data, b.len},
+                                          .has_vector = has_vector,
+                                          .ctx = &bits};
+        struct qv_filter *f = random_filter(&rng, 1);
+        const bool first = both_say(f, &p) != 0;
+        assert_true((both_say(said_otherwise(&rng, f), &p) != 0) == first);
+        matched += first;
+        qv_buf_close(&b);
+    }
+    print_message("seed %u: %d of %d filters matched\n", SEED + 1, matched, PAIRS / 4);
+    assert_true(matched > PAIRS / 100 && matched < PAIRS / 4 - PAIRS / 100);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -704,6 +772,7 @@ int main(void)
         TEST(test_seal_refuses),
         TEST(test_long_lists),
         TEST(test_random_pairs),
+        TEST(test_said_otherwise_is_the_same),
     };
     return RUN_SUITE(tests);
 }
