@@ -13,8 +13,13 @@
 
 #define RANKED 20u /* by the codes, of which the nearest by the rows are answered */
 
-static int read_rows(const char *path, bool unit, uint32_t n_max, uint32_t *n, uint32_t *dim,
-                     float **out, struct qv_errmsg *msg)
+struct matrix {
+    float *at;
+    uint32_t n, dim;
+};
+
+static int read_rows(const char *path, bool unit, uint32_t n_max, struct matrix *out,
+                     struct qv_errmsg *msg)
 {
     struct qv_vecfile f = {0};
     int err = qv_vecfile_open(path, &f, msg);
@@ -24,14 +29,14 @@ static int read_rows(const char *path, bool unit, uint32_t n_max, uint32_t *n, u
         qv_vecfile_close(&f);
         return qv_fail(msg, QV_EINVAL, "%s: not a file of f32", path);
     }
-    *n = f.rows < n_max ? f.rows : n_max;
-    *dim = f.dim;
+    out->n = f.rows < n_max ? f.rows : n_max;
+    out->dim = f.dim;
     const size_t row_bytes = (size_t)f.dim * sizeof(float);
-    *out = qv_mem_try_aligned(QV_CACHE_LINE, *n * row_bytes);
-    if (*out == NULL)
-        err = qv_fail(msg, QV_ENOMEM, "no memory for %u rows", *n);
-    for (uint32_t i = 0; i < *n && err == 0; i++) {
-        float *row = *out + (size_t)i * f.dim;
+    out->at = qv_mem_try_aligned(QV_CACHE_LINE, out->n * row_bytes);
+    if (out->at == NULL)
+        err = qv_fail(msg, QV_ENOMEM, "no memory for %u rows", out->n);
+    for (uint32_t i = 0; i < out->n && err == 0; i++) {
+        float *row = out->at + (size_t)i * f.dim;
         memcpy(row, qv_vecfile_row(&f, i), row_bytes);
         if (unit)
             qv_simd_normalise_f32(row, f.dim);
@@ -40,20 +45,26 @@ static int read_rows(const char *path, bool unit, uint32_t n_max, uint32_t *n, u
     return err;
 }
 
-int qv_bench_set_open(const char *base, const char *query, const char *metric, uint32_t n_max,
-                      uint32_t queries_max, struct qv_bench_set *out, struct qv_errmsg *msg)
+int qv_bench_set_open(const struct qv_bench_set_files *files, struct qv_bench_set *out,
+                      struct qv_errmsg *msg)
 {
-    const bool cosine = strcmp(metric, "cosine") == 0;
-    uint32_t dim = 0;
+    const bool cosine = strcmp(files->metric, "cosine") == 0;
+    struct matrix base = {0};
+    struct matrix query = {0};
     *out = (struct qv_bench_set){.metric = cosine ? QV_METRIC_DOT : QV_METRIC_L2};
-    if (!cosine && strcmp(metric, "l2") != 0)
-        return qv_fail(msg, QV_EINVAL, "--metric is '%s'; allowed: l2, cosine", metric);
-    int err = read_rows(base, cosine, n_max, &out->n, &out->dim, &out->base, msg);
+    if (!cosine && strcmp(files->metric, "l2") != 0)
+        return qv_fail(msg, QV_EINVAL, "--metric is '%s'; allowed: l2, cosine", files->metric);
+    int err = read_rows(files->base, cosine, files->n_max, &base, msg);
     if (err == 0)
-        err = read_rows(query, cosine, queries_max, &out->queries, &dim, &out->query, msg);
-    if (err == 0 && dim != out->dim)
-        err = qv_fail(msg, QV_EINVAL, "%s and %s differ in dimension (%u, %u)", base, query,
-                      out->dim, dim);
+        err = read_rows(files->query, cosine, files->queries_max, &query, msg);
+    if (err == 0 && base.dim != query.dim)
+        err = qv_fail(msg, QV_EINVAL, "%s and %s differ in dimension (%u, %u)", files->base,
+                      files->query, base.dim, query.dim);
+    out->base = base.at;
+    out->query = query.at;
+    out->n = base.n;
+    out->dim = base.dim;
+    out->queries = query.n;
     if (err != 0)
         qv_bench_set_close(out);
     return err;
@@ -88,23 +99,22 @@ void qv_bench_set_truth(const struct qv_bench_set *s, const struct qv_rows *rows
     }
 }
 
-double qv_bench_set_ask(const struct qv_bench_set *s, const struct qv_rows *rows,
-                        const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, uint32_t q, uint32_t ef,
-                        float bound, uint32_t *hits)
+double qv_bench_set_ask(const struct qv_bench_asker *a, uint32_t q, float bound, uint32_t *hits)
 {
     struct qv_hnsw_hit found[RANKED];
     uint32_t slots[RANKED];
     float dists[RANKED];
     uint32_t n = 0;
-    const struct qv_hnsw_query query = {
-        .row = s->query + (size_t)q * s->dim, .k = ef < RANKED ? ef : RANKED, .ef = ef};
+    const struct qv_hnsw_query query = {.row = a->set->query + (size_t)q * a->set->dim,
+                                        .k = a->ef < RANKED ? a->ef : RANKED,
+                                        .ef = a->ef};
     const uint64_t start = qv_bench_now_ns();
-    int err = qv_hnsw_search(h, ctx, &query, found, &n);
+    int err = qv_hnsw_search(a->h, a->ctx, &query, found, &n);
     QV_ASSERT(err == 0);
     for (uint32_t i = 0; i < n; i++)
         slots[i] = found[i].slot;
-    qv_simd_dist_batch(s->metric, QV_DTYPE_F32)(query.row, rows->base, rows->stride_bytes, slots, n,
-                                                s->dim, dists);
+    qv_simd_dist_batch(a->set->metric, QV_DTYPE_F32)(
+        query.row, a->rows->base, a->rows->stride_bytes, slots, n, a->set->dim, dists);
     const uint64_t end = qv_bench_now_ns();
     const float limit = bound + 1e-6F * fabsf(bound); /* kernels differ so much */
     *hits = 0;

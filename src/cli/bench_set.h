@@ -15,10 +15,14 @@ struct qv_bench_set {
     float *query;
 };
 
-/* .fbin files. metric: "l2", "cosine". n_max, queries_max: the first so many. QV_EINVAL, QV_ENOMEM,
- * what opening a file gives. */
-int qv_bench_set_open(const char *base, const char *query, const char *metric, uint32_t n_max,
-                      uint32_t queries_max, struct qv_bench_set *out,
+struct qv_bench_set_files {
+    const char *base, *query;    /* .fbin */
+    const char *metric;          /* "l2", "cosine" */
+    uint32_t n_max, queries_max; /* the first so many */
+};
+
+/* QV_EINVAL, QV_ENOMEM, what opening a file gives. */
+int qv_bench_set_open(const struct qv_bench_set_files *files, struct qv_bench_set *out,
                       struct qv_errmsg *msg) QV_MUST_USE;
 void qv_bench_set_close(struct qv_bench_set *s); /* may be called twice */
 
@@ -28,10 +32,17 @@ struct qv_hnsw_params qv_bench_set_params(const struct qv_bench_set *s, uint32_t
 void qv_bench_set_truth(const struct qv_bench_set *s, const struct qv_rows *rows, uint32_t n,
                         float *bounds);
 
+/* Who asks what; all borrowed. */
+struct qv_bench_asker {
+    const struct qv_bench_set *set;
+    const struct qv_rows *rows;
+    const struct qv_hnsw *h;
+    struct qv_hnsw_ctx *ctx;
+    uint32_t ef;
+};
+
 /* Searches the graph for query q, ranks by the rows. hits: how many of the nearest QV_BENCH_K are
  * within bound. Gives the ns it took. */
-double qv_bench_set_ask(const struct qv_bench_set *s, const struct qv_rows *rows,
-                        const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, uint32_t q, uint32_t ef,
-                        float bound, uint32_t *hits);
+double qv_bench_set_ask(const struct qv_bench_asker *a, uint32_t q, float bound, uint32_t *hits);
 
 #endif

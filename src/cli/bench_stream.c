@@ -134,13 +134,20 @@ static int build(const struct bench *b, struct qv_hnsw **out)
     return err;
 }
 
+static struct qv_bench_asker asker_of(const struct bench *b, const struct qv_hnsw *h,
+                                      struct qv_hnsw_ctx *ctx)
+{
+    return (struct qv_bench_asker){
+        .set = &b->set, .rows = &b->rows, .h = h, .ctx = ctx, .ef = (uint32_t)b->opt.ef};
+}
+
 static double recall_of(const struct bench *b, const struct qv_hnsw *h)
 {
     uint64_t good = 0;
+    const struct qv_bench_asker asker = asker_of(b, h, b->ctx);
     for (uint32_t q = 0; q < b->set.queries; q++) {
         uint32_t hits;
-        (void)qv_bench_set_ask(&b->set, &b->rows, h, b->ctx, q, (uint32_t)b->opt.ef, b->bounds[q],
-                               &hits);
+        (void)qv_bench_set_ask(&asker, q, b->bounds[q], &hits);
         good += hits;
     }
     return (double)good / ((double)b->set.queries * QV_BENCH_K);
@@ -179,12 +186,12 @@ static void *search_loop(void *arg)
 {
     struct bench *b = arg;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
+    const struct qv_bench_asker asker = asker_of(b, b->h, ctx);
     b->timed = 0;
     for (uint32_t q = 0; !atomic_load(&b->stop); q = (q + 1) % b->set.queries) {
         uint32_t hits;
         atomic_fetch_add(&b->searches, 1);
-        const double ns =
-            qv_bench_set_ask(&b->set, &b->rows, b->h, ctx, q, (uint32_t)b->opt.ef, 0, &hits);
+        const double ns = qv_bench_set_ask(&asker, q, 0, &hits);
         atomic_fetch_add(&b->searches, 1);
         if (b->timed < TIMES_MAX)
             b->times[b->timed++] = ns;
@@ -252,9 +259,9 @@ static int run_round(struct bench *b, uint32_t number, struct round *out)
     out->memory = anon_bytes() - b->before;
     out->recall = recall_of(b, b->h);
     uint32_t hits;
+    const struct qv_bench_asker asker = asker_of(b, b->h, b->ctx);
     for (uint32_t q = 0; q < b->set.queries; q++)
-        b->times[q] =
-            qv_bench_set_ask(&b->set, &b->rows, b->h, b->ctx, q, (uint32_t)b->opt.ef, 0, &hits);
+        b->times[q] = qv_bench_set_ask(&asker, q, 0, &hits);
     out->p95_quiet_us = qv_bench_quantile(b->times, b->set.queries, 0.95) / 1e3;
     out->fresh = build_anew(b);
     return out->fresh.err == 0 ? 0 : qv_fail(&b->msg, out->fresh.err, "the graph built anew");
@@ -289,8 +296,12 @@ static int prepare(struct bench *b)
     const struct options *o = &b->opt;
     if (o->base == NULL || o->query == NULL)
         return qv_fail(&b->msg, QV_EINVAL, "--base and --query are needed; --help tells more");
-    int err = qv_bench_set_open(o->base, o->query, o->metric, (uint32_t)o->n, (uint32_t)o->queries,
-                                &b->set, &b->msg);
+    const struct qv_bench_set_files files = {.base = o->base,
+                                             .query = o->query,
+                                             .metric = o->metric,
+                                             .n_max = (uint32_t)o->n,
+                                             .queries_max = (uint32_t)o->queries};
+    int err = qv_bench_set_open(&files, &b->set, &b->msg);
     if (err != 0)
         return err;
     b->live = (uint32_t)((uint64_t)b->set.n * TENTH / (TENTH + o->rounds) / TENTH * TENTH);

@@ -79,11 +79,12 @@ static void *search_all(void *arg)
     const struct worker *w = arg;
     const struct bench *b = w->b;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
+    const struct qv_bench_asker asker = {
+        .set = &b->set, .rows = &b->rows, .h = b->h, .ctx = ctx, .ef = (uint32_t)b->opt.ef};
     wait_until(w->begin_ns);
     for (uint32_t i = 0; i < b->set.queries; i++) {
         uint32_t hits;
-        (void)qv_bench_set_ask(&b->set, &b->rows, b->h, ctx, (w->first + i) % b->set.queries,
-                               (uint32_t)b->opt.ef, 0, &hits);
+        (void)qv_bench_set_ask(&asker, (w->first + i) % b->set.queries, 0, &hits);
     }
     qv_hnsw_ctx_destroy(&ctx);
     return NULL;
@@ -241,8 +242,12 @@ static int prepare(struct bench *b)
     const struct options *o = &b->opt;
     if (o->base == NULL || o->query == NULL)
         return qv_fail(&b->msg, QV_EINVAL, "--base and --query are needed; --help tells more");
-    int err = qv_bench_set_open(o->base, o->query, o->metric, (uint32_t)o->n, (uint32_t)o->queries,
-                                &b->set, &b->msg);
+    const struct qv_bench_set_files files = {.base = o->base,
+                                             .query = o->query,
+                                             .metric = o->metric,
+                                             .n_max = (uint32_t)o->n,
+                                             .queries_max = (uint32_t)o->queries};
+    int err = qv_bench_set_open(&files, &b->set, &b->msg);
     if (err != 0)
         return err;
     b->rows = (struct qv_rows){.base = (const uint8_t *)b->set.base,
