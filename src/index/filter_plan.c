@@ -110,7 +110,7 @@ int qv_plan_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
             r->answered = QV_PLAN_SCAN;
     }
     if (err == QV_ELIMIT)
-        err = qv_hnsw_scan(h, ctx, &q, query->stop, query->stop_arg, hits, n_out);
+        err = qv_hnsw_scan(h, ctx, &q, hits, n_out);
     add_work(&r->work, before, qv_hnsw_ctx_work(ctx));
     return err;
 }

@@ -40,9 +40,7 @@ const char *qv_plan_name(enum qv_plan_way way); /* "plain", "scan", "bridges", "
 struct qv_plan_query {
     struct qv_hnsw_query query; /* with a bitmap and no accept; way and visits_max are not read */
     uint32_t passing;           /* bits set in it, of live slots: about */
-    int (*stop)(void *arg);     /* NULL, or asked in a scan, as qv_hnsw_scan does */
-    void *stop_arg;
-    enum qv_plan_way forced; /* PLAIN: choose; for tests and benchmarks */
+    enum qv_plan_way forced;    /* PLAIN: choose; for tests and benchmarks */
 };
 
 /* What came of it. */

@@ -199,10 +199,12 @@ struct qv_hnsw_query {
     uint32_t bitmap_slots;  /* bits in bitmap; slots beyond it are not returned */
     bool (*accept)(void *arg, qv_slot slot); /* NULL, or asked once a slot beside the bitmap */
     void *accept_arg;
-    bool by_rows;         /* compare rows even where there are codes */
-    enum qv_hnsw_way way; /* other than WIDE: with a bitmap, without accept */
-    float share;          /* BRIDGES, CHECK: of the live nodes, those that pass; 0 .. 1, about */
-    uint64_t visits_max;  /* 0, or what may be compared and stepped over before it gives up */
+    bool by_rows;           /* compare rows even where there are codes */
+    enum qv_hnsw_way way;   /* other than WIDE: with a bitmap, without accept */
+    float share;            /* BRIDGES, CHECK: of the live nodes, those that pass; 0 .. 1, about */
+    uint64_t visits_max;    /* 0, or what may be compared and stepped over before it gives up */
+    int (*stop)(void *arg); /* of a scan; NULL: never */
+    void *stop_arg;
 };
 
 struct qv_hnsw_hit {
@@ -222,11 +224,11 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    uint32_t *n_out) QV_MUST_USE;
 
 /* The same, but compares every live node of the bitmap (which must be there; accept, ef, way and
- * visits_max are not looked at): exact but for the codes. stop: NULL, or asked every 2^16 slots; a
- * result other than 0 ends the scan, which returns it. QV_EINVAL (k), QV_ENOMEM. */
+ * visits_max are not looked at): exact but for the codes. stop is asked every 2^16 slots; a result
+ * other than 0 ends the scan, which returns it. QV_EINVAL (k), QV_ENOMEM. */
 int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                 const struct qv_hnsw_query *query, int (*stop)(void *arg), void *stop_arg,
-                 struct qv_hnsw_hit *hits, uint32_t *n_out) QV_MUST_USE;
+                 const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
+                 uint32_t *n_out) QV_MUST_USE;
 
 /* ---- file ---- */
 

@@ -141,8 +141,7 @@ static uint64_t scan_word(const struct qv_hnsw *h, const struct qv_hnsw_query *q
 }
 
 int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                 const struct qv_hnsw_query *query, int (*stop)(void *arg), void *stop_arg,
-                 struct qv_hnsw_hit *hits, uint32_t *n_out)
+                 const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out)
 {
     const void *row;
     *n_out = 0;
@@ -159,7 +158,8 @@ int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     ctx->pool.n = 0;
     uint32_t n = 0;
     for (uint32_t w = 0; w * 64 < bound; w++) {
-        if (w % (SCAN_ASK / 64) == 0 && stop != NULL && (err = stop(stop_arg)) != 0)
+        if (w % (SCAN_ASK / 64) == 0 && query->stop != NULL &&
+            (err = query->stop(query->stop_arg)) != 0)
             return err;
         for (uint64_t bits = scan_word(h, query, w); bits != 0; bits &= bits - 1)
             ctx->ids[n++] = w * 64 + (uint32_t)__builtin_ctzll(bits);

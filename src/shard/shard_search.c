@@ -356,10 +356,10 @@ static int search_planned(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t lo
                                                   .ef = walk_ef(x, k),
                                                   .bitmap = live->with,
                                                   .bitmap_slots = live->n,
-                                                  .by_rows = by_rows},
-                                        .passing = passing,
-                                        .stop = ask_stop,
-                                        .stop_arg = x};
+                                                  .by_rows = by_rows,
+                                                  .stop = ask_stop,
+                                                  .stop_arg = x},
+                                        .passing = passing};
     qv_plan_make(x->graph, &query, &x->plan);
     if (x->plan.plan.way == QV_PLAN_SCAN && by_rows)
         return scan_bits(x, live->n, live->with);

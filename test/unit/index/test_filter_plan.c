@@ -384,7 +384,7 @@ static void filters_of_nothing_and_of_little(void **state)
     assert_true(n == K);
     for (uint32_t i = 0; i < n; i++)
         assert_true(hits[i].slot < 70);
-    assert_int_equal(qv_hnsw_scan(w.f.h, w.f.ctx, &query, NULL, NULL, hits, &n), 0);
+    assert_int_equal(qv_hnsw_scan(w.f.h, w.f.ctx, &query, hits, &n), 0);
     for (uint32_t i = 0; i < n; i++)
         assert_true(hits[i].slot < 70);
     world_close(&w);
@@ -403,12 +403,16 @@ static void a_scan_can_be_stopped(void **state)
     uint32_t n;
     int err = QV_ETIMEOUT;
     world_open(&w, QV_METRIC_L2, QV_HNSW_CODING_ROWS, 100);
-    const struct qv_hnsw_query query = {
-        .row = qv_rows_at(&w.f.rows, 100), .k = K, .bitmap = w.live, .bitmap_slots = 100};
-    assert_int_equal(qv_hnsw_scan(w.f.h, w.f.ctx, &query, refuse, &err, hits, &n), QV_ETIMEOUT);
+    const struct qv_hnsw_query query = {.row = qv_rows_at(&w.f.rows, 100),
+                                        .k = K,
+                                        .bitmap = w.live,
+                                        .bitmap_slots = 100,
+                                        .stop = refuse,
+                                        .stop_arg = &err};
+    assert_int_equal(qv_hnsw_scan(w.f.h, w.f.ctx, &query, hits, &n), QV_ETIMEOUT);
     assert_int_equal(n, 0);
     err = 0;
-    assert_int_equal(qv_hnsw_scan(w.f.h, w.f.ctx, &query, refuse, &err, hits, &n), 0);
+    assert_int_equal(qv_hnsw_scan(w.f.h, w.f.ctx, &query, hits, &n), 0);
     assert_int_equal(n, K);
     world_close(&w);
 }

@@ -111,7 +111,7 @@ static void *search_loop(void *arg)
             before[i] = atomic_load(&s->phase[i]);
         enter(s, t->id);
         if (round % 3 == 2)
-            assert_int_equal(qv_hnsw_scan(s->f.h, ctx, &query, NULL, NULL, hits, &n), 0);
+            assert_int_equal(qv_hnsw_scan(s->f.h, ctx, &query, hits, &n), 0);
         else
             assert_int_equal(qv_hnsw_search(s->f.h, ctx, &query, hits, &n), 0);
         enter(s, t->id);
