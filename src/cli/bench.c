@@ -5,6 +5,7 @@
 #include "cli/bench_serve.h"
 #include "cli/bench_snapshot.h"
 #include "cli/bench_stream.h"
+#include "cli/bench_target.h"
 #include "cli/bench_threads.h"
 #include "cli/bench_upsert.h"
 #include "cli/commands.h"
@@ -24,6 +25,7 @@ static const struct bench {
     {"stream", qv_cli_bench_stream, "recall, memory and latency while rows are replaced"},
     {"threads", qv_cli_bench_threads, "two threads on one graph against two processes"},
     {"snapshot", qv_cli_bench_snapshot, "a snapshot while points are written, and restored"},
+    {"target", qv_cli_bench_target, "a wanted recall: whether it is reached, and how fast"},
     {"open", qv_cli_bench_open, "from starting a server to right answers, cold and warm"},
 };
 

@@ -1,4 +1,4 @@
-#include "index/hnsw_walk.h"
+#include "index/hnsw_search.h"
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
@@ -7,9 +7,8 @@
 
 #include <math.h>
 
-/* The query as the walk compares it, in *row. QV_ENOMEM. */
-static int code_query(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                      const struct qv_hnsw_query *query, const void **row)
+int qv_hnsw_search_code(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                        const struct qv_hnsw_query *query, const void **row)
 {
     *row = query->row;
     if (!qv_hnsw_has_codes(h) || query->by_rows) {
@@ -99,7 +98,7 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     if (err != 0)
         return err;
     const void *row;
-    err = code_query(h, ctx, query, &row);
+    err = qv_hnsw_search_code(h, ctx, query, &row);
     if (err != 0)
         return err;
     qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, row, entry, ef);
@@ -148,7 +147,7 @@ int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     QV_ASSERT(query->bitmap != NULL);
     if (query->k == 0 || query->k > QV_HNSW_EF_MAX)
         return QV_EINVAL;
-    int err = code_query(h, ctx, query, &row);
+    int err = qv_hnsw_search_code(h, ctx, query, &row);
     if (err == 0)
         err = qv_hnsw_cands_reserve(&ctx->pool, query->k);
     if (err != 0)

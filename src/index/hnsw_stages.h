@@ -1,0 +1,39 @@
+/* A search that decides on the way how far it goes: it walks with a small breadth first, shows what
+ * that found, and goes on from there with the breadth it is told. Its result is that of one search
+ * with the last breadth, to the slot: a best-first walk that keeps more than it expands does the
+ * same steps, and stops later.
+ *
+ * Threads: as qv_hnsw_search. */
+#ifndef QV_INDEX_HNSW_STAGES_H
+#define QV_INDEX_HNSW_STAGES_H
+
+#include "index/hnsw.h"
+
+/* What a breadth has found. */
+struct qv_hnsw_stage {
+    uint32_t ef; /* the walk of this breadth is done */
+    uint32_t n;  /* hits, nearest first */
+    const struct qv_hnsw_hit *hits;
+    float last;         /* distance of the ef-th nearest; of the last one where there are fewer */
+    uint64_t distances; /* compared so far by this search */
+};
+
+/* The breadth to go on with, at most ef_max; not above stage->ef: enough. */
+typedef uint32_t qv_hnsw_next_f(void *arg, const struct qv_hnsw_stage *stage);
+
+struct qv_hnsw_stages {
+    uint32_t ef_max; /* query->ef .. QV_HNSW_EF_MAX */
+    bool once;       /* next is asked once */
+    qv_hnsw_next_f *next;
+    void *arg;
+    qv_slot without;  /* as if this slot were not there; QV_SLOT_NONE: none */
+    uint32_t ef_else; /* with a filter, or while dead nodes wait for repair, next is not asked: a
+                         plain search of this breadth */
+};
+
+/* As qv_hnsw_search, query->ef being the first breadth. */
+int qv_hnsw_search_stages(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                          const struct qv_hnsw_query *query, const struct qv_hnsw_stages *stages,
+                          struct qv_hnsw_hit *hits, uint32_t *n_out) QV_MUST_USE;
+
+#endif
