@@ -160,6 +160,7 @@ struct qv_query {
     struct qv_opt_bool quant_ignore;      /* false */
     struct qv_opt_bool quant_rescore;     /* true: the stored vectors choose among the candidates */
     struct qv_opt_f64 quant_oversampling; /* candidates a result */
+    struct qv_opt_f64 recall_target;      /* params.quiver: picks ef where hnsw_ef is not given */
     struct qv_payload_select with_payload; /* default: none */
     struct qv_vector_select with_vector;   /* default: none */
 };

@@ -5,6 +5,7 @@
 #include "base/vmem.h"
 #include "core/point.h"
 #include "core/strict.h"
+#include "index/effort.h"
 #include "index/hnsw.h"
 #include "shard/dirty.h"
 #include "shard/epoch.h"
@@ -94,7 +95,11 @@ struct qv_shard_vector {
                                         complete. Owner, while no job runs */
     struct qv_hnsw *old;             /* replaced: readers that came before old_epoch may be in it */
     uint64_t old_epoch;              /* LEAVING: since then */
-    uint8_t *stage;                  /* owner: rows of consecutive slots, one write */
+    struct qv_effort effort;         /* under the shard's lock */
+    const struct qv_hnsw
+        *effort_of;            /* owner: it was learned on this graph; NULL: nothing is known */
+    atomic_bool effort_wanted; /* a search has asked for a recall */
+    uint8_t *stage;            /* owner: rows of consecutive slots, one write */
     uint32_t stage_cap, stage_count;
     qv_slot stage_first;
 };
@@ -121,6 +126,18 @@ struct qv_heal {
     uint64_t wait_ns, next_ns; /* back-off of tries */
     uint64_t since_ns;         /* writes are refused since then; 0: they are not */
     struct qv_stalled *first, **last;
+};
+
+/* shard_effort.c: learning how wide to walk; owner, but for what its job reads and writes while it
+ * runs. */
+struct qv_shard_effort {
+    struct qv_job job;
+    bool running, done;
+    uint32_t vector;
+    struct qv_hnsw *graph;         /* the vector's, when it began */
+    struct qv_effort_trace *trace; /* NULL: none is being made */
+    int err;
+    uint64_t next_ns; /* not before, after one that taught nothing */
 };
 
 struct qv_checkpoint; /* one on its way */
@@ -188,6 +205,7 @@ struct qv_shard {
     uint64_t inflight_rows;
 
     struct index_job *jobs; /* under way */
+    struct qv_shard_effort effort;
 
     /* graphs built anew beside the present ones: shard_reshape.c */
     bool reshape;               /* some place wants to be changed: no new checkpoint */
@@ -322,6 +340,14 @@ void qv_shard_discard_jobs(struct qv_shard *s);         /* none can run any more
 bool qv_shard_index_idle(const struct qv_shard *s);
 void qv_shard_push_pending(struct qv_shard *s, qv_slot slot);
 uint64_t qv_shard_pending(const struct qv_shard *s); /* any thread */
+
+/* shard_effort.c */
+void qv_shard_effort_step(struct qv_shard *s); /* owner: learns what searches have asked for */
+/* Copies the plan for the target; false: not known yet, it will be learned. Reader. */
+bool qv_shard_effort_plan(struct qv_shard *s, uint32_t vector, double target,
+                          struct qv_effort_plan *out);
+/* The breadth meanwhile. */
+uint32_t qv_shard_effort_unknown(double target);
 
 /* shard_reshape.c; owner */
 /* Fills places from the configuration; the shard has no other thread yet. */

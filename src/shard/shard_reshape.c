@@ -82,11 +82,14 @@ static void close_place(struct qv_shard_vector *v)
     v->rows = NULL;
     v->stage = NULL;
     v->stage_count = 0;
+    v->effort = (struct qv_effort){0};
+    v->effort_of = NULL;
     v->life = QV_VECTOR_NONE;
 }
 
 void qv_shard_close_vectors(struct qv_shard *s)
 {
+    qv_effort_trace_destroy(&s->effort.trace);
     for (uint32_t v = 0; v < s->vector_count; v++)
         close_place(&s->vectors[v]);
     qv_vmem_close(&s->vectors_mem);

@@ -237,11 +237,23 @@ static uint32_t ranked_count(const struct search *x, bool by_rows)
     return n < most ? (uint32_t)n : QV_HNSW_EF_MAX;
 }
 
+/* The plan for the recall that is asked for; false: none is, or it is not known yet. */
+static bool find_effort(const struct search *x, struct qv_effort_plan *out)
+{
+    return !x->q->hnsw_ef.has && x->q->recall_target.has &&
+           qv_shard_effort_plan(x->s, x->vector, x->q->recall_target.v, out);
+}
+
 static uint32_t walk_ef(const struct search *x, uint32_t k)
 {
     uint32_t ef = x->ef;
+    struct qv_effort_plan effort;
     if (x->q->hnsw_ef.has)
         ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
+    else if (find_effort(x, &effort))
+        ef = effort.fixed;
+    else if (x->q->recall_target.has)
+        ef = qv_shard_effort_unknown(x->q->recall_target.v);
     return ef < k ? k : ef;
 }
 
@@ -250,12 +262,15 @@ static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
     const bool by_rows =
         !qv_hnsw_has_codes(x->graph) || (x->q->quant_ignore.has && x->q->quant_ignore.v);
     const uint32_t k = ranked_count(x, by_rows);
+    struct qv_effort_plan effort;
+    const bool planned = find_effort(x, &effort);
     struct qv_hnsw_query query = {.row = x->row, .k = k, .ef = walk_ef(x, k), .by_rows = by_rows};
     struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
     x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
     if (hits == NULL || x->slots == NULL)
         return QV_ENOMEM;
-    int err = qv_hnsw_search(x->graph, ctx, &query, hits, &x->count);
+    int err = planned ? qv_effort_search(x->graph, ctx, &effort, &query, x->k, hits, &x->count)
+                      : qv_hnsw_search(x->graph, ctx, &query, hits, &x->count);
     if (err != 0)
         return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
     for (uint32_t i = 0; i < x->count; i++)

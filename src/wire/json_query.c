@@ -60,7 +60,7 @@ static void read_explain(struct qv_json *j)
 }
 
 /* What of ours changes nothing on one node (cache, allow_partial, route) is taken as it is. */
-static void read_quiver_params(struct qv_json *j)
+static void read_quiver_params(struct qv_json *j, struct qv_query *q)
 {
     struct qv_str key;
     if (qv_json_null(j))
@@ -72,10 +72,15 @@ static void read_quiver_params(struct qv_json *j)
         else if (qv_str_is(key, "n_probe"))
             qv_json_refuse(j, QV_NOT_SERVED_N_PROBE);
         else if (qv_str_is(key, "recall_target"))
-            qv_json_refuse(j, QV_NOT_SERVED_RECALL_TARGET);
+            qv_json_opt_f64(j, &q->recall_target);
         else
             qv_json_skip(j);
     }
+    if (j->err == 0 && q->recall_target.has &&
+        !(q->recall_target.v > 0.0 && q->recall_target.v <= 1.0))
+        qv_json_fail(j, QV_EVALIDATION,
+                     "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
+                     q->recall_target.v);
 }
 
 static void read_params(struct qv_json *j, struct qv_query *q)
@@ -98,7 +103,7 @@ static void read_params(struct qv_json *j, struct qv_query *q)
         else if (qv_str_is(key, "idf"))
             qv_json_refuse(j, QV_NOT_SERVED_IDF);
         else if (qv_str_is(key, "quiver"))
-            read_quiver_params(j);
+            read_quiver_params(j, q);
         else
             qv_json_skip(j);
     }

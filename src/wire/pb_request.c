@@ -371,6 +371,13 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
         return qv_fail(c->msg, QV_EVALIDATION,
                        "params.hnsw_ef: value %llu invalid, must be %u or smaller",
                        (unsigned long long)m->hnsw_ef, QV_EF_MAX);
+    const QvPb__QuiverSearchParams *ours = m->quiver;
+    if (ours != NULL)
+        q->recall_target = (struct qv_opt_f64){ours->has_recall_target != 0, ours->recall_target};
+    if (q->recall_target.has && !(q->recall_target.v > 0.0 && q->recall_target.v <= 1.0))
+        return qv_fail(c->msg, QV_EVALIDATION,
+                       "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
+                       q->recall_target.v);
     q->exact = m->has_exact && m->exact;
     q->indexed_only = m->has_indexed_only && m->indexed_only;
     return 0;

@@ -318,6 +318,10 @@ rows(
      400, FORMAT),
     ("quantization is a word", post(QUERY, search(more=',"params":{"quantization":"int8"}')), 400,
      FORMAT),
+    ("a recall above 1", post(QUERY, search(more=',"params":{"quiver":{"recall_target":1.5}}')), 422,
+     VALIDATION + "params.quiver.recall_target"),
+    ("a recall of a word", post(QUERY, search(more=',"params":{"quiver":{"recall_target":"all"}}')),
+     400, FORMAT),
     ("hnsw_ef beyond the bound", post(QUERY, search(more=',"params":{"hnsw_ef":4000000000}')), 422,
      "hnsw_ef"),
     ("a batch of 1001 queries", post(QUERY + "/batch", {"searches": [

@@ -341,6 +341,8 @@ class Requests:
             body["score_threshold"] = r.randrange(-8, 8) / 2
         if self.rarely(4):
             body["params"] = {"exact": bool(r.randrange(2)), "hnsw_ef": r.choice([10, 100, 1 << 20])}
+        if self.rarely(6):
+            body.setdefault("params", {})["quiver"] = {"recall_target": r.choice([0.9, 1.0, 0.0])}
         if self.rarely(4):
             body.setdefault("params", {})["quantization"] = {
                 "ignore": bool(r.randrange(2)), "rescore": bool(r.randrange(2)),

@@ -253,7 +253,9 @@ static void test_query_options(void **state)
         " \"params\": {\"hnsw_ef\": 128, \"exact\": true, \"indexed_only\": true,"
         " \"quantization\": {\"ignore\": true, \"rescore\": false, \"oversampling\": 2},"
         " \"acorn\": {\"enable\": false}, \"idf\": null,"
-        " \"quiver\": {\"explain\": false, \"cache\": false, \"n_probe\": null}}}");
+        " \"quiver\": {\"explain\": false, \"cache\": false, \"n_probe\": null,"
+        " \"recall_target\": 0.9}}}");
+    assert_true(q.recall_target.has && q.recall_target.v == 0.9);
     assert_true(str_is(q.using_, "a"));
     assert_int_equal(q.limit, 3);
     assert_int_equal(q.offset, 2);
@@ -585,8 +587,10 @@ static const struct {
      "Not implemented: params.quiver.explain"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"n_probe\": 3}}}", QV_ENOTIMPL,
      "Not implemented: params.quiver.n_probe"},
-    {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 0.9}}}", QV_ENOTIMPL,
-     "Not implemented: params.quiver.recall_target"},
+    {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 0}}}", QV_EVALIDATION,
+     "params.quiver.recall_target: value 0 invalid"},
+    {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 1.01}}}", QV_EVALIDATION,
+     "params.quiver.recall_target: value 1.01 invalid"},
     {OP_CREATE, "{" VEC ", \"quantization_config\": {\"product\": {\"compression\": \"x4\"}}}",
      QV_ENOTIMPL, "Not implemented: quantization_config.product"},
     {OP_CREATE, "{" VEC ", \"quantization_config\": {\"turbo\": {}}}", QV_ENOTIMPL,
