@@ -93,6 +93,14 @@ bench-filter: all ## searches under filters DATA= [EF=64,200] [PAIRS=15] [QUERIE
 		--ef $(or $(EF),64,200) --pairs $(or $(PAIRS),15) --queries $(or $(QUERIES),5000) --threads 2 \
 		--cache $(bench_dir) --json $(if $(OUT),>$(OUT))
 
+bench-target: all ## a wanted recall: is it reached, how fast DATA=fashion|glove|sift [PAIRS=7] [DIR=] [OUT=]
+	@tools/setup data data-$(or $(DATA),fashion)
+	@tools/bench_data --data $(or $(DATA),fashion) --dir $(bench_dir) >/dev/null
+	@$(BUILD)/quiver bench target --base $(bench_dir)/$(or $(DATA),fashion).base.fbin \
+		--query $(bench_dir)/$(or $(DATA),fashion).query.fbin \
+		--gt $(bench_dir)/$(or $(DATA),fashion).gt.ibin $(if $(filter glove,$(DATA)),--metric cosine) \
+		--pairs $(or $(PAIRS),7) --json $(if $(OUT),> $(OUT))
+
 bench-stream: all ## rows replaced under search DATA= [ROUNDS=10] [N=] [DIR=] [OUT=]
 	@tools/setup data data-$(or $(DATA),sift)
 	@tools/bench_data --data $(or $(DATA),sift) --dir $(bench_dir) >/dev/null
