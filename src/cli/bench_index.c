@@ -21,6 +21,7 @@
 #include "simd/kernels.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -502,6 +503,7 @@ static int pack(struct bench *b)
     qv_hnsw_destroy(&b->h);
     qv_vmem_close(&b->rows_mem);
     b->rows.base = NULL;
+    (void)malloc_trim(0); /* what the build gave back is not the index's */
     for (uint32_t i = 0; i < b->opt->threads; i++)
         b->pack_ctxs[i] = qv_pack_ctx_create();
     return 0;

@@ -56,18 +56,17 @@ static void random_query(struct qv_rng *rng, unsigned kind, float *query, size_t
 
 static void check_products(qv_codes_products_f products, enum qv_codes_width width,
                            const struct qv_codes_query *q, const float *query, size_t dim,
-                           const uint8_t *base, size_t stride)
+                           const struct qv_codes_rows *rows)
 {
     static uint8_t codes[DIM_MOST];
     static const uint32_t slots[] = {2, 0, 1, 2, 2, 1, 0, 0, 1, 2, 0};
     const size_t n = sizeof slots / sizeof slots[0];
     float out[sizeof slots / sizeof slots[0]];
-    const struct qv_codes_rows rows = {base, stride, stride};
-    products(q, &rows, slots, n, out);
+    products(q, rows, slots, n, out);
     for (size_t i = 0; i < n; ++i) {
         double want = 0;
         double size = 0;
-        qv_codes_unpack(width, base + slots[i] * stride, dim, codes);
+        qv_codes_unpack(width, rows->base + slots[i] * rows->stride, dim, codes);
         for (size_t j = 0; j < dim; ++j) {
             want += (double)query[j] * codes[j];
             size += fabs((double)query[j]) * codes[j];
@@ -111,8 +110,9 @@ static void products_are_right(void **state)
                 }
                 random_query(&rng, (unsigned)(dim + w) % 3, query, dim);
                 qv_codes_encode_query(widths[w], query, dim, 0, planes, &q);
+                const struct qv_codes_rows rows = {base, stride, stride};
                 check_products(qv_codes_products_isa((enum qv_isa)isa, widths[w]), widths[w], &q,
-                               query, dim, base, stride);
+                               query, dim, &rows);
             }
         }
     }
