@@ -116,6 +116,8 @@ def call(stream, path, body, extra=GRPC):
 
 GZIP = GRPC + ((b"grpc-encoding", b"gzip"),)
 
+STREAM = b"/a.A/Stream"
+
 HTTP2 = {
     "settings": SETTINGS + frame(6, 0, 0, b"12345678"),
     "get": SETTINGS + frame(1, 5, 1, head(b"/a?x=1", b"\x82")),
@@ -190,6 +192,26 @@ HTTP2 = {
     "long-body": SETTINGS + b"".join(frame(1, 4, 2 * i + 1, head(b"/x", extra=((b"content-length", b"1"),)))
                                      + frame(0, 1, 2 * i + 1, b"12") for i in range(5)),
     "bomb": SETTINGS + frame(1, 5, 1, head(b"/", b"\x82") + b"\x40\x01x\x7f\x81\x0a" + b"a" * 1408 + b"\xbe" * 900),
+    "id": SETTINGS + frame(1, 5, 1, head(b"/a", b"\x82", ((b"x-request-id", b"i-1"),)))
+          + call(3, b"/a.A/B", message(b"x"), GRPC + ((b"x-request-id", b"i" * 20),)),
+    "stream": SETTINGS + frame(1, 4, 1, head(STREAM, extra=GRPC + ((b"x-request-id", b"i-2"),)))
+              + frame(0, 0, 1, message(b"one") + message(b"two")[:4]) + frame(0, 0, 1, message(b"two")[4:])
+              + frame(0, 1, 1, message(b"three")),
+    "stream-key": SETTINGS + call(1, STREAM, message(b"one"), GRPC + ((b"x-key", b"y"),)),
+    "stream-none": SETTINGS + frame(1, 5, 1, head(STREAM, extra=GRPC)),
+    "stream-no": SETTINGS + call(1, STREAM, message(b"No") + message(b"more")),
+    "stream-cut": SETTINGS + call(1, STREAM, message(b"one")[:-1]),
+    "stream-packed": SETTINGS + call(1, STREAM, message(PACKED, 1), GZIP),
+    "stream-flag": SETTINGS + call(1, STREAM, message(b"x", 2)),
+    "stream-large": SETTINGS + call(1, STREAM, b"\0\0\x7f\xff\xff"),
+    "stream-unread": frame(4, 0, 0, b"\0\x04\0\0\0\x01") + frame(1, 4, 1, head(STREAM, extra=GRPC))
+                     + frame(0, 0, 1, message(b"Lots") * 6),
+    "stream-much": SETTINGS + frame(1, 4, 1, head(STREAM, extra=GRPC))
+                   + frame(0, 0, 1, b"\0\0\0\x0f\xff" + b"x" * 300),
+    "stream-open": SETTINGS + frame(1, 4, 1, head(STREAM, extra=GRPC)) + frame(0, 0, 1, message(b"one")),
+    "stream-reset": SETTINGS + frame(1, 4, 1, head(STREAM, extra=GRPC)) + frame(0, 0, 1, message(b"Lots"))
+                    + frame(3, 0, 1, b"\0\0\0\x08"),
+    "floods": SETTINGS + frame(6, 0, 0, b"12345678") * 1200,
     "bad-stream": SETTINGS + frame(1, 5, 2, head(b"/", b"\x82")),
     "bad-frame": SETTINGS + b"\xff\xff\xff\0\0\0\0\0\1",
 }

@@ -22,6 +22,7 @@ class Field:
     def __init__(self, name, number, kind, repeated=False, packed=False, key=None):
         self.name, self.number, self.kind = name, number, kind
         self.repeated, self.packed, self.key = repeated, packed, key
+        self.choice = None  # the oneof that it is in
 
 
 class Schema:
@@ -79,13 +80,13 @@ class Schema:
         name = outer + self._take()
         fields = self.messages[name] = {}
         self._take()
-        depth = 0
-        while (word := self._take()) != "}" or depth > 0:
+        choice = None
+        while (word := self._take()) != "}" or choice:
             if word == "}":
-                depth -= 1
+                choice = None
             elif word == "oneof":
-                self._take(), self._take()
-                depth += 1
+                choice = self._take()
+                self._take()
             elif word == "message":
                 self._message(name + ".")
             elif word == "enum":
@@ -93,7 +94,7 @@ class Schema:
             elif word in ("reserved", "option"):
                 self._skip(";")
             else:
-                self._field(fields, word)
+                self._field(fields, word).choice = choice
 
     def _field(self, fields, word):
         repeated = word == "repeated"
@@ -113,8 +114,9 @@ class Schema:
         while (end := self._take()) != ";":
             packed = packed or end == "packed"
         fields[name] = Field(name, number, kind, repeated, packed, key)
+        return fields[name]
 
-    def _type(self, message, kind):
+    def type_of(self, message, kind):
         """The full name of a message or enum as it is seen from inside a message."""
         while message:
             if message + "." + kind in self.messages or message + "." + kind in self.enums:
@@ -155,7 +157,7 @@ class Schema:
             return pb_f32(number, value)
         if kind in ("string", "bytes"):
             return pb_len(number, value)
-        kind = self._type(message, kind)
+        kind = self.type_of(message, kind)
         if kind in self.enums:
             return pb_int(number, self.enums[kind].get(value, value))
         return pb_len(number, self.encode(kind, value))
@@ -180,15 +182,15 @@ class Schema:
                 v, at = read_value(value, at, tag & 7)
                 entry[tag >> 3] = (tag & 7, v)
             key = entry.get(1, (2, b""))[1].decode()
-            kind = self._type(message, f.kind)
+            kind = self.type_of(message, f.kind)
             wire, v = entry.get(2, (2, b""))
             out.setdefault(f.name, {})[key] = self._value(kind, wire, v)
         elif f.repeated and wire == 2 and (f.kind in INTS or f.kind in FIXED):
             out.setdefault(f.name, []).extend(unpack(f.kind, value))
         elif f.repeated:
-            out.setdefault(f.name, []).append(self._value(self._type(message, f.kind), wire, value))
+            out.setdefault(f.name, []).append(self._value(self.type_of(message, f.kind), wire, value))
         else:
-            out[f.name] = self._value(self._type(message, f.kind), wire, value)
+            out[f.name] = self._value(self.type_of(message, f.kind), wire, value)
 
     def _value(self, kind, wire, value):
         if kind in FIXED:

@@ -3,7 +3,9 @@
 #include "net_memory.h"
 
 #include "base/qv_assert.h"
+#include "net/grpc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -105,17 +107,39 @@ static void handler(void *ctx, struct qv_call *call)
         answer(call);
 }
 
+/* "/a.A/Stream": what was said comes back; 'N', no; 'L', more than anyone reads. */
+static int on_message(void *ctx, struct qv_call *call, struct qv_bytes message, struct qv_buf *out)
+{
+    (void)ctx;
+    size_t sum = touch(call);
+    if (message.p == NULL || (message.n > 0 && message.p[0] == 'N'))
+        return message.p == NULL ? 0 : 5;
+    size_t n = message.n > 0 && message.p[0] == 'L' ? (size_t)300 << 10 : message.n + sum % 2;
+    uint8_t *to = qv_buf_reserve(out, QV_GRPC_PREFIX_BYTES + n);
+    QV_ASSERT(to != NULL);
+    qv_grpc_put_prefix(to, n, false);
+    memset(to + QV_GRPC_PREFIX_BYTES, 'a', n);
+    out->len += QV_GRPC_PREFIX_BYTES + n;
+    return QV_NET_STREAM_ON;
+}
+
 static void on_headers(void *ctx, struct qv_call *call)
 {
     struct fuzz *f = ctx;
     touch(call);
+    const char *id = qv_call_header(call, "x-request-id");
+    if (id != NULL && strlen(id) < sizeof call->request_id)
+        memcpy(call->request_id, id, strlen(id) + 1);
     if (strcmp(call->path, "/up") == 0 || strcmp(call->path, "/lost") == 0) {
         const char *dir = call->path[1] == 'u' ? FUZZ_SPOOL_DIR : "/no/such/directory";
         int err = qv_call_spool(call, dir, FUZZ_SPOOL_BYTES);
         QV_ASSERT(err == (call->is_grpc ? QV_EINVAL : call->path[1] == 'u' ? 0 : QV_ENOTFOUND));
     }
-    if ((f->how & FUZZ_REFUSE) == 0 || qv_call_header(call, "x-key") != NULL)
+    if ((f->how & FUZZ_REFUSE) == 0 || qv_call_header(call, "x-key") != NULL) {
+        if (call->is_grpc && strcmp(call->path, "/a.A/Stream") == 0)
+            qv_call_stream(call, on_message);
         return;
+    }
     if (call->is_grpc)
         qv_call_reply_grpc(call, 16, "no key", NULL);
     else
@@ -140,6 +164,7 @@ static void fuzz_open(struct fuzz *f)
         config.limits.calls_max = 4;
     }
     memory_conn_open(&f->m, &config);
+    (void)snprintf(f->m.core.date, sizeof f->m.core.date, "Thu, 01 Jan 1970 00:00:00 GMT");
 }
 
 static void fuzz_feed(struct fuzz *f, const void *p, size_t n)
