@@ -195,14 +195,23 @@ static int read_options(struct import *x, int argc, char **argv)
 
 /* ---- the collection ---- */
 
+/* Told twice, the first may have done it; then "already": there was none when we looked, so it is
+ * ours. */
+static int change_collection(struct import *x, const char *method, struct qv_bytes body,
+                             int already)
+{
+    uint64_t repeats = x->target.repeats;
+    int err = qv_target_call(&x->target, method, "", body, NULL, &x->msg);
+    return err == already && x->target.repeats > repeats ? 0 : err;
+}
+
 static int create_collection(struct import *x)
 {
     struct qv_buf body;
     struct qv_str exported = qv_source_create_body(&x->source);
     if (exported.n > 0)
-        return qv_target_call(&x->target, "PUT", "",
-                              (struct qv_bytes){(const uint8_t *)exported.p, exported.n}, NULL,
-                              &x->msg);
+        return change_collection(
+            x, "PUT", (struct qv_bytes){(const uint8_t *)exported.p, exported.n}, QV_EEXISTS);
     qv_buf_init(&body, 0);
     qv_buf_str(&body, "{");
     int err = qv_source_put_schema(&x->source, x->o.distance, x->o.datatype, &body, &x->msg);
@@ -217,8 +226,7 @@ static int create_collection(struct import *x)
     }
     qv_buf_str(&body, "}");
     if (err == 0)
-        err = qv_target_call(&x->target, "PUT", "", (struct qv_bytes){body.data, body.len}, NULL,
-                             &x->msg);
+        err = change_collection(x, "PUT", (struct qv_bytes){body.data, body.len}, QV_EEXISTS);
     qv_buf_close(&body);
     return err;
 }
@@ -243,7 +251,7 @@ static int prepare_collection(struct import *x, bool resuming, bool *fresh)
     if (strcmp(on, "fail") == 0)
         return qv_fail(&x->msg, QV_EEXISTS, "collection '%s' exists already", x->target.collection);
     *fresh = true;
-    err = qv_target_call(&x->target, "DELETE", "", (struct qv_bytes){NULL, 0}, NULL, &x->msg);
+    err = change_collection(x, "DELETE", (struct qv_bytes){NULL, 0}, QV_ENOTFOUND);
     return err != 0 ? err : create_collection(x);
 }
 
@@ -343,6 +351,7 @@ static int send_points(struct import *x)
                                     .batch = (uint32_t)x->o.batch,
                                     .in_flight = (uint32_t)x->o.in_flight,
                                     .retry_ms = (uint32_t)x->o.retry_seconds * 1000,
+                                    .retries = x->target.repeats,
                                     .progress = &progress};
     int err = qv_import_run(&x->run, &x->msg);
     qv_progress_finish(&progress);
@@ -407,6 +416,7 @@ static int run(struct import *x)
         err = qv_target_open(x->o.target, &x->o.access, &x->target, &x->msg);
     if (err != 0)
         return QV_EINVAL;
+    x->target.patience_ms = x->o.retry_seconds * 1000;
     err = begin(x);
     if (err == 0)
         err = send_points(x);

@@ -1,11 +1,15 @@
 #include "cli/target.h"
 
+#include "cli/progress.h"
 #include "wire/json_scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define PORT_DEFAULT 6333
+#define PAUSE_MS_MIN 50u
+#define PAUSE_MS_MAX 2000u
 #define ANSWER_ARENA_BYTES ((size_t)16 << 20)
 
 static int bad_url(const char *text, const char *why, struct qv_errmsg *msg)
@@ -154,23 +158,17 @@ static int fail_call(const struct qv_target *t, int err, struct qv_errmsg *msg)
                    why);
 }
 
-int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
-                   struct qv_bytes body, struct qv_buf *out, struct qv_errmsg *msg)
+/* may_repeat: what failed passes, and the server is one that was there. */
+static int call_once(struct qv_target *t, const struct qv_client_request *request,
+                     struct qv_buf *out, bool *may_repeat, struct qv_errmsg *msg)
 {
-    struct qv_buf path;
-    struct qv_net_header slot[1];
     struct qv_client_answer answer;
-    qv_buf_init(&path, 0);
-    qv_buf_str(&path, "/collections/");
-    qv_url_encode(&path, t->collection, strlen(t->collection));
-    qv_buf_append(&path, suffix, strlen(suffix) + 1);
-    struct qv_client_request request = {.method = method, .path = (const char *)path.data};
-    request.body = body;
-    request.headers = qv_target_headers(t, slot, &request.n_headers);
-    int err = qv_client_call(t->client, &request, &answer);
-    qv_buf_close(&path);
+    int err = qv_client_call(t->client, request, &answer);
+    t->met = t->met || err != QV_EUNAVAILABLE;
+    *may_repeat = t->met && (err == QV_EUNAVAILABLE || err == QV_EUNKNOWN || err == QV_ETIMEOUT);
     if (err != 0)
         return fail_call(t, err, msg);
+    *may_repeat = answer.status == 429 || answer.status == 503;
     if (answer.status / 100 != 2) {
         char text[400];
         read_error((struct qv_bytes){answer.body.data, answer.body.len}, text, sizeof text);
@@ -181,6 +179,34 @@ int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
         qv_buf_init(&answer.body, 0);
     }
     qv_client_answer_close(&answer);
+    return err;
+}
+
+int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
+                   struct qv_bytes body, struct qv_buf *out, struct qv_errmsg *msg)
+{
+    struct qv_buf path;
+    struct qv_net_header slot[1];
+    bool may_repeat;
+    uint64_t begin_ns = qv_progress_now_ns();
+    uint32_t pause_ms = PAUSE_MS_MIN;
+    qv_buf_init(&path, 0);
+    qv_buf_str(&path, "/collections/");
+    qv_url_encode(&path, t->collection, strlen(t->collection));
+    qv_buf_append(&path, suffix, strlen(suffix) + 1);
+    struct qv_client_request request = {.method = method, .path = (const char *)path.data};
+    request.body = body;
+    request.headers = qv_target_headers(t, slot, &request.n_headers);
+    int err = call_once(t, &request, out, &may_repeat, msg);
+    while (err != 0 && may_repeat &&
+           qv_progress_now_ns() - begin_ns < t->patience_ms * 1000000ull) {
+        struct timespec pause = {pause_ms / 1000, (long)(pause_ms % 1000) * 1000000L};
+        (void)nanosleep(&pause, NULL);
+        pause_ms = pause_ms * 2 < PAUSE_MS_MAX ? pause_ms * 2 : PAUSE_MS_MAX;
+        t->repeats++;
+        err = call_once(t, &request, out, &may_repeat, msg);
+    }
+    qv_buf_close(&path);
     return err;
 }
 

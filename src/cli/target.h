@@ -45,6 +45,9 @@ struct qv_target {
     char collection[256]; /* as it is called, not escaped */
     char key_text[512];   /* "" without one */
     struct qv_client *client;
+    uint64_t patience_ms; /* see qv_target_call; 0 after open */
+    uint64_t repeats;     /* calls that were sent once more */
+    bool met;             /* a server answered or took a connection */
 };
 
 /* text as above. Connects to nothing yet. QV_EINVAL names what is wrong and what is allowed. */
@@ -59,7 +62,11 @@ const struct qv_net_header *qv_target_headers(struct qv_target *t, struct qv_net
 /* One REST call on /collections/NAME + suffix, waited for. *out (may be NULL) gets the body of a
  * 2xx answer: close it. Otherwise msg has the server's words and the result is QV_ENOTFOUND (404),
  * QV_EEXISTS (409), QV_EAUTH (401, 403), QV_EBUSY (429), QV_EINVAL (other 4xx), QV_EUNAVAILABLE
- * (5xx, or no connection), or what the client reports. */
+ * (5xx, or no connection), or what the client reports.
+ *
+ * With patience_ms the call is sent again, at growing distances, while the server is too busy
+ * (429), starting (503), away after it was met, or its answer got lost: for callers whose calls may
+ * happen twice. Where t->repeats grew, "exists" and "not found" may be this call's own doing. */
 QV_MUST_USE int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
                                struct qv_bytes body, struct qv_buf *out, struct qv_errmsg *msg);
 
