@@ -1,8 +1,9 @@
 /* quiver bench index: recall@10 against QPS of the graph in this process, no server between.
  *
  * Rows are copied out of the input file first (and the file unmapped), so that memory is what an
- * index holds: rows, links, marks; in the modes that pack the graph, rows and graph are given back
- * before the first query, and answers are judged by the true neighbours' numbers. Cosine is dot
+ * index holds: rows, links, marks; where codes are walked the rows, and in the modes that pack the
+ * graph the graph too, are given back before the first query, and answers are judged by the true
+ * neighbours' numbers. Cosine is dot
  * over rows of unit length, as a shard does it. A pass asks every query once, in order; `passes`
  * passes an ef after one that warms up. qps is the median pass; p50 and p99 are over all calls;
  * p99_min_of_passes is over each query's fastest call, which is what a deterministic workload costs
@@ -95,7 +96,7 @@ static const char usage[] =
     "they\n"
     "                       are computed here\n"
     "  --metric M           l2 (default), cosine, dot\n"
-    "  --mode MODE          default: codes of 8 bits, the nearest ranked by the rows;\n"
+    "  --mode MODE          default: codes of 8 bits; the rows are given back after the build;\n"
     "                       rows: the rows alone;\n"
     "                       speed, compact: the graph packed, read-only, without the rows\n"
     "  --ef LIST            default 10,20,40,80,160\n"
@@ -373,7 +374,7 @@ static int read_truth(struct bench *b)
     return err;
 }
 
-#define RANKED_MAX 20u /* by the codes, of which the K nearest by the rows are answered */
+#define RANKED_MAX 20u /* by the codes, then by the query as it is against them */
 #define TRUTH_BATCH 32u
 
 static int by_key(const void *a, const void *b)
@@ -532,7 +533,13 @@ static int build(struct bench *b)
         fprintf(stderr, "quiver bench index: build: %s\n", qv_err_text(atomic_load(&b->failed)));
         return 1;
     }
-    return is_packed(b->opt) ? pack(b) : 0;
+    if (is_packed(b->opt))
+        return pack(b);
+    if (qv_hnsw_has_codes(b->h)) { /* nothing is inserted any more: nobody reads the rows */
+        qv_vmem_close(&b->rows_mem);
+        b->rows.base = NULL;
+    }
+    return 0;
 }
 
 struct pass {
@@ -542,26 +549,6 @@ struct pass {
     uint32_t from, to, ef;
     double *ns; /* of this pass, by query */
 };
-
-/* The K nearest by the rows of n hits by the codes, in their place. */
-static uint32_t rank_by_rows(const struct bench *b, const void *query, struct qv_hnsw_hit *hits,
-                             uint32_t n)
-{
-    uint32_t slots[RANKED_MAX];
-    float dists[RANKED_MAX];
-    for (uint32_t i = 0; i < n; i++)
-        slots[i] = hits[i].slot;
-    qv_simd_dist_batch(b->metric, b->dtype)(query, b->rows.base, b->rows.stride_bytes, slots, n,
-                                            b->dim, dists);
-    for (uint32_t i = 0; i < n; i++) {
-        const struct qv_hnsw_hit hit = {.slot = slots[i], .dist = dists[i]};
-        uint32_t at = i;
-        for (; at > 0 && hits[at - 1].dist > hit.dist; at--)
-            hits[at] = hits[at - 1];
-        hits[at] = hit;
-    }
-    return n < K ? n : K;
-}
 
 static uint32_t count_near(const struct bench *b, uint32_t query, const struct qv_hnsw_hit *hits,
                            uint32_t n)
@@ -605,10 +592,15 @@ static void *search_loop(void *arg)
             query.k = p->ef < K ? K : p->ef < RANKED_MAX ? p->ef : RANKED_MAX;
         double t = now_ns();
         int err = qv_hnsw_search(b->h, p->ctx, &query, hits, &n);
-        if (qv_hnsw_has_codes(b->h))
-            n = rank_by_rows(b, query.row, hits, n);
+        if (err == 0)
+            err = qv_hnsw_rank(b->h, p->ctx, query.row, hits, n);
         p->ns[i] = now_ns() - t;
         QV_ASSERT(err == 0);
+        n = n < K ? n : K;
+        if (b->rows.base == NULL) {
+            b->hits[i] = count_near(b, i, hits, n);
+            continue;
+        }
         const float bound = loosen(b->bounds[i]);
         b->hits[i] = 0;
         for (uint32_t j = 0; j < n; j++)

@@ -223,9 +223,16 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
                    uint32_t *n_out) QV_MUST_USE;
 
-/* The same, but compares every live node of the bitmap (which must be there; accept, ef, way and
- * visits_max are not looked at): exact but for the codes. stop is asked every 2^16 slots; a result
- * other than 0 ends the scan, which returns it. QV_EINVAL (k), QV_ENOMEM. */
+/* Puts n hits of a search by codes in the order of their distance from the query as it is, not as
+ * its code is; nearer to the rows' own order, without reading rows. The hits' distances become
+ * those. Does nothing where there are no codes, and where codes are exactly the rows. row: the
+ * query's. QV_ENOMEM. */
+int qv_hnsw_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
+                 struct qv_hnsw_hit *hits, uint32_t n) QV_MUST_USE;
+
+/* The same as a search, but compares every live node of the bitmap (which must be there; accept,
+ * ef, way and visits_max are not looked at): exact but for the codes. stop is asked every 2^16
+ * slots; a result other than 0 ends the scan, which returns it. QV_EINVAL (k), QV_ENOMEM. */
 int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                  const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
                  uint32_t *n_out) QV_MUST_USE;

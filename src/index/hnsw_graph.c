@@ -333,11 +333,26 @@ bool qv_hnsw_has_codes(const struct qv_hnsw *h)
     return h->codes_mem.base != NULL;
 }
 
+bool qv_hnsw_code_is_exact(const struct qv_hnsw *h, const void *row)
+{
+    if (h->params.dtype != QV_DTYPE_F32)
+        return false;
+    const float *x = row;
+    for (size_t i = 0; i < h->codes.dim; i++)
+        if (!(x[i] >= 0 && x[i] <= 255) || x[i] != (float)(int32_t)x[i])
+            return false;
+    return true;
+}
+
 void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot)
 {
-    if (qv_hnsw_has_codes(h))
-        qv_lvq_encode(h->params.dtype, qv_rows_at(&h->rows.rows, slot), h->codes.dim,
-                      h->codes_mem.base + (size_t)slot * h->codes.rows.stride_bytes);
+    if (!qv_hnsw_has_codes(h))
+        return;
+    const void *row = qv_rows_at(&h->rows.rows, slot);
+    qv_lvq_encode(h->params.dtype, row, h->codes.dim,
+                  h->codes_mem.base + (size_t)slot * h->codes.rows.stride_bytes);
+    if (!atomic_load_explicit(&h->rounded, memory_order_relaxed) && !qv_hnsw_code_is_exact(h, row))
+        atomic_store_explicit(&h->rounded, true, memory_order_release);
 }
 
 /* Codes, where they are asked for and there is such a form; QV_ENOMEM. */

@@ -68,6 +68,7 @@ struct qv_hnsw {
     struct qv_hnsw_codes codes; /* what walks and links compare */
     struct qv_hnsw_codes rows;  /* the caller's; the same where there are no codes */
     struct qv_vmem codes_mem;   /* base NULL: there are none */
+    _Atomic bool rounded;       /* some code is not exactly its row */
 
     /* columns; bases never move */
     _Atomic uint32_t *links0;   /* m0 cells a slot */
@@ -244,6 +245,8 @@ static inline uint32_t qv_hnsw_in_get(const struct qv_hnsw *h, qv_slot slot, uin
 
 /* Makes the slot's code from its row, where there are codes. Before it is linked. */
 void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot);
+/* Is this row one of f32 that are all whole numbers of 0 .. 255? Those are coded exactly. */
+bool qv_hnsw_code_is_exact(const struct qv_hnsw *h, const void *row);
 
 /* Makes the columns usable for `slot`. */
 int qv_hnsw_graph_grow(struct qv_hnsw *h, qv_slot slot) QV_MUST_USE;

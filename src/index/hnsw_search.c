@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "index/hnsw_step.h"
+#include "simd/convert.h"
 #include "simd/lvq.h"
 
 #include <math.h>
@@ -30,6 +31,41 @@ int qv_hnsw_search_code(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 uint32_t qv_hnsw_row_bytes(const struct qv_hnsw *h, bool by_rows)
 {
     return (uint32_t)(by_rows ? h->rows.row_bytes : h->codes.row_bytes);
+}
+
+/* Do hits of a query by the codes stand in the order of the rows? */
+static bool is_exact(const struct qv_hnsw *h, const void *row)
+{
+    return !atomic_load_explicit(&h->rounded, memory_order_acquire) &&
+           qv_hnsw_code_is_exact(h, row);
+}
+
+int qv_hnsw_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
+                 struct qv_hnsw_hit *hits, uint32_t n)
+{
+    const size_t dim = h->codes.dim;
+    if (!qv_hnsw_has_codes(h) || is_exact(h, row))
+        return 0;
+    if (ctx->decoded_floats < 2 * dim) {
+        qv_mem_free(ctx->decoded);
+        ctx->decoded = qv_mem_try_aligned(QV_CACHE_LINE, 2 * dim * sizeof *ctx->decoded);
+        ctx->decoded_floats = ctx->decoded == NULL ? 0 : 2 * dim;
+    }
+    if (ctx->decoded == NULL)
+        return QV_ENOMEM;
+    const qv_dist_f dist = qv_simd_dist(h->params.metric, QV_DTYPE_F32);
+    float *query = ctx->decoded;
+    qv_simd_to_f32(h->params.dtype, row, query, dim);
+    for (uint32_t i = 0; i < n; i++) {
+        qv_lvq_decode(qv_rows_at(&h->codes.rows, hits[i].slot), dim, query + dim);
+        const struct qv_hnsw_hit hit = {.slot = hits[i].slot,
+                                        .dist = dist(query, query + dim, dim)};
+        uint32_t at = i;
+        for (; at > 0 && hits[at - 1].dist > hit.dist; at--)
+            hits[at] = hits[at - 1];
+        hits[at] = hit;
+    }
+    return 0;
 }
 
 static bool in_bitmap(const struct qv_hnsw_query *query, qv_slot slot)

@@ -3,7 +3,10 @@
 #ifndef QV_INDEX_HNSW_STEP_H
 #define QV_INDEX_HNSW_STEP_H
 
+#include "base/mem.h"
 #include "index/hnsw_walk.h"
+
+#define QV_HNSW_STEP_AHEAD ((size_t)128) /* bytes of a row asked for as soon as it is known */
 
 /* ctx->dists[i] = distance of ctx->ids[i], i < n. */
 static inline void qv_hnsw_step_compare(struct qv_hnsw_ctx *ctx, const void *row, uint32_t n)
@@ -13,19 +16,33 @@ static inline void qv_hnsw_step_compare(struct qv_hnsw_ctx *ctx, const void *row
     ctx->work.distances += n;
 }
 
-/* ctx->ids = the neighbours of slot not seen before, now seen. Returns how many. */
+/* ctx->ids = the neighbours of slot not seen before, now seen; their rows are under way. Returns
+ * how many. Whether a neighbour is new is a coin's throw: it is counted, not branched on. */
 static inline uint32_t qv_hnsw_step_collect(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                                             qv_slot slot, uint32_t level)
 {
     const _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
     const uint32_t cap = qv_hnsw_list_cap(h, level);
+    uint8_t *visited = ctx->visited;
+    const uint8_t epoch = ctx->epoch;
     uint32_t n = 0;
     for (uint32_t i = 0; i < cap; i++) {
-        qv_slot to = qv_hnsw_list_get(list, i);
-        if (to == QV_SLOT_NONE)
-            break;
-        if (qv_hnsw_walk_visit(ctx, to))
-            ctx->ids[n++] = to;
+        const qv_slot to = qv_hnsw_list_get(list, i);
+        if (to >= ctx->visited_slots) {
+            if (to == QV_SLOT_NONE)
+                break;
+            continue; /* newer than this walk's marks: counts as seen */
+        }
+        ctx->ids[n] = to;
+        n += visited[to] != epoch ? 1 : 0;
+        visited[to] = epoch;
+    }
+    const struct qv_hnsw_codes *c = ctx->space;
+    const size_t bytes = c->row_bytes < QV_HNSW_STEP_AHEAD ? c->row_bytes : QV_HNSW_STEP_AHEAD;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t *row = c->rows.base + (size_t)ctx->ids[i] * c->rows.stride_bytes;
+        for (size_t at = 0; at < bytes; at += QV_CACHE_LINE)
+            __builtin_prefetch(row + at, 0, 3);
     }
     ctx->work.hops++;
     return n;

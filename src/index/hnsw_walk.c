@@ -20,6 +20,7 @@ void qv_hnsw_ctx_destroy(struct qv_hnsw_ctx **ctx)
         return;
     qv_mem_free((*ctx)->visited);
     qv_mem_free((*ctx)->code);
+    qv_mem_free((*ctx)->decoded);
     qv_mem_free((*ctx)->pool.at);
     qv_mem_free((*ctx)->heap.at);
     qv_mem_free((*ctx)->picks.at);

@@ -55,6 +55,8 @@ struct qv_hnsw_ctx {
     const struct qv_hnsw_codes *space; /* what this walk compares */
     uint8_t *code;                     /* of a search's query */
     size_t code_bytes;
+    float *decoded; /* the query and a candidate while hits are ranked */
+    size_t decoded_floats;
 
     struct qv_hnsw_cands pool;  /* a walk's result, ascending */
     struct qv_hnsw_cands heap;  /* filtered walk: what to expand, a min-heap */

@@ -2,9 +2,11 @@
  * like others afterwards. */
 #include "hnsw_fixture.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/flat.h"
+#include "simd/lvq.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -296,6 +298,56 @@ static void a_build_may_be_given_up_anywhere(void **state)
     qv_mem_free(items);
 }
 
+/* Whole: rows that codes hold exactly, so that their order stands already. */
+static void rank_and_compare(bool whole)
+{
+    const uint32_t dim = 24;
+    struct qv_hnsw_params p = qv_hnsw_params_default(QV_METRIC_L2, QV_DTYPE_F32, dim);
+    struct fixture f;
+    double off_codes = 0;
+    double off_ranked = 0;
+    p.coding = QV_HNSW_CODING_LVQ8;
+    open_coded(&f, &p, 1000, SEED);
+    for (uint32_t i = 0; whole && i < (f.n + f.queries) * dim; i++)
+        ((float *)(void *)f.data)[i] = (float)(qv_hash_mix(i) & 255);
+    assert_int_equal(build(&f, f.n, 1), 0);
+    for (uint32_t q = 0; q < f.queries; q++) {
+        uint8_t code[64];
+        float decoded[24];
+        struct qv_hnsw_hit hits[20];
+        struct qv_hnsw_hit before[20];
+        uint32_t n;
+        const struct qv_hnsw_query query = {.row = qv_rows_at(&f.rows, f.n + q), .k = 20, .ef = 50};
+        assert_int_equal(qv_hnsw_search(f.h, f.ctx, &query, hits, &n), 0);
+        memcpy(before, hits, sizeof hits);
+        assert_int_equal(qv_hnsw_rank(f.h, f.ctx, query.row, hits, n), 0);
+        if (whole)
+            assert_memory_equal(before, hits, sizeof hits);
+        for (uint32_t i = 0; i < n; i++) {
+            const void *row = qv_rows_at(&f.rows, hits[i].slot);
+            const qv_dist_f dist = qv_simd_dist(QV_METRIC_L2, QV_DTYPE_F32);
+            qv_lvq_encode(QV_DTYPE_F32, row, dim, code);
+            qv_lvq_decode(code, dim, decoded);
+            const float want = dist(query.row, decoded, dim);
+            assert_true(fabsf(hits[i].dist - want) <= 1e-5F * want);
+            assert_true(i == 0 || hits[i - 1].dist <= hits[i].dist);
+            off_ranked += fabsf(hits[i].dist - dist(query.row, row, dim));
+            off_codes +=
+                fabsf(before[i].dist - dist(query.row, qv_rows_at(&f.rows, before[i].slot), dim));
+        }
+    }
+    if (!whole) /* the query's own error is gone: of two alike, 1 / sqrt(2) stays */
+        assert_true(off_ranked < 0.85 * off_codes);
+    fixture_close(&f);
+}
+
+static void ranking_takes_the_query_as_it_is(void **state)
+{
+    (void)state;
+    rank_and_compare(false);
+    rank_and_compare(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +359,7 @@ int main(void)
         cmocka_unit_test(odd_rows_come_along),
         cmocka_unit_test(what_is_refused_can_be_inserted),
         cmocka_unit_test(a_build_may_be_given_up_anywhere),
+        cmocka_unit_test(ranking_takes_the_query_as_it_is),
     };
     return RUN_SUITE(tests);
 }
