@@ -536,6 +536,8 @@ static int build(struct bench *b)
     if (is_packed(b->opt))
         return pack(b);
     if (qv_hnsw_has_codes(b->h)) { /* nothing is inserted any more: nobody reads the rows */
+        int dropped = qv_hnsw_drop_rows(b->h);
+        QV_ASSERT(dropped == 0);
         qv_vmem_close(&b->rows_mem);
         b->rows.base = NULL;
     }

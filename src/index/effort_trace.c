@@ -175,6 +175,9 @@ int qv_effort_trace_step(struct qv_effort_trace *t, const struct qv_hnsw *h,
 {
     qv_slot slots[STEP_MAX];
     float bounds[STEP_MAX];
+    *done = true;
+    if (!qv_hnsw_has_rows(h))
+        return QV_EINVAL;
     n = n < STEP_MAX ? n : STEP_MAX;
     n = n < t->wanted - t->count ? n : t->wanted - t->count;
     t->rows = atomic_load_explicit(&h->live_count, memory_order_relaxed);

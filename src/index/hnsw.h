@@ -90,6 +90,12 @@ struct qv_hnsw_work {
 };
 struct qv_hnsw_work qv_hnsw_ctx_work(const struct qv_hnsw_ctx *ctx);
 
+/* The caller's rows are going: the graph borrows them no longer. What would read one is refused
+ * from here on with QV_EINVAL: insert, bulk, a search by_rows, effort traces, packing. Searches by
+ * codes, rank, remove, repair, save and check go on. The owner's alone, with no call under way.
+ * QV_EINVAL: there are no codes, rows are all it has. */
+int qv_hnsw_drop_rows(struct qv_hnsw *h) QV_MUST_USE;
+
 /* Does it compare codes? */
 bool qv_hnsw_has_codes(const struct qv_hnsw *h);
 /* Bytes of what a search compares a row by. */
@@ -97,8 +103,8 @@ uint32_t qv_hnsw_row_bytes(const struct qv_hnsw *h, bool by_rows);
 
 /* Links the slot's row into the graph. On return every later search can find it. generation is
  * kept and saved: the owner's proof at a later load that slot and row still belong together.
- * QV_EEXISTS: the slot is not free. QV_ELIMIT: beyond max_slots. QV_ENOMEM. On an error the slot
- * stays free. */
+ * QV_EEXISTS: the slot is not free. QV_ELIMIT: beyond max_slots. QV_ENOMEM. QV_EINVAL: the rows
+ * were dropped. On an error the slot stays free. */
 int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot,
                    uint32_t generation) QV_MUST_USE;
 
@@ -120,7 +126,7 @@ struct qv_hnsw_item {
 /* items: n >= 1 rows of different slots, which must not change before the build is done; copied.
  * Borrows h until destroy. QV_ENOTIMPL: not by this metric (L1), or with so many links a node:
  * insert instead. QV_EEXISTS: the graph is not empty. QV_ELIMIT: beyond max_slots. QV_ENOMEM.
- * Gives *out. */
+ * QV_EINVAL: the rows were dropped. Gives *out. */
 int qv_hnsw_bulk_create(struct qv_hnsw *h, const struct qv_hnsw_item *items, uint32_t n,
                         struct qv_hnsw_bulk **out) QV_MUST_USE;
 
@@ -199,7 +205,7 @@ struct qv_hnsw_query {
     uint32_t bitmap_slots;  /* bits in bitmap; slots beyond it are not returned */
     bool (*accept)(void *arg, qv_slot slot); /* NULL, or asked once a slot beside the bitmap */
     void *accept_arg;
-    bool by_rows;           /* compare rows even where there are codes */
+    bool by_rows;           /* compare rows even where there are codes; QV_EINVAL once they went */
     enum qv_hnsw_way way;   /* other than WIDE: with a bitmap, without accept */
     float share;            /* BRIDGES, CHECK: of the live nodes, those that pass; 0 .. 1, about */
     uint64_t visits_max;    /* 0, or what may be compared and stepped over before it gives up */

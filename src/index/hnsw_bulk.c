@@ -359,7 +359,7 @@ int qv_hnsw_bulk_create(struct qv_hnsw *h, const struct qv_hnsw_item *items, uin
                         struct qv_hnsw_bulk **out)
 {
     *out = NULL;
-    int err = check_items(h, items, n);
+    int err = qv_hnsw_has_rows(h) ? check_items(h, items, n) : QV_EINVAL;
     if (err != 0)
         return err;
     struct qv_hnsw_bulk *b = qv_mem_calloc(1, sizeof *b);

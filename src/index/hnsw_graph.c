@@ -333,6 +333,14 @@ bool qv_hnsw_has_codes(const struct qv_hnsw *h)
     return h->codes_mem.base != NULL;
 }
 
+int qv_hnsw_drop_rows(struct qv_hnsw *h)
+{
+    if (!qv_hnsw_has_codes(h))
+        return QV_EINVAL;
+    h->rows.rows.base = NULL;
+    return 0;
+}
+
 bool qv_hnsw_code_is_exact(const struct qv_hnsw *h, const void *row)
 {
     if (h->params.dtype != QV_DTYPE_F32)

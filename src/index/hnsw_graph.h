@@ -243,6 +243,12 @@ static inline uint32_t qv_hnsw_in_get(const struct qv_hnsw *h, qv_slot slot, uin
 
 /* ---- whole graph ---- */
 
+/* May rows be read? Not after qv_hnsw_drop_rows. */
+static inline bool qv_hnsw_has_rows(const struct qv_hnsw *h)
+{
+    return h->rows.rows.base != NULL;
+}
+
 /* Makes the slot's code from its row, where there are codes. Before it is linked. */
 void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot);
 /* Is this row one of f32 that are all whole numbers of 0 .. 255? Those are coded exactly. */

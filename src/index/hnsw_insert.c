@@ -124,6 +124,8 @@ int qv_hnsw_insert(struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, qv_slot slot, uin
     struct insertion ins = {.slot = slot};
     if (slot >= h->params.max_slots)
         return QV_ELIMIT;
+    if (!qv_hnsw_has_rows(h))
+        return QV_EINVAL;
     ins.level = qv_hnsw_node_draw_level(&h->params, slot, generation);
     int err = qv_hnsw_node_claim_slot(h, slot, generation, &ins.level);
     if (err != 0)

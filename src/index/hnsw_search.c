@@ -13,6 +13,8 @@ int qv_hnsw_search_code(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 {
     *row = query->row;
     if (!qv_hnsw_has_codes(h) || query->by_rows) {
+        if (!qv_hnsw_has_rows(h))
+            return QV_EINVAL;
         ctx->space = &h->rows;
         return 0;
     }

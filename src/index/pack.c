@@ -47,6 +47,8 @@ static const uint8_t *row_of(const struct qv_hnsw *h, qv_slot slot)
 static int look_at_rows(const struct qv_hnsw *h, const struct qv_pack *p, struct content *out)
 {
     const uint32_t bound = qv_hnsw_stats(h).slot_bound;
+    if (!qv_hnsw_has_rows(h))
+        return QV_EINVAL;
     float *x = qv_mem_try_alloc(p->dim * sizeof *x);
     float low = INFINITY;
     float high = -INFINITY;
@@ -338,6 +340,8 @@ int qv_pack_make(const struct qv_hnsw *h, const struct qv_pack_params *params, s
     const struct qv_hnsw_stats stats = qv_hnsw_stats(h);
     if (stats.live == 0)
         return qv_fail(msg, QV_ENOTFOUND, "the graph has no live node");
+    if (!qv_hnsw_has_rows(h))
+        return qv_fail(msg, QV_EINVAL, "the graph's rows were dropped: nothing to code");
     struct qv_pack *p = qv_mem_calloc(1, sizeof *p);
     p->params = *params;
     if (p->params.rank_min == 0)

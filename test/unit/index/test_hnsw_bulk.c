@@ -5,7 +5,9 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "index/effort.h"
 #include "index/flat.h"
+#include "index/pack.h"
 #include "simd/lvq.h"
 
 #include <math.h>
@@ -348,6 +350,75 @@ static void ranking_takes_the_query_as_it_is(void **state)
     rank_and_compare(true);
 }
 
+static void expect_refusals(struct fixture *f, qv_slot free_slot, const void *row)
+{
+    struct qv_hnsw_hit hits[10];
+    uint32_t n;
+    bool done;
+    struct qv_errmsg msg;
+    struct qv_pack *pack;
+    struct qv_hnsw_bulk *bulk;
+    struct qv_effort_trace *trace = qv_effort_trace_create(8, SEED);
+    const struct qv_hnsw_item item = {.slot = free_slot};
+    const struct qv_hnsw_query query = {
+        .row = row, .k = 10, .ef = 50, .bitmap = f->bits, .bitmap_slots = f->n, .by_rows = true};
+    const struct qv_pack_params params = qv_pack_choose(f->h, QV_PACK_COMPACT);
+    assert_int_equal(qv_hnsw_search(f->h, f->ctx, &query, hits, &n), QV_EINVAL);
+    assert_int_equal(n, 0);
+    assert_int_equal(qv_hnsw_scan(f->h, f->ctx, &query, hits, &n), QV_EINVAL);
+    assert_int_equal(qv_hnsw_insert(f->h, f->ctx, free_slot, 2), QV_EINVAL);
+    assert_int_equal(qv_hnsw_slot_state(f->h, free_slot, NULL), QV_HNSW_FREE);
+    assert_int_equal(qv_hnsw_bulk_create(f->h, &item, 1, &bulk), QV_EINVAL);
+    assert_int_equal(qv_pack_make(f->h, &params, &pack, &msg), QV_EINVAL);
+    assert_int_equal(qv_effort_trace_step(trace, f->h, f->ctx, 8, &done), QV_EINVAL);
+    qv_effort_trace_destroy(&trace);
+}
+
+/* What codes answer they answer without the rows, and nothing else is answered. */
+static void a_graph_goes_on_without_rows(void **state)
+{
+    (void)state;
+    const uint32_t dim = 24;
+    struct qv_hnsw_params p = qv_hnsw_params_default(QV_METRIC_L2, QV_DTYPE_F32, dim);
+    struct fixture f;
+    p.coding = QV_HNSW_CODING_LVQ8;
+    open_coded(&f, &p, 1000, SEED);
+    assert_int_equal(build(&f, f.n, 1), 0);
+    const size_t bytes = f.queries * f.rows.stride_bytes;
+    uint8_t *queries = qv_mem_alloc(bytes);
+    memcpy(queries, qv_rows_at(&f.rows, f.n), bytes);
+    struct qv_hnsw_hit before[100][10];
+    uint32_t n;
+    assert_true(f.queries <= 100);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t q = 0; q < f.queries; q++) {
+            struct qv_hnsw_hit hits[10];
+            const struct qv_hnsw_query query = {
+                .row = queries + q * f.rows.stride_bytes, .k = 10, .ef = 50};
+            assert_int_equal(qv_hnsw_search(f.h, f.ctx, &query, hits, &n), 0);
+            assert_int_equal(n, 10);
+            assert_int_equal(qv_hnsw_rank(f.h, f.ctx, query.row, hits, n), 0);
+            if (round > 0)
+                assert_memory_equal(before[q], hits, sizeof hits);
+            memcpy(before[q], hits, sizeof hits);
+        }
+        if (round == 0)
+            assert_int_equal(qv_hnsw_drop_rows(f.h), 0);
+        qv_mem_free(f.data); /* whoever reads a row now is seen */
+        f.data = NULL;
+    }
+    fixture_delete(&f, 7);
+    assert_int_equal(fixture_check(&f), 0);
+    expect_refusals(&f, 7, queries);
+    qv_mem_free(queries);
+    fixture_close(&f);
+
+    p.coding = QV_HNSW_CODING_ROWS;
+    open_coded(&f, &p, 100, SEED);
+    assert_int_equal(qv_hnsw_drop_rows(f.h), QV_EINVAL);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +431,7 @@ int main(void)
         cmocka_unit_test(what_is_refused_can_be_inserted),
         cmocka_unit_test(a_build_may_be_given_up_anywhere),
         cmocka_unit_test(ranking_takes_the_query_as_it_is),
+        cmocka_unit_test(a_graph_goes_on_without_rows),
     };
     return RUN_SUITE(tests);
 }
