@@ -292,6 +292,19 @@ static bool next_name(struct qv_json *j, struct qv_str *name)
 
 #define NAMED_LIST(item, what) QV_JSON_LIST(item, QV_VECTORS_PER_POINT_MAX, what)
 
+/* Where a name goes among n items, each of which begins with its name: of equal names the last one
+ * counts, as protobuf's maps have it. */
+static uint32_t place_of(const void *items, size_t stride, uint32_t n, struct qv_str name)
+{
+    uint32_t i = 0;
+    while (i < n && !qv_str_equal(*(const struct qv_str *)((const char *)items + i * stride), name))
+        i++;
+    return i;
+}
+_Static_assert(offsetof(struct qv_vector_config, name) == 0, "place_of");
+_Static_assert(offsetof(struct qv_vector_diff, name) == 0, "place_of");
+_Static_assert(offsetof(struct qv_sparse_config, name) == 0, "place_of");
+
 static void read_vectors(struct qv_json *j, bool stored, struct qv_collection_config *out)
 {
     struct qv_vector_config *v = NULL;
@@ -319,9 +332,10 @@ static void read_vectors(struct qv_json *j, bool stored, struct qv_collection_co
         v = qv_json_grow(j, v, out->vector_count, &cap, NAMED_LIST(*v, "vectors"));
         if (v == NULL)
             return;
-        struct qv_vector_config *one = &v[out->vector_count++];
-        *one = (struct qv_vector_config){.name = name, .number = out->vector_count - 1};
-        read_vector_params(j, stored, one);
+        uint32_t i = place_of(v, sizeof *v, out->vector_count, name);
+        out->vector_count += i == out->vector_count;
+        v[i] = (struct qv_vector_config){.name = name, .number = i};
+        read_vector_params(j, stored, &v[i]);
     }
     out->vectors = v;
 }
@@ -380,9 +394,10 @@ static void read_sparse_vectors(struct qv_json *j, bool stored, struct qv_collec
         v = qv_json_grow(j, v, out->sparse_count, &cap, NAMED_LIST(*v, "sparse vectors"));
         if (v == NULL)
             return;
-        struct qv_sparse_config *one = &v[out->sparse_count++];
-        *one = (struct qv_sparse_config){.name = name};
-        read_sparse_params(j, stored, one);
+        uint32_t i = place_of(v, sizeof *v, out->sparse_count, name);
+        out->sparse_count += i == out->sparse_count;
+        v[i] = (struct qv_sparse_config){.name = name};
+        read_sparse_params(j, stored, &v[i]);
         out->sparse = v;
     }
 }
@@ -715,8 +730,10 @@ static void read_vector_diffs(struct qv_json *j, struct qv_config_diff *out)
         v = qv_json_grow(j, v, out->vector_count, &cap, NAMED_LIST(*v, "vectors"));
         if (v == NULL)
             return;
-        v[out->vector_count] = (struct qv_vector_diff){.name = name};
-        read_vector_diff(j, &v[out->vector_count++]);
+        uint32_t i = place_of(v, sizeof *v, out->vector_count, name);
+        out->vector_count += i == out->vector_count;
+        v[i] = (struct qv_vector_diff){.name = name};
+        read_vector_diff(j, &v[i]);
         out->vectors = v;
     }
 }

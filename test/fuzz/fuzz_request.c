@@ -1,6 +1,6 @@
 /* Bodies of every REST request from anywhere; the first byte selects which. What is read can be
  * walked to its last value; a configuration that is accepted comes back from its stored form.
- * covers: src/wire/json_[cpq]*.c
+ * covers: src/wire/json_[cpq]*.c src/wire/json_alias.c src/wire/json_snapshot.c
  * options: -max_len=4096 */
 #include "wire/json_answer.h"
 #include "wire/json_request.h"
@@ -8,6 +8,8 @@
 #include "base/qv_assert.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define OPS 27 /* letters a to {; a new reader takes the next */
 
 static volatile double sink;
 
@@ -99,6 +101,69 @@ static int read_collection(uint8_t op, struct qv_bytes body, struct qv_arena *a,
     return err;
 }
 
+static void walk_diff(const struct qv_config_diff *d)
+{
+    walk_doc(d->metadata);
+    walk_doc(d->strict_mode);
+    for (uint32_t i = 0; i < d->vector_count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            QV_ASSERT(!qv_str_equal(d->vectors[i].name, d->vectors[k].name));
+}
+
+static void quota_and_back(const struct qv_quota *q, struct qv_arena *a)
+{
+    struct qv_quota back;
+    struct qv_quota_usage usage = {0};
+    struct qv_errmsg msg;
+    struct qv_buf b;
+    qv_buf_init(&b, 0);
+    qv_json_write_quota(&b, q);
+    int err = qv_json_read_quota((struct qv_bytes){b.data, b.len}, a, &back, &msg);
+    QV_ASSERT(err == 0 && back.enabled == q->enabled);
+    QV_ASSERT(back.memory_percent.v == q->memory_percent.v);
+    QV_ASSERT(back.disk_percent.has == q->disk_percent.has);
+    qv_json_write_quota_status(&b, q, &usage);
+    qv_buf_close(&b);
+}
+
+static int read_change(uint8_t op, struct qv_bytes body, struct qv_arena *a, struct qv_errmsg *msg)
+{
+    struct qv_config_diff diff;
+    struct qv_vector_spec spec;
+    struct qv_quota quota;
+    struct qv_alias_req aliases;
+    struct qv_facet_req facet;
+    struct qv_snapshot_req snapshot = {0};
+    int err;
+    switch (op) {
+    case 0:
+        err = qv_json_read_update_collection(body, a, &diff, msg);
+        if (err == 0)
+            walk_diff(&diff);
+        return err;
+    case 1:
+        err = qv_json_read_vector_name(body, a, qv_str_of("v"), &spec, msg);
+        QV_ASSERT(err != 0 || (spec.dense == NULL) != (spec.sparse == NULL));
+        return err;
+    case 2:
+        err = qv_json_read_quota(body, a, &quota, msg);
+        if (err == 0)
+            quota_and_back(&quota, a);
+        return err;
+    case 3:
+        err = qv_json_read_aliases(body, a, &aliases, msg);
+        for (uint32_t i = 0; err == 0 && i < aliases.count; i++)
+            QV_ASSERT(aliases.actions[i].type <= QV_ALIAS_RENAME);
+        return err;
+    case 4:
+        err = qv_json_read_facet(body, a, &facet, msg);
+        QV_ASSERT(err != 0 || (facet.limit >= 1 && facet.key.p != NULL));
+        return err;
+    default:
+        return qv_json_read_recover(body, a, &snapshot, msg);
+    }
+}
+
 static int read_text(uint8_t op, struct qv_bytes body, struct qv_errmsg *msg)
 {
     struct qv_json_params params;
@@ -140,18 +205,20 @@ static int read_any(uint8_t op, struct qv_bytes body, struct qv_arena *a, struct
             walk_queries(&query);
         return err;
     }
-    return op < 19 ? read_collection(op - 16, body, a, msg) : read_text(op - 19, body, msg);
+    if (op < 19)
+        return read_collection(op - 16, body, a, msg);
+    return op < 21 ? read_text(op - 19, body, msg) : read_change(op - 21, body, a, msg);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct qv_arena a;
     struct qv_errmsg msg = {{0}};
-    if (size == 0)
+    uint8_t op = size == 0 ? OPS : (uint8_t)(data[0] - 'a') % 32;
+    if (op >= OPS)
         return 0;
     qv_arena_init(&a, 16 << 20);
-    int err =
-        read_any((uint8_t)((data[0] - 'a') % 21u), (struct qv_bytes){data + 1, size - 1}, &a, &msg);
+    int err = read_any(op, (struct qv_bytes){data + 1, size - 1}, &a, &msg);
     QV_ASSERT(err == 0 || msg.text[0] != '\0');
     qv_arena_close(&a);
     return 0;

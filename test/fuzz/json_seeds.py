@@ -244,6 +244,40 @@ REQUESTS = [
     'twait=1', 'twait=false&ordering=weak&ordering=medium&consistency=quorum', 'tordering=odd',
     'ttimeout=0', 'ttimeout=x', 'ttimeout=99999999999999999999999', 'tconsistency=all', 'tconsistency=0',
     'twait=%', 'u18446744073709551615', 'u550e8400-e29b-41d4-a716-446655440000', 'uabc', 'u',
+    # v change collection, w named vector, x quota, y aliases, z facet, { recover
+    'v{"vectors":{"a":{"hnsw_config":{"m":8},"quantization_config":"Disabled","on_disk":true,"memory":null,'
+    '"x":1},"b":{"quantization_config":{"scalar":{"type":"int8"}}}},"sparse_vectors":{"s":{"index":{"on_disk":true}}},'
+    '"params":{"replication_factor":1,"write_consistency_factor":1,"read_fan_out_factor":2,'
+    '"read_fan_out_delay_ms":3,"on_disk_payload":true,"payload":{"memory":null},"x":1},"hnsw_config":{"m":0},'
+    '"optimizers_config":{"indexing_threshold":7},"quantization_config":{"binary":{}},'
+    '"strict_mode_config":{"enabled":true,"max_query_limit":3},"metadata":{"a":null,"b":1},"x":1}',
+    'v{"quantization_config":"Disabled"}', 'v{"quantization_config":"disabled"}', 'v{"vectors":{"a":5}}',
+    'v{"vectors":{"a":{},"a":{}}}', 'v{"params":{"replication_factor":0}}', 'v{"hnsw_config":null,"vectors":null}',
+    'v{"metadata":5}', 'v[]', 'v{}', 'v{"sparse_vectors":{"s":{"modifier":"odd"}}}',
+    'v{"strict_mode_config":{"max_query_limit":"x"}}', 'v{"optimizers_config":{"deleted_threshold":7}}',
+    'w{"dense":{"size":4,"distance":"Dot","datatype":"uint8","multivector_config":{"comparator":"max_sim"},"x":1}}',
+    'w{"sparse":{"modifier":"idf","index":{"datatype":"float16"},"x":1}}', 'w{}', 'w{"dense":{},"sparse":{}}',
+    'w{"dense":{"size":0,"distance":"Dot"}}', 'w{"dense":null}', 'w{"sparse":{"datatype":"uint8"}}', 'w{"size":4}',
+    'x{"enabled":true,"max_resident_memory_percent":80,"max_disk_usage_percent":null,"release_margin_percent":5,"x":1}',
+    'x{}', 'x{"max_resident_memory_percent":0}', 'x{"max_disk_usage_percent":101}', 'x{"enabled":1}',
+    'y{"actions":[{"create_alias":{"collection_name":"a","alias_name":"b","x":1}},{"delete_alias":{"alias_name":"b"}},'
+    '{"rename_alias":{"old_alias_name":"a","new_alias_name":"b"}}],"x":1}', 'y{"actions":[]}', 'y{}',
+    'y{"actions":[{"x":{}}]}', 'y{"actions":[{"create_alias":{"alias_name":"b"}}]}', 'y{"actions":[{}]}',
+    'y{"actions":[{"create_alias":{},"delete_alias":{}}]}', 'y{"actions":5}',
+    'z{"key":"a.b","limit":3,"filter":{"must":[]},"exact":true,"shard_key":null,"x":1}', 'z{"key":"a["}', 'z{}',
+    'z{"key":"a","limit":0}', 'z{"key":"a","limit":null,"filter":null,"exact":null}', 'z{"key":""}',
+    '{{"location":"file:///a","checksum":"00","api_key":"k","priority":"snapshot","x":1}',
+    '{{"location":"http://a","checksum":null,"api_key":null,"priority":null}', '{{}', '{{"location":5}',
+    '{{"location":"x","priority":"odd"}',
+    # what else a query may say
+    'm{"query":{"order_by":"a"}}', 'm{"query":{"order_by":{"key":"a","direction":"desc","start_from":5,"x":1}}}',
+    'm{"query":{"order_by":{"key":"a","start_from":"2024-01-01"}}}', 'm{"query":{"order_by":{"direction":"up"}}}',
+    'm{"query":{"sample":"random"}}', 'm{"query":{"sample":"odd"}}', 'm{"query":{"order_by":{"key":"a","start_from":1.5}}}',
+    'm{"query":{"recommend":{"positive":[1]}}}', 'm{"query":{"discover":{}}}', 'm{"query":{"context":[]}}',
+    'm{"query":{"formula":{}}}', 'm{"query":{"rrf":{"k":2}}}', 'm{"prefetch":[{}]}', 'm{"lookup_from":{"collection":"a"}}',
+    'm{"params":{"quiver":{"recall_target":0.95}}}', 'm{"params":{"quiver":{"recall_target":2}}}',
+    'm{"query":{"nearest":[1],"mmr":{"diversity":0.5}}}', 'm{"params":{"idf":{"corpus":{}}}}',
+    'k{"order_by":{"key":"n","direction":"asc"}}', 'm{"query":{"nearest":7}}', 'm{"query":' + UUID + '}',
 ]
 
 

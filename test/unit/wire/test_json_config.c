@@ -494,10 +494,35 @@ static void test_stored_form_stays_readable(void **state)
     qv_arena_close(&arena);
 }
 
+/* As protobuf's maps have it. */
+static void test_last_of_equal_names_counts(void **state)
+{
+    (void)state;
+    struct qv_config_diff d;
+    qv_arena_init(&arena, 1 << 20);
+    struct qv_collection_config c = create_ok(
+        "{\"vectors\":{\"a\":{\"size\":1,\"distance\":\"Dot\",\"on_disk\":true},\"b\":{\"size\":2,"
+        "\"distance\":\"Dot\"},\"a\":{\"size\":3,\"distance\":\"Cosine\"}},"
+        "\"sparse_vectors\":{\"s\":{\"modifier\":\"idf\"},\"s\":{}}}");
+    assert_int_equal(c.vector_count, 2);
+    assert_true(c.vectors[0].size == 3 && !c.vectors[0].on_disk.has && c.vectors[1].size == 2);
+    assert_true(c.vectors[0].number == 0 && c.vectors[1].number == 1);
+    assert_true(c.sparse_count == 1 && !c.sparse[0].has_modifier);
+    int err = qv_json_read_update_collection(
+        bytes(
+            "{\"vectors\":{\"a\":{\"on_disk\":true},\"b\":{},\"a\":{\"hnsw_config\":{\"m\":8}}}}"),
+        &arena, &d, &msg);
+    assert_int_equal(err, 0);
+    assert_int_equal(d.vector_count, 2);
+    assert_true(d.vectors[0].has_hnsw && !d.vectors[0].on_disk.has);
+    qv_arena_close(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create_with_everything),
+        cmocka_unit_test(test_last_of_equal_names_counts),
         cmocka_unit_test(test_field_index),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_stored_form_round_trips),
