@@ -165,6 +165,10 @@ struct qv_query {
     struct qv_vector_select with_vector;   /* default: none */
 };
 
+/* Are the params (hnsw_ef, quantization, recall_target) within what is allowed? QV_EVALIDATION and
+ * why. Both protocols ask once a query is read, so that of several faults they name the same. */
+QV_MUST_USE int qv_query_check_params(const struct qv_query *q, struct qv_errmsg *msg);
+
 struct qv_query_req {
     const struct qv_query *queries; /* one, or a batch */
     uint32_t query_count;

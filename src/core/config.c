@@ -80,6 +80,15 @@ static int check_hnsw(const char *where, const struct qv_hnsw_config *h, struct 
     return err;
 }
 
+static int check_quant(const struct qv_quant_config *q, struct qv_errmsg *msg)
+{
+    if (q->quantile.has && !(q->quantile.v >= 0.5 && q->quantile.v <= 1.0))
+        return qv_fail(msg, QV_EVALIDATION,
+                       "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
+                       q->quantile.v);
+    return 0;
+}
+
 static int check_name(struct qv_str name, struct qv_errmsg *msg)
 {
     if (name.n > QV_NAME_BYTES_MAX)
@@ -103,7 +112,9 @@ static int check_vector(const struct qv_collection_config *c, uint32_t i, struct
         if (qv_str_equal(v->name, c->vectors[k].name) || v->number == c->vectors[k].number)
             return qv_fail(msg, QV_EVALIDATION, "vectors: a name occurs twice");
     }
-    return v->has_hnsw ? check_hnsw("vectors.hnsw_config", &v->hnsw, msg) : 0;
+    if (v->has_hnsw)
+        err = check_hnsw("vectors.hnsw_config", &v->hnsw, msg);
+    return err != 0 ? err : check_quant(&v->quant, msg);
 }
 
 static int check_sparse(const struct qv_collection_config *c, uint32_t i, struct qv_errmsg *msg)
@@ -136,6 +147,8 @@ int qv_config_check(const struct qv_collection_config *c, struct qv_errmsg *msg)
         err = qv_strict_parse(c->strict_mode, &strict, msg);
     for (uint32_t i = 0; i < c->vector_count && err == 0; i++)
         err = check_vector(c, i, msg);
+    if (err == 0)
+        err = check_quant(&c->quant, msg);
     for (uint32_t i = 0; i < c->sparse_count && err == 0; i++)
         err = check_sparse(c, i, msg);
     return err;

@@ -25,6 +25,7 @@ int qv_hnsw_search_code(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     }
     if (ctx->code == NULL)
         return QV_ENOMEM;
+    ctx->space = &h->codes;
     qv_lvq_encode(h->params.dtype, query->row, h->codes.dim, ctx->code);
     *row = ctx->code;
     return 0;

@@ -139,10 +139,6 @@ static void read_scalar(struct qv_json *j, struct qv_quant_config *out)
     }
     if (!has_type)
         qv_json_fail_missing(j, "type");
-    if (out->quantile.has && !(out->quantile.v >= 0.5 && out->quantile.v <= 1.0))
-        qv_json_fail(j, QV_EVALIDATION,
-                     "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
-                     out->quantile.v);
 }
 
 static struct qv_str read_word(struct qv_json *j, const char *const *words)

@@ -4,8 +4,6 @@
 #include "wire/json_parts.h"
 #include "wire/json_request.h"
 
-#include <math.h>
-
 /* ---- params ---- */
 
 static void read_acorn(struct qv_json *j)
@@ -43,11 +41,6 @@ static void read_quantization(struct qv_json *j, struct qv_query *q)
         else
             qv_json_skip(j);
     }
-    if (j->err == 0 && q->quant_oversampling.has &&
-        !(q->quant_oversampling.v >= 1.0 && isfinite(q->quant_oversampling.v)))
-        qv_json_fail(j, QV_EVALIDATION,
-                     "params.quantization.oversampling: value %g invalid, must be 1.0 or larger",
-                     q->quant_oversampling.v);
 }
 
 static void read_explain(struct qv_json *j)
@@ -76,11 +69,6 @@ static void read_quiver_params(struct qv_json *j, struct qv_query *q)
         else
             qv_json_skip(j);
     }
-    if (j->err == 0 && q->recall_target.has &&
-        !(q->recall_target.v > 0.0 && q->recall_target.v <= 1.0))
-        qv_json_fail(j, QV_EVALIDATION,
-                     "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
-                     q->recall_target.v);
 }
 
 static void read_params(struct qv_json *j, struct qv_query *q)
@@ -107,9 +95,9 @@ static void read_params(struct qv_json *j, struct qv_query *q)
         else
             qv_json_skip(j);
     }
-    if (j->err == 0 && q->hnsw_ef.has && q->hnsw_ef.v > QV_EF_MAX)
-        qv_json_fail(j, QV_EVALIDATION, "params.hnsw_ef: value %llu invalid, must be %u or smaller",
-                     (unsigned long long)q->hnsw_ef.v, QV_EF_MAX);
+    struct qv_errmsg msg;
+    if (j->err == 0)
+        qv_json_fail_below(j, qv_query_check_params(q, &msg), &msg);
 }
 
 /* ---- what is asked ---- */

@@ -114,12 +114,6 @@ static int read_quant(struct qv_pb_ctx *c, const QvPb__QuantizationConfig *m,
         if (m->scalar->has_type && m->scalar->type != QV_PB__QUANTIZATION_TYPE__Int8)
             return qv_fail(c->msg, QV_EINVAL, "scalar quantization: unknown type %d",
                            (int)m->scalar->type);
-        if (m->scalar->has_quantile &&
-            !(m->scalar->quantile >= 0.5f && m->scalar->quantile <= 1.0f))
-            return qv_fail(
-                c->msg, QV_EVALIDATION,
-                "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
-                (double)m->scalar->quantile);
         out->kind = QV_QUANT_SCALAR;
         out->quantile = OPT_F64(m->scalar, quantile);
         out->always_ram = OPT_BOOL(m->scalar, always_ram);

@@ -340,19 +340,13 @@ static int decode_count(struct qv_pb_ctx *c, const ProtobufCMessage *base,
 
 /* ---- searches ---- */
 
-static int read_quantization(struct qv_pb_ctx *c, const QvPb__QuantizationSearchParams *z,
-                             struct qv_query *q)
+static void read_quantization(const QvPb__QuantizationSearchParams *z, struct qv_query *q)
 {
     if (z == NULL)
-        return 0;
+        return;
     q->quant_ignore = (struct qv_opt_bool){z->has_ignore != 0, z->ignore != 0};
     q->quant_rescore = (struct qv_opt_bool){z->has_rescore != 0, z->rescore != 0};
     q->quant_oversampling = (struct qv_opt_f64){z->has_oversampling != 0, z->oversampling};
-    if (z->has_oversampling && !(z->oversampling >= 1.0 && isfinite(z->oversampling)))
-        return qv_fail(c->msg, QV_EVALIDATION,
-                       "params.quantization.oversampling: value %g invalid, must be 1.0 or larger",
-                       z->oversampling);
-    return 0;
 }
 
 static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct qv_query *q)
@@ -363,24 +357,14 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
         return qv_not_served_fail(QV_NOT_SERVED_ACORN, c->msg);
     if (m->idf != NULL)
         return qv_not_served_fail(QV_NOT_SERVED_IDF, c->msg);
-    int err = read_quantization(c, m->quantization, q);
-    if (err != 0)
-        return err;
+    read_quantization(m->quantization, q);
     q->hnsw_ef = (struct qv_opt_u64){m->has_hnsw_ef != 0, m->hnsw_ef};
-    if (m->has_hnsw_ef && m->hnsw_ef > QV_EF_MAX)
-        return qv_fail(c->msg, QV_EVALIDATION,
-                       "params.hnsw_ef: value %llu invalid, must be %u or smaller",
-                       (unsigned long long)m->hnsw_ef, QV_EF_MAX);
     const QvPb__QuiverSearchParams *ours = m->quiver;
     if (ours != NULL)
         q->recall_target = (struct qv_opt_f64){ours->has_recall_target != 0, ours->recall_target};
-    if (q->recall_target.has && !(q->recall_target.v > 0.0 && q->recall_target.v <= 1.0))
-        return qv_fail(c->msg, QV_EVALIDATION,
-                       "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
-                       q->recall_target.v);
     q->exact = m->has_exact && m->exact;
     q->indexed_only = m->has_indexed_only && m->indexed_only;
-    return 0;
+    return qv_query_check_params(q, c->msg);
 }
 
 static int set_threshold(struct qv_pb_ctx *c, bool has, float value, struct qv_query *q)

@@ -339,8 +339,8 @@ class Requests:
             body["offset"] = r.randrange(4)
         if self.rarely(5):
             body["score_threshold"] = r.randrange(-8, 8) / 2
-        if self.rarely(4):
-            body["params"] = {"exact": bool(r.randrange(2)), "hnsw_ef": r.choice([10, 100, 1 << 20])}
+        if self.rarely(4):  # at least as many as there are points: two graphs differ below that
+            body["params"] = {"exact": bool(r.randrange(2)), "hnsw_ef": r.choice([128, 250, 1 << 20])}
         if self.rarely(6):
             body.setdefault("params", {})["quiver"] = {"recall_target": r.choice([0.9, 1.0, 0.0])}
         if self.rarely(4):

@@ -417,6 +417,32 @@ static void a_scan_can_be_stopped(void **state)
     world_close(&w);
 }
 
+/* A context belongs to no graph: what it did last, if anything, must not show. */
+static void a_scan_compares_by_its_own_graph(void **state)
+{
+    (void)state;
+    struct world w;
+    struct qv_hnsw_hit hits[2][K];
+    uint32_t n;
+    world_open(&w, QV_METRIC_L2, QV_HNSW_CODING_LVQ8, 300);
+    struct qv_hnsw_query query = {.row = qv_rows_at(&w.f.rows, 300),
+                                  .k = K,
+                                  .ef = 30,
+                                  .bitmap = w.live,
+                                  .bitmap_slots = 300};
+    struct qv_hnsw_ctx *fresh = qv_hnsw_ctx_create();
+    assert_non_null(fresh);
+    assert_int_equal(qv_hnsw_scan(w.f.h, fresh, &query, hits[0], &n), 0);
+    assert_int_equal(n, K);
+    query.by_rows = true;
+    assert_int_equal(qv_hnsw_scan(w.f.h, fresh, &query, hits[1], &n), 0);
+    query.by_rows = false;
+    assert_int_equal(qv_hnsw_scan(w.f.h, fresh, &query, hits[1], &n), 0);
+    assert_memory_equal(hits[0], hits[1], sizeof hits[0]);
+    qv_hnsw_ctx_destroy(&fresh);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_check_that_finds_too_few_walks_over_bridges),
         cmocka_unit_test(filters_of_nothing_and_of_little),
         cmocka_unit_test(a_scan_can_be_stopped),
+        cmocka_unit_test(a_scan_compares_by_its_own_graph),
     };
     return RUN_SUITE(tests);
 }

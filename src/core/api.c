@@ -1,0 +1,23 @@
+#include "core/api.h"
+
+#include "core/limits.h"
+
+#include <math.h>
+
+int qv_query_check_params(const struct qv_query *q, struct qv_errmsg *msg)
+{
+    double over = q->quant_oversampling.v, target = q->recall_target.v;
+    if (q->hnsw_ef.has && q->hnsw_ef.v > QV_EF_MAX)
+        return qv_fail(msg, QV_EVALIDATION,
+                       "params.hnsw_ef: value %llu invalid, must be %u or smaller",
+                       (unsigned long long)q->hnsw_ef.v, QV_EF_MAX);
+    if (q->quant_oversampling.has && !(over >= 1.0 && isfinite(over)))
+        return qv_fail(msg, QV_EVALIDATION,
+                       "params.quantization.oversampling: value %g invalid, must be 1.0 or larger",
+                       over);
+    if (q->recall_target.has && !(target > 0.0 && target <= 1.0))
+        return qv_fail(msg, QV_EVALIDATION,
+                       "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
+                       target);
+    return 0;
+}
