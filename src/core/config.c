@@ -83,9 +83,10 @@ static int check_hnsw(const char *where, const struct qv_hnsw_config *h, struct 
 static int check_quant(const struct qv_quant_config *q, struct qv_errmsg *msg)
 {
     if (q->quantile.has && !(q->quantile.v >= 0.5 && q->quantile.v <= 1.0))
-        return qv_fail(msg, QV_EVALIDATION,
-                       "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
-                       q->quantile.v);
+        return qv_fail(
+            msg, QV_EVALIDATION,
+            "quantization_config.scalar.quantile: value %g invalid, must be from 0.5 to 1",
+            q->quantile.v);
     return 0;
 }
 

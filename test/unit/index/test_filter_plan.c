@@ -425,11 +425,8 @@ static void a_scan_compares_by_its_own_graph(void **state)
     struct qv_hnsw_hit hits[2][K];
     uint32_t n;
     world_open(&w, QV_METRIC_L2, QV_HNSW_CODING_LVQ8, 300);
-    struct qv_hnsw_query query = {.row = qv_rows_at(&w.f.rows, 300),
-                                  .k = K,
-                                  .ef = 30,
-                                  .bitmap = w.live,
-                                  .bitmap_slots = 300};
+    struct qv_hnsw_query query = {
+        .row = qv_rows_at(&w.f.rows, 300), .k = K, .ef = 30, .bitmap = w.live, .bitmap_slots = 300};
     struct qv_hnsw_ctx *fresh = qv_hnsw_ctx_create();
     assert_non_null(fresh);
     assert_int_equal(qv_hnsw_scan(w.f.h, fresh, &query, hits[0], &n), 0);
