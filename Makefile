@@ -82,7 +82,7 @@ bench-index: all ## Quiver and other engines in turn on one core DATA= [DIR=] [P
 	@tools/bench_peers $(subst $(comma), ,$(bench_peers)) || true
 	@tools/bench_index --build $(BUILD) --data $(or $(DATA),fashion) --dir $(or $(DIR),$(BUILD)/data) \
 		--peers $(bench_peers) \
-		--modes $(or $(MODES),default) --pairs $(or $(PAIRS),15) $(if $(SMALL),--small) \
+		--modes $(or $(MODES),default) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SMALL),--small) \
 		$(if $(FRESH),--fresh) $(if $(LOCK),--lock $(LOCK)) $(out_flag)
 
 bench-filter: all ## searches under filters DATA= [EF=64,200] [PAIRS=15] [QUERIES=5000] [DIR=] [OUT=]

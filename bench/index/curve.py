@@ -69,3 +69,8 @@ def median(values):
     values = sorted(values)
     n = len(values)
     return (values[n // 2] + values[(n - 1) // 2]) / 2 if values else math.nan
+
+
+def paired(ours, theirs):
+    """The median of theirs / ours over the rounds that asked both; each {round: time}."""
+    return median(theirs[r] / ours[r] for r in ours if r in theirs)

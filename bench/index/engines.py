@@ -1,8 +1,8 @@
 """The engines of `make bench-index`: what each is, and a process of each that is asked by lines.
 
-How an engine is asked stands in docs/benchmarks.md. All of them run on one core, and only one at a
-time: those that build are stopped and continued in turns, so that what else the machine does
-meanwhile falls on all of them alike."""
+How an engine is asked stands in docs/benchmarks.md. All of them answer on one core, and only one at
+a time. Those that build on one core are stopped and continued in turns, so that what else the
+machine does meanwhile falls on all of them alike."""
 
 import collections
 import fcntl
@@ -15,6 +15,7 @@ import sys
 import time
 
 import house
+import pages
 
 Kind = collections.namedtuple("Kind", "program variant settings what")
 
@@ -102,15 +103,16 @@ class Engine:
     def ask(self, setting, start, count):
         return self.say(f"ask {setting} {start} {count}")
 
-    def turn(self, seconds):
-        """Lets it go on for so long; whether it is ready."""
-        self.process.send_signal(signal.SIGCONT)
-        said, _, _ = select.select([self.process.stdout], [], [], seconds)
-        if said:
-            self.ready = self.answer()
-            return True
-        self.process.send_signal(signal.SIGSTOP)
-        return False
+    def move(self, cpu):
+        """Each of its threads, to another core."""
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            os.sched_setaffinity(int(thread), {cpu})
+
+    def use_of_memory(self):
+        """What it says, and the page cache of files that it still has in reach without mapping."""
+        said, cached = self.say("memory"), pages.unmapped_cache(self.process.pid)
+        said["memory_bytes"] += cached - said["page_cache_bytes"]
+        return {**said, "page_cache_bytes": cached}
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -161,38 +163,63 @@ class Lock:
             self.file = None
 
 
-def start_all(engines, cpu, nice, log):
-    """Those that do not start are left out, and said."""
-    alive, building = [], []
-    for e in engines:
-        print(f"bench_index: starting {e.name}", file=sys.stderr)
-        e.start(cpu, log)
-        if e.index and os.path.exists(e.index):
+def start(e, cpu, log, alive, queue):
+    """Ready at once where its index is kept; else it waits in the queue of those that build."""
+    print(f"bench_index: starting {e.name}", file=sys.stderr)
+    e.start(cpu, log)
+    if not e.index or not os.path.exists(e.index):
+        e.process.send_signal(signal.SIGSTOP)
+        queue.append(e)
+        return
+    try:
+        e.ready = e.answer()
+        alive.append(e)
+    except Failed as err:
+        print(f"bench_index: left out: {err}", file=sys.stderr)
+
+
+def take_turns(queue, cpus):
+    """The first of the queue, one a core, go on for a while; those that are ready, or ended, leave
+    it and are answered."""
+    going = [queue.popleft() for _ in cpus if queue]
+    for e, cpu in zip(going, cpus):
+        e.move(cpu)
+        e.process.send_signal(signal.SIGCONT)
+    said, _, _ = select.select([e.process.stdout for e in going], [], [], TURN_S)
+    over = [e for e in going if e.process.stdout in said]
+    for e in going:
+        if e not in over:
+            e.process.send_signal(signal.SIGSTOP)
+            queue.append(e)
+    return over
+
+
+def build_all(queue, cpus, alive):
+    began = said = time.monotonic()
+    while queue:
+        for e in take_turns(queue, cpus):
             try:
                 e.ready = e.answer()
                 alive.append(e)
+                print(f"bench_index: {e.name} built in {e.ready['build_cpu_s']:.1f} s",
+                      file=sys.stderr)
             except Failed as err:
                 print(f"bench_index: left out: {err}", file=sys.stderr)
-        else:
-            e.process.send_signal(signal.SIGSTOP)
-            building.append(e)
-    began = said = time.monotonic()
-    while building:
-        for e in list(building):
-            try:
-                if e.turn(TURN_S):
-                    alive.append(e)
-                    building.remove(e)
-                    print(f"bench_index: {e.name} built in {e.ready['build_cpu_s']:.1f} s",
-                          file=sys.stderr)
-            except Failed as err:
-                print(f"bench_index: left out: {err}", file=sys.stderr)
-                building.remove(e)
         if time.monotonic() - said > 20:
             said = time.monotonic()
-            print(f"bench_index: building {', '.join(e.name for e in building)}, "
+            print(f"bench_index: building {', '.join(e.name for e in queue)}, "
                   f"{said - began:.0f} s so far", file=sys.stderr)
+
+
+def start_all(engines, cpu, builders, nice, log):
+    """Those that build do so on the cores `builders`; then all are on `cpu`. Those that do not
+    start are left out, and said."""
+    alive, queue = [], collections.deque()
+    for e in engines:
+        start(e, cpu, log, alive, queue)
+    build_all(queue, builders, alive)
     for e in alive:
+        e.move(cpu)
         e.remember()
         e.raise_priority(nice)
     return alive

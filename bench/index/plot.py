@@ -66,7 +66,7 @@ def main():
     for p in data["points"]:
         engines.setdefault(p["name"], []).append(
             {"setting": p["setting"], "recall": p["recall_at_10"], "us": 1e6 / p["qps"]})
-        memory[p["name"]] = p["memory_bytes"] + p["page_cache_bytes"]
+        memory[p["name"]] = p["memory_bytes"]
     stem = os.path.splitext(sys.argv[1])[0]
     draw_recall(data, engines, stem + ".recall.png")
     draw_memory(data, engines, memory, stem + ".memory.png")

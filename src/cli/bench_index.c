@@ -2,20 +2,20 @@
  *
  * Rows are copied out of the input file first (and the file unmapped), so that memory is what an
  * index holds: rows, links, marks; where codes are walked the rows, and in the modes that pack the
- * graph the graph too, are given back before the first query, and answers are judged by the true
- * neighbours' numbers. Cosine is dot
- * over rows of unit length, as a shard does it. A pass asks every query once, in order; `passes`
+ * graph the graph too, are given back before the first query. Cosine is dot over rows of unit
+ * length, as a shard does it. A pass asks every query once, in order; `passes`
  * passes an ef after one that warms up. qps is the median pass; p50 and p99 are over all calls;
  * p99_min_of_passes is over each query's fastest call, which is what a deterministic workload costs
- * when nothing else runs. A hit is a returned row not farther than the true tenth. */
+ * when nothing else runs. What a hit is: cli/bench_truth.h. */
 #include "cli/bench_index.h"
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "base/vmem.h"
 #include "cli/bench_index_serve.h"
+#include "cli/bench_memory.h"
+#include "cli/bench_truth.h"
 #include "cli/vecfile.h"
-#include "index/flat.h"
 #include "index/hnsw.h"
 #include "index/pack.h"
 #include "simd/convert.h"
@@ -35,8 +35,8 @@
 #define EFS_MAX 64
 #define THREADS_MAX 256
 #define PASSES_MAX 1000
-#define K 10u
-#define NEAR_MAX 16u /* the true neighbours kept by number: K, and who is as far as the last */
+#define K QV_CLI_BENCH_K
+#define RANKED_MAX 20u /* by the codes, then by the query as it is against them */
 
 struct options {
     const char *base, *query, *gt, *metric, *mode, *build;
@@ -46,10 +46,6 @@ struct options {
     bool json, serve;
 };
 
-struct memory {
-    long long rss, anon, read;
-};
-
 struct bench {
     const struct options *opt;
     struct qv_rows rows, queries;
@@ -57,18 +53,17 @@ struct bench {
     enum qv_metric metric;
     enum qv_dtype dtype;
     uint32_t n, dim, q;
-    float *bounds;  /* distance of each query's true tenth */
-    uint32_t *near; /* NEAR_MAX a query: rows not farther; by these packed answers are judged */
+    struct qv_cli_bench_truth truth;
     struct qv_pack_ctx *pack_ctxs[THREADS_MAX];
     double *ns;                /* passes * q: time of each call */
-    uint32_t *hits;            /* by query */
+    uint32_t *found;           /* by query: K slots, QV_SLOT_NONE where fewer were returned */
     struct qv_hnsw *h;         /* or, in the modes that pack it, */
     struct qv_pack *pack;      /* this alone */
     struct qv_hnsw_bulk *bulk; /* under way */
     _Atomic uint32_t next;     /* row to insert */
     _Atomic int failed;
     double build_s, build_cpu_s;
-    struct memory before;
+    struct qv_cli_bench_memory before;
 };
 
 static double clock_ns(clockid_t id)
@@ -252,43 +247,34 @@ static int choose_metric(struct bench *b, enum qv_vecfile_type type)
     return 0;
 }
 
-/* Copies n rows into memory of our own, of unit length for cosine. */
+/* Rows are brought to unit length when they are read, and compared by dot. */
+static bool is_scaled(const struct bench *b)
+{
+    return strcmp(b->opt->metric, "cosine") == 0 && b->dtype == QV_DTYPE_F32;
+}
+
+/* Copies n rows into memory of our own, which lives until the process ends or it is closed. */
 static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, struct qv_vmem *mem,
                      struct qv_rows *out)
 {
+    const char *path = out == &b->rows ? b->opt->base : b->opt->query;
+    struct qv_errmsg msg;
     const size_t row_bytes = b->dim * qv_dtype_bytes(b->dtype);
     if (qv_vmem_reserve(mem, n * row_bytes, true) != 0 || qv_vmem_grow(mem, n * row_bytes) != 0) {
         fprintf(stderr, "quiver bench index: no memory for %u rows\n", n);
         return 1;
     }
-    for (uint32_t i = 0; i < n; i++)
-        memcpy(mem->base + i * row_bytes, qv_vecfile_row(f, i), row_bytes);
-    if (strcmp(b->opt->metric, "cosine") == 0 && b->dtype == QV_DTYPE_F32)
-        for (uint32_t i = 0; i < n; i++)
-            qv_simd_normalise_f32((float *)(void *)(mem->base + i * row_bytes), b->dim);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *row = mem->base + i * row_bytes;
+        if (b->dtype == QV_DTYPE_U8)
+            memcpy(row, qv_vecfile_row(f, i), row_bytes);
+        else if (qv_vecfile_read_f32(f, path, i, (float *)(void *)row, &msg) != 0)
+            return fail(&msg);
+        if (is_scaled(b))
+            qv_simd_normalise_f32((float *)(void *)row, b->dim);
+    }
     *out = (struct qv_rows){.base = mem->base, .stride_bytes = row_bytes};
     return 0;
-}
-
-static void read_memory(struct memory *m)
-{
-    char line[256];
-    *m = (struct memory){0};
-    FILE *f = fopen("/proc/self/status", "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, "VmRSS:", 6) == 0)
-            m->rss = strtoll(line + 6, NULL, 10) * 1024;
-        if (strncmp(line, "RssAnon:", 8) == 0)
-            m->anon = strtoll(line + 8, NULL, 10) * 1024;
-    }
-    if (f != NULL)
-        (void)fclose(f);
-    f = fopen("/proc/self/io", "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL)
-        if (strncmp(line, "read_bytes:", 11) == 0)
-            m->read = strtoll(line + 11, NULL, 10);
-    if (f != NULL)
-        (void)fclose(f);
 }
 
 static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfile *query)
@@ -313,8 +299,8 @@ static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfil
     if (err != 0)
         return err;
     qv_vecfile_close(query);
-    read_memory(&b->before);   /* from here on it is the index's */
-    if (base->owned != NULL) { /* unpacked input, given back below */
+    qv_cli_bench_memory_read(&b->before); /* from here on it is the index's */
+    if (base->owned != NULL) {            /* unpacked input, given back below */
         b->before.rss -= (long long)((size_t)base->rows * base->dim);
         b->before.anon -= (long long)((size_t)base->rows * base->dim);
     }
@@ -325,100 +311,11 @@ static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfil
 
 /* ---- the truth ---- */
 
-/* Kernels differ so much. */
-static float loosen(float bound)
-{
-    return bound + 1e-6F * fabsf(bound);
-}
-
-static void read_near(struct bench *b, const struct qv_vecfile *gt, uint32_t i, qv_dist_f dist)
-{
-    const uint32_t n = gt->dim < NEAR_MAX ? gt->dim : NEAR_MAX;
-    for (uint32_t j = 0; j < n; j++) {
-        uint32_t id;
-        memcpy(&id, qv_vecfile_row(gt, i) + j * 4, 4);
-        if (id < b->n && dist(qv_rows_at(&b->queries, i), qv_rows_at(&b->rows, id), b->dim) <=
-                             loosen(b->bounds[i]))
-            b->near[(size_t)i * NEAR_MAX + j] = id;
-    }
-}
-
-/* b->bounds and b->near from a file of true neighbours. */
-static int read_truth(struct bench *b)
-{
-    struct qv_vecfile gt;
-    struct qv_errmsg msg;
-    if (qv_vecfile_open(b->opt->gt, &gt, &msg) != 0)
-        return fail(&msg);
-    qv_dist_f dist = qv_simd_dist(b->metric, b->dtype);
-    int err = 0;
-    if (gt.type != QV_VECFILE_I32 || gt.rows < b->q || gt.dim < K) {
-        fprintf(stderr, "quiver bench index: %s holds %u rows of %u; needed: %u of %u or more\n",
-                b->opt->gt, gt.rows, gt.dim, b->q, K);
-        err = 2;
-    }
-    const uint32_t k = b->n < K ? b->n : K;
-    for (uint32_t i = 0; i < b->q && err == 0; i++) {
-        uint32_t id;
-        memcpy(&id, qv_vecfile_row(&gt, i) + (k - 1) * 4, 4);
-        if (id >= b->n) {
-            fprintf(stderr, "quiver bench index: %s: neighbour %u of query %u; rows: %u\n",
-                    b->opt->gt, id, i, b->n);
-            err = 2;
-            break;
-        }
-        b->bounds[i] = dist(qv_rows_at(&b->queries, i), qv_rows_at(&b->rows, id), b->dim);
-        read_near(b, &gt, i, dist);
-    }
-    qv_vecfile_close(&gt);
-    return err;
-}
-
-#define RANKED_MAX 20u /* by the codes, then by the query as it is against them */
-#define TRUTH_BATCH 32u
-
-static int by_key(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a;
-    const uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void keep_truth(struct bench *b, uint32_t i, const struct qv_topk *top)
-{
-    qsort(top->keys, top->n, sizeof *top->keys, by_key);
-    b->bounds[i] = qv_topk_key_dist(top->keys[top->n < K ? top->n - 1 : K - 1]);
-    for (uint32_t j = 0; j < top->n; j++)
-        if (qv_topk_key_dist(top->keys[j]) <= loosen(b->bounds[i]))
-            b->near[(size_t)i * NEAR_MAX + j] = qv_topk_key_slot(top->keys[j]);
-}
-
 static void *compute_truth_loop(void *arg)
 {
     struct bench *b = arg;
-    const struct qv_flat flat = {.rows = b->rows,
-                                 .metric = b->metric,
-                                 .dtype = b->dtype,
-                                 .dim = b->dim,
-                                 .begin = 0,
-                                 .end = b->n};
-    uint64_t keys[TRUTH_BATCH][NEAR_MAX];
-    const uint32_t k = b->n < NEAR_MAX ? b->n : NEAR_MAX;
-    for (;;) {
-        uint32_t from = atomic_fetch_add(&b->next, TRUTH_BATCH);
-        if (from >= b->q)
-            return NULL;
-        struct qv_topk tops[TRUTH_BATCH];
-        const void *queries[TRUTH_BATCH];
-        uint32_t n = b->q - from < TRUTH_BATCH ? b->q - from : TRUTH_BATCH;
-        for (uint32_t i = 0; i < n; i++) {
-            tops[i] = (struct qv_topk){.keys = keys[i], .k = k};
-            queries[i] = qv_rows_at(&b->queries, from + i);
-        }
-        qv_flat_scan(&flat, queries, tops, n);
-        for (uint32_t i = 0; i < n; i++)
-            keep_truth(b, from + i, &tops[i]);
-    }
+    qv_cli_bench_truth_compute(&b->truth);
+    return NULL;
 }
 
 /* ---- build and search ---- */
@@ -552,15 +449,10 @@ struct pass {
     double *ns; /* of this pass, by query */
 };
 
-static uint32_t count_near(const struct bench *b, uint32_t query, const struct qv_hnsw_hit *hits,
-                           uint32_t n)
+static void keep_found(struct bench *b, uint32_t query, const struct qv_hnsw_hit *hits, uint32_t n)
 {
-    const uint32_t *near = &b->near[(size_t)query * NEAR_MAX];
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t j = 0; j < NEAR_MAX; j++)
-            found += near[j] == hits[i].slot ? 1 : 0;
-    return found;
+    for (uint32_t j = 0; j < K; j++)
+        b->found[(size_t)query * K + j] = j < n ? hits[j].slot : QV_SLOT_NONE;
 }
 
 static void search_packed(struct pass *p)
@@ -574,7 +466,7 @@ static void search_packed(struct pass *p)
         int err = qv_pack_search(b->pack, p->pack_ctx, &query, hits, &n);
         p->ns[i] = now_ns() - t;
         QV_ASSERT(err == 0);
-        b->hits[i] = count_near(b, i, hits, n);
+        keep_found(b, i, hits, n);
     }
 }
 
@@ -598,15 +490,7 @@ static void *search_loop(void *arg)
             err = qv_hnsw_rank(b->h, p->ctx, query.row, hits, n);
         p->ns[i] = now_ns() - t;
         QV_ASSERT(err == 0);
-        n = n < K ? n : K;
-        if (b->rows.base == NULL) {
-            b->hits[i] = count_near(b, i, hits, n);
-            continue;
-        }
-        const float bound = loosen(b->bounds[i]);
-        b->hits[i] = 0;
-        for (uint32_t j = 0; j < n; j++)
-            b->hits[i] += hits[j].dist <= bound ? 1 : 0;
+        keep_found(b, i, hits, n);
     }
     return NULL;
 }
@@ -660,38 +544,39 @@ struct asked {
 struct point {
     uint32_t ef;
     double recall, qps, p50_us, p99_us, p99_min_us;
-    struct memory memory;
+    struct qv_cli_bench_memory memory;
 };
 
-static void measure(struct bench *b, struct qv_hnsw_ctx **ctxs, uint32_t ef, struct point *out)
+static int measure(struct bench *b, struct qv_hnsw_ctx **ctxs, uint32_t ef, struct point *out)
 {
     double seconds[PASSES_MAX];
     const uint32_t passes = b->opt->passes;
-    struct memory before;
-    read_memory(&before);
+    struct qv_cli_bench_memory before;
+    qv_cli_bench_memory_read(&before);
     (void)run_pass(b, ctxs, ef, b->ns); /* warms up */
     for (uint32_t i = 0; i < passes; i++)
         seconds[i] = run_pass(b, ctxs, ef, b->ns + (size_t)i * b->q);
-    uint64_t hits = 0;
     double *fastest = qv_mem_alloc(b->q * sizeof *fastest);
     for (uint32_t i = 0; i < b->q; i++) {
-        hits += b->hits[i];
         fastest[i] = b->ns[i];
         for (uint32_t p = 1; p < passes; p++)
             if (b->ns[(size_t)p * b->q + i] < fastest[i])
                 fastest[i] = b->ns[(size_t)p * b->q + i];
     }
     out->ef = ef;
-    out->recall = (double)hits / ((double)b->q * (b->n < K ? b->n : K));
     out->qps = b->q / quantile(seconds, passes, 0.5);
     out->p50_us = quantile(b->ns, (size_t)passes * b->q, 0.5) / 1e3;
     out->p99_us = quantile(b->ns, (size_t)passes * b->q, 0.99) / 1e3;
     out->p99_min_us = quantile(fastest, b->q, 0.99) / 1e3;
     qv_mem_free(fastest);
-    read_memory(&out->memory);
+    qv_cli_bench_memory_read(&out->memory);
     out->memory.rss -= b->before.rss;
     out->memory.anon -= b->before.anon;
     out->memory.read -= before.read;
+    uint64_t hits;
+    const int err = qv_cli_bench_truth_hits(&b->truth, 0, b->q, b->found, &hits);
+    out->recall = (double)hits / ((double)b->q * (b->n < K ? b->n : K));
+    return err;
 }
 
 static void print_point(const struct bench *b, const struct point *p, bool first)
@@ -706,14 +591,16 @@ static void print_point(const struct bench *b, const struct point *p, bool first
     }
     printf("%s\n  {\"engine\":\"quiver\",\"mode\":\"%s\",\"ef\":%u,\"recall_at_10\":%.5f,"
            "\"qps\":%.1f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p99_min_of_passes_us\":%.2f,"
-           "\"memory_bytes\":%lld,\"memory_anon_bytes\":%lld,\"page_cache_bytes\":0,"
+           "\"memory_bytes\":%lld,\"memory_anon_bytes\":%lld,\"page_cache_bytes\":%lld,"
            "\"read_bytes\":%lld}",
            first ? "" : ",", b->opt->mode, p->ef, p->recall, p->qps, p->p50_us, p->p99_us,
-           p->p99_min_us, p->memory.rss, p->memory.anon, p->memory.read);
+           p->p99_min_us, p->memory.rss + p->memory.page_cache, p->memory.anon,
+           p->memory.page_cache, p->memory.read);
 }
 
-static void print_results(struct bench *b)
+static int print_results(struct bench *b)
 {
+    int err = 0;
     struct qv_hnsw_ctx *ctxs[THREADS_MAX];
     for (uint32_t i = 0; i < b->opt->threads; i++)
         ctxs[i] = qv_hnsw_ctx_create();
@@ -725,9 +612,9 @@ static void print_results(struct bench *b)
     else
         printf("built %u x %u in %.2f s, %.0f vectors/s (%s, %u threads)\n", b->n, b->dim,
                b->build_s, b->n / b->build_s, qv_simd_isa_name(qv_simd_isa()), b->opt->threads);
-    for (uint32_t i = 0; i < b->opt->ef_count; i++) {
+    for (uint32_t i = 0; i < b->opt->ef_count && err == 0; i++) {
         struct point p;
-        measure(b, ctxs, b->opt->efs[i], &p);
+        err = measure(b, ctxs, b->opt->efs[i], &p);
         print_point(b, &p, i == 0);
         (void)fflush(stdout);
     }
@@ -736,11 +623,12 @@ static void print_results(struct bench *b)
                b->n / b->build_s);
     for (uint32_t i = 0; i < b->opt->threads; i++)
         qv_hnsw_ctx_destroy(&ctxs[i]);
+    return err;
 }
 
 /* ---- asked line by line ---- */
 
-static uint64_t ask_range(void *arg, uint32_t ef, uint32_t from, uint32_t to, double *ns)
+static void ask_range(void *arg, uint32_t ef, uint32_t from, uint32_t to, double *ns)
 {
     struct asked *a = arg;
     struct pass p = {.b = a->b,
@@ -751,19 +639,20 @@ static uint64_t ask_range(void *arg, uint32_t ef, uint32_t from, uint32_t to, do
                      .ef = ef,
                      .ns = ns};
     (void)search_loop(&p);
-    uint64_t hits = 0;
-    for (uint32_t i = from; i < to; i++)
-        hits += a->b->hits[i];
-    return hits;
+}
+
+static int judge_range(void *arg, uint32_t from, uint32_t to, uint64_t *hits)
+{
+    const struct asked *a = arg;
+    return qv_cli_bench_truth_hits(&a->b->truth, from, to, a->b->found, hits);
 }
 
 static void grown_memory(void *arg, struct qv_cli_bench_memory *out)
 {
     const struct asked *a = arg;
-    struct memory m;
-    read_memory(&m);
-    *out = (struct qv_cli_bench_memory){
-        .rss = m.rss - a->b->before.rss, .anon = m.anon - a->b->before.anon, .read = m.read};
+    qv_cli_bench_memory_read(out);
+    out->rss -= a->b->before.rss;
+    out->anon -= a->b->before.anon;
 }
 
 static int serve(struct bench *b)
@@ -777,35 +666,46 @@ static int serve(struct bench *b)
                                              .queries = b->q,
                                              .ef_max = QV_HNSW_EF_MAX,
                                              .ask = ask_range,
+                                             .judge = judge_range,
                                              .memory = grown_memory};
     const int err = qv_cli_bench_index_serve(&asked);
     qv_hnsw_ctx_destroy(&a.ctx);
     return err;
 }
 
+static int know_truth(struct bench *b)
+{
+    const struct qv_cli_bench_rows set = {.path = b->opt->base,
+                                          .rows = b->rows,
+                                          .queries = b->queries,
+                                          .metric = b->metric,
+                                          .dtype = b->dtype,
+                                          .unit = is_scaled(b),
+                                          .n = b->n,
+                                          .q = b->q,
+                                          .dim = b->dim};
+    int err = qv_cli_bench_truth_open(&b->truth, &set);
+    if (err == 0 && b->opt->gt != NULL)
+        err = qv_cli_bench_truth_read(&b->truth, b->opt->gt);
+    else if (err == 0)
+        run_threads(b, compute_truth_loop);
+    return err;
+}
+
 static int run(struct bench *b)
 {
-    b->bounds = qv_mem_try_calloc(b->q, sizeof *b->bounds);
-    b->hits = qv_mem_try_calloc(b->q, sizeof *b->hits);
+    b->found = qv_mem_try_calloc((size_t)b->q * K, sizeof *b->found);
     b->ns = qv_mem_try_calloc((size_t)b->q * b->opt->passes, sizeof *b->ns);
-    b->near = qv_mem_try_alloc((size_t)b->q * NEAR_MAX * sizeof *b->near);
-    if (b->bounds == NULL || b->hits == NULL || b->ns == NULL || b->near == NULL) {
+    if (b->found == NULL || b->ns == NULL) {
         fprintf(stderr, "quiver bench index: no memory for %u queries\n", b->q);
         return 1;
     }
-    memset(b->near, 0xFF, (size_t)b->q * NEAR_MAX * sizeof *b->near); /* QV_SLOT_NONE */
-    int err = 0;
-    if (b->opt->gt != NULL)
-        err = read_truth(b);
-    else
-        run_threads(b, compute_truth_loop);
+    int err = know_truth(b);
     if (err == 0)
         err = build(b);
-    if (err == 0 && b->opt->serve)
-        err = serve(b);
-    else if (err == 0)
-        print_results(b);
-    return err;
+    if (err != 0)
+        return err;
+    return b->opt->serve ? serve(b) : print_results(b);
 }
 
 int qv_cli_bench_index(int argc, char **argv)
@@ -828,9 +728,8 @@ int qv_cli_bench_index(int argc, char **argv)
     qv_pack_destroy(&b.pack);
     for (uint32_t i = 0; i < opt.threads; i++)
         qv_pack_ctx_destroy(&b.pack_ctxs[i]);
-    qv_mem_free(b.near);
-    qv_mem_free(b.bounds);
-    qv_mem_free(b.hits);
+    qv_cli_bench_truth_close(&b.truth);
+    qv_mem_free(b.found);
     qv_mem_free(b.ns);
     return err;
 }

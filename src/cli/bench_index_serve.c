@@ -59,41 +59,49 @@ static int keep_call(struct server *s, double ns)
     return 0;
 }
 
-/* Queries from <= i < to; adds to *wall_s and *hits. */
-static int ask_range(struct server *s, uint32_t ef, uint32_t from, uint32_t to, double *wall_s,
-                     uint64_t *hits)
-{
-    *hits += s->asked->ask(s->asked->ctx, ef, from, to, s->ns);
-    for (uint32_t i = from; i < to; i++) {
-        *wall_s += s->ns[i] / 1e9;
-        if (s->ns[i] < s->fastest[i])
-            s->fastest[i] = s->ns[i];
-        const int err = keep_call(s, s->ns[i]);
-        if (err != 0)
-            return err;
-    }
-    return 0;
-}
+struct asked {
+    double wall_s, cpu_s;
+    uint64_t hits;
+    long long read; /* bytes, from disks */
+};
 
-static int ask(struct server *s, uint32_t ef, uint32_t from, uint32_t count)
+/* Queries from <= i < to; adds to *sum. */
+static int ask_range(struct server *s, uint32_t ef, uint32_t from, uint32_t to, struct asked *sum)
 {
+    uint64_t hits;
     struct qv_cli_bench_memory before;
     struct qv_cli_bench_memory after;
     s->asked->memory(s->asked->ctx, &before);
     const double cpu = clock_s(CLOCK_THREAD_CPUTIME_ID);
-    double wall_s = 0;
-    uint64_t hits = 0;
+    s->asked->ask(s->asked->ctx, ef, from, to, s->ns);
+    sum->cpu_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    s->asked->memory(s->asked->ctx, &after);
+    sum->read += after.read - before.read;
+    for (uint32_t i = from; i < to; i++) {
+        sum->wall_s += s->ns[i] / 1e9;
+        if (s->ns[i] < s->fastest[i])
+            s->fastest[i] = s->ns[i];
+        if (keep_call(s, s->ns[i]) != 0)
+            return 1;
+    }
+    const int err = s->asked->judge(s->asked->ctx, from, to, &hits);
+    sum->hits += err == 0 ? hits : 0;
+    return err;
+}
+
+static int ask(struct server *s, uint32_t ef, uint32_t from, uint32_t count)
+{
+    struct asked sum = {0};
     for (uint32_t left = count, at = from % s->asked->queries; left > 0; at = 0) {
         const uint32_t room = s->asked->queries - at;
         const uint32_t n = left < room ? left : room;
-        if (ask_range(s, ef, at, at + n, &wall_s, &hits) != 0)
-            return 1;
+        const int err = ask_range(s, ef, at, at + n, &sum);
+        if (err != 0)
+            return err;
         left -= n;
     }
-    const double cpu_s = clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
-    s->asked->memory(s->asked->ctx, &after);
-    printf("{\"wall_s\":%.6f,\"cpu_s\":%.6f,\"hits\":%llu,\"read_bytes\":%lld}\n", wall_s, cpu_s,
-           (unsigned long long)hits, after.read - before.read);
+    printf("{\"wall_s\":%.6f,\"cpu_s\":%.6f,\"hits\":%llu,\"read_bytes\":%lld}\n", sum.wall_s,
+           sum.cpu_s, (unsigned long long)sum.hits, sum.read);
     return 0;
 }
 

@@ -14,26 +14,24 @@
 #define QV_CLI_BENCH_INDEX_SERVE_H
 
 #include "base/err.h"
+#include "cli/bench_memory.h"
 
 #include <stdint.h>
-
-struct qv_cli_bench_memory {
-    long long rss, anon, page_cache; /* bytes */
-    long long read;                  /* bytes this process had read from disks */
-};
 
 /* What is asked. All borrowed until qv_cli_bench_index_serve returns. */
 struct qv_cli_bench_asked {
     void *ctx;
     uint32_t queries; /* >= 1 */
     uint32_t ef_max;
-    /* Asks queries from <= i < to once each, in order: ns[i] is what the i-th took. Returns the
-     * hits of them all. */
-    uint64_t (*ask)(void *ctx, uint32_t ef, uint32_t from, uint32_t to, double *ns);
+    /* Asks queries from <= i < to once each, in order: ns[i] is what the i-th took. */
+    void (*ask)(void *ctx, uint32_t ef, uint32_t from, uint32_t to, double *ns);
+    /* The hits of what ask found last for these queries; not timed. An exit code. */
+    int (*judge)(void *ctx, uint32_t from, uint32_t to, uint64_t *hits);
     void (*memory)(void *ctx, struct qv_cli_bench_memory *out);
 };
 
-/* Serves until told to stop. Exit code: 0 done, 1 no memory, 2 a line that is none of the above. */
+/* Serves until told to stop. Exit code: 0 done, 1 no memory, 2 a line that is none of the above, or
+ * what judge gave. */
 QV_MUST_USE int qv_cli_bench_index_serve(const struct qv_cli_bench_asked *asked);
 
 #endif
