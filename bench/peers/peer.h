@@ -67,8 +67,14 @@ struct vectors {
             munmap((void *)map, bytes);
         map = nullptr;
     }
-    const float *row(size_t i) const { return (const float *)(map + 8) + i * dim; }
-    const uint32_t *ids(size_t i) const { return (const uint32_t *)(map + 8) + i * dim; }
+    const float *row(size_t i) const
+    {
+        return (const float *)(map + 8) + i * dim;
+    }
+    const uint32_t *ids(size_t i) const
+    {
+        return (const uint32_t *)(map + 8) + i * dim;
+    }
 };
 
 inline void to_unit_length(float *row, size_t dim)
@@ -105,7 +111,10 @@ struct matrix {
             munmap(at, rows * dim * 4);
         at = nullptr;
     }
-    const float *row(size_t i) const { return at + i * dim; }
+    const float *row(size_t i) const
+    {
+        return at + i * dim;
+    }
 };
 
 struct options {
@@ -132,7 +141,10 @@ struct options {
         if (metric != "l2" && metric != "cosine")
             die("--metric is l2 or cosine");
     }
-    bool cosine() const { return metric == "cosine"; }
+    bool cosine() const
+    {
+        return metric == "cosine";
+    }
 };
 
 class peer
@@ -141,13 +153,21 @@ class peer
     virtual ~peer() = default;
     virtual std::string version() const = 0;
     virtual void build(const matrix &base, const options &opt) = 0;
-    virtual bool can_save() const { return true; }
+    virtual bool can_save() const
+    {
+        return true;
+    }
     virtual void save(const std::string &path) = 0;
     virtual void load(const std::string &path, size_t dim, const options &opt) = 0;
     virtual void set(const std::string &name, double value) = 0;
     virtual void ask(const float *query, uint32_t *ids) = 0; /* K of them, any order */
-    virtual void prepare(const matrix &) {} /* the queries, before memory is read */
-    virtual void ask_number(size_t, const float *query, uint32_t *ids) { ask(query, ids); }
+    virtual void prepare(const matrix &)
+    {
+    } /* the queries, before memory is read */
+    virtual void ask_number(size_t, const float *query, uint32_t *ids)
+    {
+        ask(query, ids);
+    }
 };
 
 struct memory_use {
@@ -234,7 +254,9 @@ inline double quantile(std::vector<float> v, double p)
 class session
 {
   public:
-    session(peer &p, const options &o) : engine(p), opt(o) {}
+    session(peer &p, const options &o) : engine(p), opt(o)
+    {
+    }
 
     void open()
     {

@@ -1,7 +1,7 @@
 /* A search that decides on the way how far it goes: it walks with a small breadth first, shows what
- * that found, and goes on from there with the breadth it is told. What it expands is what one search
- * with the last breadth would: a best-first walk that keeps more than it expands does the same
- * steps, and stops later. So k may be above the breadth: hits come from what is kept.
+ * that found, and goes on from there with the breadth it is told. What it expands is what one
+ * search with the last breadth would: a best-first walk that keeps more than it expands does the
+ * same steps, and stops later. So k may be above the breadth: hits come from what is kept.
  *
  * Threads: as qv_hnsw_search. */
 #ifndef QV_INDEX_HNSW_STAGES_H
