@@ -1,4 +1,5 @@
 /* `quiver bench NAME ...`: the table of what can be measured. */
+#include "cli/bench_batch.h"
 #include "cli/bench_filter.h"
 #include "cli/bench_index.h"
 #include "cli/bench_open.h"
@@ -23,6 +24,7 @@ static const struct bench {
     {"serve", qv_cli_bench_serve, "searches over gRPC and REST against the same in process"},
     {"upsert", qv_cli_bench_upsert, "durable upserts a second over gRPC"},
     {"stream", qv_cli_bench_stream, "recall, memory and latency while rows are replaced"},
+    {"batch", qv_cli_bench_batch, "searches in turns on one thread against one after the other"},
     {"threads", qv_cli_bench_threads, "two threads on one graph against two processes"},
     {"snapshot", qv_cli_bench_snapshot, "a snapshot while points are written, and restored"},
     {"target", qv_cli_bench_target, "a wanted recall: whether it is reached, and how fast"},

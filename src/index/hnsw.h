@@ -229,6 +229,18 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
                    uint32_t *n_out) QV_MUST_USE;
 
+struct qv_hnsw_found {
+    struct qv_hnsw_hit *hits; /* room for the query's k; borrowed */
+    uint32_t n;               /* of them filled */
+};
+
+/* n searches, found[i] of queries[i]: the hits that qv_hnsw_search gives. On one thread, in turns:
+ * while one waits for memory the others go on. Worth it from some ten queries on. On an error found
+ * means nothing. A context keeps some 0.1 MB for it at ef 100. Errors as qv_hnsw_search. */
+int qv_hnsw_search_many(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                        const struct qv_hnsw_query *queries, uint32_t n,
+                        struct qv_hnsw_found *found) QV_MUST_USE;
+
 /* Puts n hits of a search by codes in the order of their distance from the query as it is, not as
  * its code is; nearer to the rows' own order, without reading rows. The hits' distances become
  * those. Does nothing where there are no codes, and where codes are exactly the rows. row: the

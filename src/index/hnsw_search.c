@@ -76,16 +76,15 @@ static bool in_bitmap(const struct qv_hnsw_query *query, qv_slot slot)
     return slot < query->bitmap_slots && (query->bitmap[slot >> 6] >> (slot & 63) & 1) != 0;
 }
 
-/* The pool's first k that are live, nearest first. */
-static uint32_t take_hits(const struct qv_hnsw *h, const struct qv_hnsw_ctx *ctx, uint32_t k,
-                          struct qv_hnsw_hit *hits)
+uint32_t qv_hnsw_search_take(const struct qv_hnsw *h, const struct qv_hnsw_cands *pool, uint32_t k,
+                             struct qv_hnsw_hit *hits)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < ctx->pool.n && n < k; i++) {
-        qv_slot slot = qv_hnsw_cand_slot(ctx->pool.at[i]);
+    for (uint32_t i = 0; i < pool->n && n < k; i++) {
+        qv_slot slot = qv_hnsw_cand_slot(pool->at[i]);
         if (!qv_hnsw_live_get(h, slot)) /* removed while we walked */
             continue;
-        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_hnsw_cand_dist(ctx->pool.at[i])};
+        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_hnsw_cand_dist(pool->at[i])};
     }
     return n;
 }
@@ -152,7 +151,7 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     if (err == 0 && check && !check_pool(h, ctx, query, ef, walk.ef))
         err = QV_ELIMIT;
     if (err == 0)
-        *n_out = take_hits(h, ctx, query->k, hits);
+        *n_out = qv_hnsw_search_take(h, &ctx->pool, query->k, hits);
     return err;
 }
 
@@ -207,6 +206,6 @@ int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         }
     }
     scan_block(ctx, row, query->k, n);
-    *n_out = take_hits(h, ctx, query->k, hits);
+    *n_out = qv_hnsw_search_take(h, &ctx->pool, query->k, hits);
     return 0;
 }

@@ -9,4 +9,8 @@
 int qv_hnsw_search_code(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                         const struct qv_hnsw_query *query, const void **row) QV_MUST_USE;
 
+/* The first k of an ascending pool that are live; returns how many. */
+uint32_t qv_hnsw_search_take(const struct qv_hnsw *h, const struct qv_hnsw_cands *pool, uint32_t k,
+                             struct qv_hnsw_hit *hits);
+
 #endif

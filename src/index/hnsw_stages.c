@@ -42,26 +42,13 @@ static void walk(struct run *r)
     }
 }
 
-static uint32_t take_hits(const struct run *r, struct qv_hnsw_hit *hits)
-{
-    const struct qv_hnsw_cands *pool = &r->ctx->pool;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < pool->n && n < r->query->k; i++) {
-        qv_slot slot = qv_hnsw_cand_slot(pool->at[i]);
-        if (!qv_hnsw_live_get(r->h, slot)) /* removed while we walked */
-            continue;
-        hits[n++] = (struct qv_hnsw_hit){.slot = slot, .dist = qv_hnsw_cand_dist(pool->at[i])};
-    }
-    return n;
-}
-
 static uint32_t run_stages(struct run *r, const struct qv_hnsw_stages *stages,
                            struct qv_hnsw_hit *hits, uint64_t distances_before)
 {
     const struct qv_hnsw_cands *pool = &r->ctx->pool;
     for (;;) {
         walk(r);
-        uint32_t n = take_hits(r, hits);
+        uint32_t n = qv_hnsw_search_take(r->h, pool, r->query->k, hits);
         if (pool->n == 0 || r->ef >= stages->ef_max)
             return n;
         uint32_t last = (pool->n < r->ef ? pool->n : r->ef) - 1;
@@ -80,7 +67,7 @@ static uint32_t run_stages(struct run *r, const struct qv_hnsw_stages *stages,
         r->keep = ef > r->query->k ? ef : r->query->k;
         r->ctx->pool.n = pool->n < r->keep ? pool->n : r->keep;
         walk(r);
-        return take_hits(r, hits);
+        return qv_hnsw_search_take(r->h, pool, r->query->k, hits);
     }
 }
 

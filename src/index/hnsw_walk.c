@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "index/hnsw_search_many.h"
 #include "index/hnsw_step.h"
 #include "index/hnsw_walk_filtered.h"
 
@@ -24,6 +25,7 @@ void qv_hnsw_ctx_destroy(struct qv_hnsw_ctx **ctx)
     qv_mem_free((*ctx)->pool.at);
     qv_mem_free((*ctx)->heap.at);
     qv_mem_free((*ctx)->picks.at);
+    qv_hnsw_lanes_destroy(&(*ctx)->lanes);
     qv_mem_free(*ctx);
     *ctx = NULL;
 }
@@ -142,12 +144,10 @@ int qv_hnsw_walk_level(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     return qv_hnsw_walk_filtered(h, ctx, walk, start);
 }
 
-#define APPROACH_SHARE 8u /* of ef: about a tenth of the walk's distances */
-
 qv_hnsw_cand qv_hnsw_walk_approach(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                                    const void *row, uint64_t entry, uint32_t ef)
 {
-    const struct qv_hnsw_walk walk = {.row = row, .level = 1, .ef = ef / APPROACH_SHARE};
+    const struct qv_hnsw_walk walk = {.row = row, .level = 1, .ef = ef / QV_HNSW_APPROACH_SHARE};
     if (walk.ef <= 1 || qv_hnsw_entry_level(entry) == 0)
         return qv_hnsw_walk_descend(h, ctx, row, entry, 0);
     qv_hnsw_cand start = qv_hnsw_walk_descend(h, ctx, row, entry, 1);

@@ -47,6 +47,8 @@ struct qv_hnsw_cands {
 int qv_hnsw_cands_reserve(struct qv_hnsw_cands *c,
                           uint32_t cap) QV_MUST_USE; /* QV_ENOMEM; keeps content */
 
+struct qv_hnsw_lane; /* hnsw_search_many.c */
+
 struct qv_hnsw_ctx {
     uint8_t *visited; /* visited[s] == epoch: seen in this walk */
     uint32_t visited_slots;
@@ -68,6 +70,8 @@ struct qv_hnsw_ctx {
     qv_slot list[QV_HNSW_M0_MAX + 1];
     qv_hnsw_cand near[QV_HNSW_M0_MAX + 1];
     qv_slot chosen[QV_HNSW_M0_MAX + 1];
+
+    struct qv_hnsw_lane *lanes; /* of qv_hnsw_search_many; NULL: not used yet */
 
     struct qv_hnsw_work work;
 };
@@ -102,6 +106,9 @@ struct qv_hnsw_walk {
  * when top <= to). The result is where level `to` begins. */
 qv_hnsw_cand qv_hnsw_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
                                   uint64_t entry, uint32_t to);
+
+/* A beam of ef / this on level 1: about a tenth of the walk's distances. */
+#define QV_HNSW_APPROACH_SHARE 8u
 
 /* Where level 0 begins for a walk of breadth ef: as descend to 0, but level 1 is searched with a
  * beam of ef / 8. Greedy alone ends in the nearest local minimum of that level; between tight

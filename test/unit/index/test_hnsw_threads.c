@@ -87,6 +87,25 @@ static void *write_loop(void *arg)
     return NULL;
 }
 
+/* One of five in turns. */
+static void search_with_others(struct stress *s, struct qv_hnsw_ctx *ctx,
+                               const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
+                               uint32_t *n)
+{
+    struct qv_hnsw_hit others[5][20];
+    struct qv_hnsw_query queries[5];
+    struct qv_hnsw_found found[5];
+    for (uint32_t i = 0; i < 5; i++) {
+        queries[i] = *query;
+        queries[i].row = qv_rows_at(&s->f.rows, s->f.n + i);
+        found[i].hits = others[i];
+    }
+    queries[3].row = query->row;
+    assert_int_equal(qv_hnsw_search_many(s->f.h, ctx, queries, 5, found), 0);
+    *n = found[3].n;
+    memcpy(hits, others[3], *n * sizeof *hits);
+}
+
 /* A slot that was removed before the search began and not inserted again must not come back. */
 static void *search_loop(void *arg)
 {
@@ -112,6 +131,8 @@ static void *search_loop(void *arg)
         enter(s, t->id);
         if (round % 3 == 2)
             assert_int_equal(qv_hnsw_scan(s->f.h, ctx, &query, hits, &n), 0);
+        else if (round % 2 == 0)
+            search_with_others(s, ctx, &query, hits, &n);
         else
             assert_int_equal(qv_hnsw_search(s->f.h, ctx, &query, hits, &n), 0);
         enter(s, t->id);
