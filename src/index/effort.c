@@ -69,10 +69,12 @@ static uint32_t choose(void *arg, const struct qv_hnsw_stage *stage)
 }
 
 int qv_effort_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                     const struct qv_effort_plan *plan, const struct qv_hnsw_query *query,
-                     uint32_t k, struct qv_hnsw_hit *hits, uint32_t *n_out)
+                     const struct qv_effort_query *query, struct qv_hnsw_hit *hits, uint32_t *n_out)
 {
-    uint32_t widest = plan->first > query->k ? plan->first : query->k;
+    const struct qv_effort_plan *plan = query->plan;
+    const uint32_t k = query->k;
+    struct qv_hnsw_query q = query->query;
+    uint32_t widest = plan->first > q.k ? plan->first : q.k;
     for (uint32_t i = 0; i < QV_EFFORT_BINS; i++)
         widest = plan->ef[i] > widest ? plan->ef[i] : widest;
     uint64_t more = k > QV_EFFORT_K ? (uint64_t)MORE_EACH * (k - QV_EFFORT_K) : 0;
@@ -86,7 +88,6 @@ int qv_effort_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                                           .arg = &c,
                                           .without = QV_SLOT_NONE,
                                           .ef_else = (uint32_t)otherwise};
-    struct qv_hnsw_query q = *query;
     q.ef = plan->first;
     return qv_hnsw_search_stages(h, ctx, &q, &stages, hits, n_out);
 }

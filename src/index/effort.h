@@ -49,11 +49,16 @@ const struct qv_effort_plan *qv_effort_plan(const struct qv_effort *e, double ta
 /* Breadth for the query whose first stage this is, at least stage->ef. */
 uint32_t qv_effort_breadth(const struct qv_effort_plan *plan, const struct qv_hnsw_stage *stage);
 
-/* One search with the plan's breadth: query->ef is set here. As qv_hnsw_search. k: how many results
- * are wanted in the end; query->k: how many candidates for them. */
+struct qv_effort_query {
+    struct qv_hnsw_query query; /* k: how many candidates; ef is not read */
+    const struct qv_effort_plan *plan;
+    uint32_t k; /* results wanted of the candidates in the end */
+};
+
+/* One search with the plan's breadth. As qv_hnsw_search. */
 int qv_effort_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                     const struct qv_effort_plan *plan, const struct qv_hnsw_query *query,
-                     uint32_t k, struct qv_hnsw_hit *hits, uint32_t *n_out) QV_MUST_USE;
+                     const struct qv_effort_query *query, struct qv_hnsw_hit *hits,
+                     uint32_t *n_out) QV_MUST_USE;
 
 /* ---- learning ---- */
 

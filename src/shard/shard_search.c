@@ -269,7 +269,8 @@ static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
     x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
     if (hits == NULL || x->slots == NULL)
         return QV_ENOMEM;
-    int err = planned ? qv_effort_search(x->graph, ctx, &effort, &query, x->k, hits, &x->count)
+    const struct qv_effort_query wanted = {.query = query, .plan = &effort, .k = x->k};
+    int err = planned ? qv_effort_search(x->graph, ctx, &wanted, hits, &x->count)
                       : qv_hnsw_search(x->graph, ctx, &query, hits, &x->count);
     if (err != 0)
         return qv_fail(x->msg, err, "search: %s", qv_err_text(err));

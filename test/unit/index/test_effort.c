@@ -141,7 +141,8 @@ static double recall_of(struct world *w, const struct qv_effort_plan *plan)
                                         .k = qv_hnsw_has_codes(w->h) ? QV_EFFORT_RANKED
                                                                      : QV_EFFORT_K};
         assert_int_equal(qv_flat_search(&flat, q.row, QV_EFFORT_K, near, &count), 0);
-        assert_int_equal(qv_effort_search(w->h, w->ctx, plan, &q, QV_EFFORT_K, found, &n), 0);
+        const struct qv_effort_query wanted = {.query = q, .plan = plan, .k = QV_EFFORT_K};
+        assert_int_equal(qv_effort_search(w->h, w->ctx, &wanted, found, &n), 0);
         for (uint32_t k = 0; k < count; k++)
             for (uint32_t j = 0; j < n; j++)
                 hits += found[j].slot == near[k].slot;
