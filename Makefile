@@ -14,7 +14,7 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input parity fuzz neon recall bench bench-data bench-index bench-filter bench-stream bench-threads bench-batch bench-target cover tidy format accept test-bare install library deb test-deb \
+	bad-input parity fuzz neon recall bench bench-data bench-index bench-tune bench-filter bench-stream bench-threads bench-batch bench-target cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -84,6 +84,10 @@ bench-index: all ## Quiver and other engines in turn on one core DATA= [DIR=] [P
 		--peers $(bench_peers) \
 		--modes $(or $(MODES),default) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SMALL),--small) \
 		$(if $(FRESH),--fresh) $(if $(LOCK),--lock $(LOCK)) $(out_flag)
+
+bench-tune: all ## a curve for each knob of the graph DATA= [SMALL=1] [DIR=] OUT=
+	@tools/setup data data-$(or $(DATA),glove) bench
+	@tools/bench_tune --build $(BUILD) --data $(or $(DATA),glove) --dir $(or $(DIR),$(BUILD)/data) $(if $(SMALL),--small) $(out_flag)
 
 bench-filter: all ## searches under filters DATA= [EF=64,200] [PAIRS=15] [QUERIES=5000] [DIR=] [OUT=]
 	@tools/setup data data-$(or $(DATA),fashion)

@@ -225,6 +225,19 @@ def start_all(engines, cpu, builders, nice, log):
     return alive
 
 
+def data_files(data, folder, small):
+    """{part: file} of a set, which is made where it is not there."""
+    name = data + ("-small" if small else "")
+    files = {part: os.path.join(folder, f"{name}.{part}.{'ibin' if part == 'gt' else 'fbin'}")
+             for part in ("base", "query", "gt")}
+    if not all(os.path.exists(f) for f in files.values()):
+        command = [os.path.join(house.ROOT, "tools", "bench_data"), "--data", data,
+                   "--dir", folder] + (["--small"] if small else [])
+        if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
+            house.die(f"no data set {name} in {folder}")
+    return files
+
+
 def cache():
     return os.environ.get("QUIVER_BENCH_CACHE") or os.path.expanduser("~/.cache/quiver-bench")
 

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Curves of a bench-index JSON: FILE.recall.png (recall against QPS) and FILE.memory.png (memory
-against QPS at recall 0.95). Run by tools/bench_index with Debian's Python, for its matplotlib."""
+against QPS at recall 0.95). Run by tools/bench_index with Debian's Python, for its matplotlib.
+
+plot.py FILE [FILE]...    further runs of the same set add the engines that the first lacks"""
 
 import json
 import os
@@ -11,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot, ticker  # noqa: E402
 
 import curve  # noqa: E402
 
@@ -28,6 +30,13 @@ def style(name, peers):
             "linestyle": ("-", "--", ":")[at // 10 % 3]}
 
 
+def plain_numbers(axes):
+    """20,000 instead of 2 x 10^4."""
+    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        which(ticker.FuncFormatter(lambda y, _: f"{y:,.0f}"))
+    axes.tick_params(axis="y", which="minor", labelsize=7)
+
+
 def draw_recall(data, engines, path):
     figure, axes = pyplot.subplots(figsize=(9, 6))
     for name, points in engines.items():
@@ -36,8 +45,9 @@ def draw_recall(data, engines, path):
                   **style(name, list(engines)))
     axes.set(xlabel="recall@10", ylabel="queries/s on one core", yscale="log", xlim=(0.8, 1.0),
              title=f"{data['data']}: recall against speed")
+    plain_numbers(axes)
     axes.grid(True, which="both", alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower left")
     figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
@@ -54,19 +64,24 @@ def draw_memory(data, engines, memory, path):
                       xytext=(5, 4), textcoords="offset points")
     axes.set(xlabel="memory to answer, MB", ylabel=f"queries/s at recall {AT}", yscale="log",
              title=f"{data['data']}: memory against speed")
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=0, right=1.15 * axes.get_xlim()[1])
+    plain_numbers(axes)
     axes.grid(True, which="both", alpha=0.3)
     figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8") as f:
-        data = json.load(f)
     engines, memory = {}, {}
-    for p in data["points"]:
-        engines.setdefault(p["name"], []).append(
-            {"setting": p["setting"], "recall": p["recall_at_10"], "us": 1e6 / p["qps"]})
-        memory[p["name"]] = p["memory_bytes"]
+    for path in sys.argv[1:]:
+        with open(path, encoding="utf-8") as f:
+            data = json.load(f)
+        known = set(engines)
+        for p in data["points"]:
+            if p["name"] in known:
+                continue
+            engines.setdefault(p["name"], []).append(
+                {"setting": p["setting"], "recall": p["recall_at_10"], "us": 1e6 / p["qps"]})
+            memory[p["name"]] = p["memory_bytes"]
     stem = os.path.splitext(sys.argv[1])[0]
     draw_recall(data, engines, stem + ".recall.png")
     draw_memory(data, engines, memory, stem + ".memory.png")
