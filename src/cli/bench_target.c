@@ -244,8 +244,8 @@ static int run_pass(struct bench *b, const struct qv_effort_plan *plan, uint32_t
         uint32_t n = 0;
         struct qv_hnsw_query query = {.row = qv_rows_at(&b->queries, i), .k = ranked, .ef = ef};
         query.k = plan == NULL && ef < ranked ? (ef < K ? K : ef) : ranked;
-        const struct qv_effort_query wanted = {.query = query, .plan = plan, .k = K};
-        err = plan != NULL ? qv_effort_search(b->h, b->ctx, &wanted, found, &n)
+        const struct qv_effort_query planned = {.query = query, .plan = plan, .k = K};
+        err = plan != NULL ? qv_effort_search(b->h, b->ctx, &planned, found, &n)
                            : qv_hnsw_search(b->h, b->ctx, &query, found, &n);
         n = rank(b, query.row, found, n);
         for (uint32_t j = 0; j < n; j++)
