@@ -52,6 +52,10 @@ struct qv_live {
 #define QV_READ_ANY UINT32_MAX
 QV_MUST_USE int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector,
                              struct qv_live *out);
+/* The same by the payload indexes alone: slots that match for certain, and those that may; what
+ * lies between has to be read. live->n / 64 + 1 words each. QV_ENOMEM. */
+QV_MUST_USE int qv_read_bounds(struct qv_shard *s, const struct qv_filter *filter,
+                               const struct qv_live *live, uint64_t *lower, uint64_t *upper);
 /* Of live->all those whose points match: a bitmap in the arena. A point that moves to another slot
  * meanwhile is asked as it is now and told under the slot it had: every point counts once. */
 QV_MUST_USE int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena,

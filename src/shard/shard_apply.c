@@ -396,6 +396,10 @@ int qv_shard_apply(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg
         qv_arena_close(&arena);
         return err;
     }
+    for (uint32_t i = 0; i < g->count; i++) {
+        if (plans[i].outcome == OUT_MOVE || plans[i].outcome == OUT_RECORD)
+            qv_shard_fields_apply(s, plans[i].slot, plans[i].record);
+    }
     pthread_rwlock_wrlock(&s->lock);
     if (s->dirty.since_ns == 0)
         s->dirty.since_ns = qv_env_mono_ns(s->env);

@@ -307,6 +307,7 @@ void qv_shard_index_step(struct qv_shard *s)
     if (s->resting || s->replaying || atomic_load(&s->state) != QV_SHARD_OPEN ||
         atomic_load(&s->err) != 0)
         return; /* a shard that takes no more writes is searched as it is */
+    qv_shard_fields_step(s);
     unsigned jobs_max = s->store->workers + 1; /* one more than run, so that none waits for us */
     while (s->index_jobs + s->repair_jobs < jobs_max) {
         bool repair_first = s->repair_jobs == 0;
@@ -318,7 +319,8 @@ void qv_shard_index_step(struct qv_shard *s)
 
 bool qv_shard_index_idle(const struct qv_shard *s)
 {
-    return s->index_jobs == 0 && s->repair_jobs == 0 && !s->effort.running;
+    return s->index_jobs == 0 && s->repair_jobs == 0 && !s->effort.running &&
+           !s->fields.running;
 }
 
 /* ---- dead slots ---- */

@@ -21,6 +21,7 @@ static void shard_free(struct qv_shard *s)
     qv_shard_heal_discard(s);
     qv_mem_free(s->scan);
     qv_shard_close_vectors(s);
+    qv_shard_fields_close(s);
     qv_shard_discard_pins(s);
     qv_kv_close(s->kv);
     qv_slot_table_close(&s->slots);
@@ -77,6 +78,7 @@ static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shar
     lock_init(&s->lock);
     pthread_mutex_init(&s->reason_lock, NULL);
     qv_epoch_init(&s->epoch);
+    qv_shard_fields_init(s);
     qv_ghosts_init(&s->ghosts);
     s->waiting_tail = &s->waiting;
     s->wait_index_tail = &s->wait_index;
@@ -146,6 +148,8 @@ int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec, st
         err = qv_shard_init_vectors(s);
     if (err == 0)
         err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
+    if (err == 0)
+        qv_shard_fields_config(s);
     if (err == 0)
         err = qv_disk_mkdir_all(s->env->disk, s->dir, msg);
     for (uint32_t v = 0; v < s->vector_count && err == 0; v++) {
@@ -554,6 +558,8 @@ static int open_parts(struct qv_shard *s, struct qv_errmsg *msg)
         err = qv_shard_init_vectors(s);
     if (err == 0)
         err = qv_slot_table_init(&s->slots, s->vector_count, slots_max_of(s));
+    if (err == 0)
+        qv_shard_fields_config(s);
     if (err == 0)
         err = kv_open(s, false, msg);
     if (err == 0)

@@ -11,6 +11,7 @@
 #include "shard/epoch.h"
 #include "shard/ghosts.h"
 #include "shard/shard.h"
+#include "shard/shard_fields.h"
 #include "shard/slot_table.h"
 #include "shard/store.h"
 #include "storage/rowfile.h"
@@ -173,6 +174,7 @@ struct qv_shard {
     struct qv_epoch epoch;
     struct qv_pending pending;
     struct qv_vmem pending_mem; /* its ring and marks */
+    struct qv_shard_fields fields; /* payload indexes */
 
     /* owner only, from here on (dirty, frozen: written under the exclusive lock) */
     struct qv_dirty dirty;

@@ -285,7 +285,9 @@ void qv_shard_set_config(struct qv_shard *s, const struct qv_collection_config *
         if (s->vectors[v].life == QV_VECTOR_IN && config_of(config, s->vectors[v].id) == NULL)
             drop_vector(s, v);
     }
+    qv_shard_fields_config(s);
     qv_shard_reshape_step(s);
+    qv_shard_fields_step(s);
 }
 
 /* ---- what waits for rest ---- */

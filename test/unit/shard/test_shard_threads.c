@@ -205,6 +205,9 @@ struct reader {
     bool done;
 };
 
+static const struct qv_payload_index steady_index = {
+    .field = {"k", 1}, .number = 1, .type = {"integer", 7}};
+
 static const struct qv_filter *steady_filter(struct qv_arena *arena)
 {
     struct qv_filter *f = QV_ARENA_NEW(arena, struct qv_filter);
@@ -365,7 +368,9 @@ static void setup(struct stress *x, const char *dir)
                                                   .vectors = &x->vector,
                                                   .vectors_unnamed = true,
                                                   .shard_number = 1,
-                                                  .next_number = 1};
+                                                  .payload_index_count = 1,
+                                                  .payload_indexes = &steady_index,
+                                                  .next_number = 2};
     x->spec = (struct qv_shard_spec){.number = 1, .generation = 1, .config = &x->collection};
     x->config = (struct qv_store_config){.env = qv_uv_env_env(x->env),
                                          .kv = x->kv,
