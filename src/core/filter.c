@@ -93,8 +93,7 @@ static bool is_number(struct qv_doc v)
     return qv_doc_type(v) == QV_DOC_INT || qv_doc_type(v) == QV_DOC_DOUBLE;
 }
 
-/* {"lon": number, "lat": number}, of valid degrees; what else is in the object does not matter. */
-static bool as_place(struct qv_doc v, struct qv_geo_point *out)
+bool qv_filter_place(struct qv_doc v, struct qv_geo_point *out)
 {
     struct qv_doc lon;
     struct qv_doc lat;
@@ -108,7 +107,7 @@ static bool as_place(struct qv_doc v, struct qv_geo_point *out)
 static bool place_in_area(struct qv_doc v, const struct qv_cond *c)
 {
     struct qv_geo_point p;
-    if (!as_place(v, &p))
+    if (!qv_filter_place(v, &p))
         return false;
     if (c->type == QV_COND_GEO_BOX)
         return qv_geo_box_contains(&c->u.geo_box, p);

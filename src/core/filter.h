@@ -117,6 +117,10 @@ static inline bool qv_cond_is_text(enum qv_cond_type t)
     return t == QV_COND_MATCH_TEXT || t == QV_COND_MATCH_TEXT_ANY || t == QV_COND_MATCH_PHRASE;
 }
 
+/* {"lon": number, "lat": number} of valid degrees, whatever else is in the object. false: it is no
+ * place. */
+bool qv_filter_place(struct qv_doc v, struct qv_geo_point *out);
+
 /* The hash that SLICE divides ids by: fixed by the API, the same on every machine. */
 uint64_t qv_filter_slice_hash(const struct qv_id *id);
 

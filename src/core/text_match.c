@@ -295,6 +295,22 @@ struct qv_text_cond *qv_text_cond_of(struct qv_filter_binding *b, const struct q
     return t->field != NULL ? t : NULL;
 }
 
+bool qv_text_asked(const struct qv_filter_binding *b, const struct qv_cond *c,
+                   struct qv_text_asked *out)
+{
+    if (b == NULL)
+        return false;
+    QV_ASSERT(c->text_number < b->cond_count);
+    const struct qv_text_cond *t = &b->conds[c->text_number];
+    if (t->field == NULL)
+        return false;
+    *out = (struct qv_text_asked){.index = t->field->index->number,
+                                  .prefix = t->field->options.tokenizer == QV_TOKENIZER_PREFIX,
+                                  .tokens = t->tokens,
+                                  .count = t->never ? 0 : t->count};
+    return true;
+}
+
 void qv_text_cond_begin(struct qv_text_cond *t)
 {
     t->hit = false;

@@ -1,90 +1,15 @@
-#include "index/field_index.h"
+#include "index/field_index_private.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/qv_assert.h"
-#include "base/vmem.h"
 #include "core/datetime.h"
 
-#include <roaring/roaring.h>
+#include <stdlib.h>
 
-enum {
-    KNOWN = 1,         /* described */
-    REACHED = 2,       /* the path reaches something */
-    FILLED = 4,        /* a value that is neither null nor [] */
-    EMPTY = 8,         /* one that is */
-    IS_NULL = 16,      /* a value is null */
-    HOLDS_NULL = 32,   /* a value is null or an array that holds null */
-    NO_NULL = 64,      /* a value is neither */
-    LISTED = 128,      /* an element stands in the dictionary */
-    LISTED_MANY = 256, /* two different ones do */
-    OTHER = 512,       /* an element that is neither null nor in the dictionary */
-    NUMBER = 1024,     /* an element stands in the column of numbers */
-    NUMBERS = 2048,    /* and another one does not, for lack of room */
-    COUNT_ONE = 4096,  /* a value counts 1 */
-    COUNT_MANY = 8192  /* a value counts 2 or more */
-};
-
-enum dict_kind { DICT_NONE, DICT_STRING, DICT_INT, DICT_BOOL };
-enum column_kind { COLUMN_NONE, COLUMN_NUMBER, COLUMN_TIME };
-
-#define ARENA_BYTES ((size_t)1 << 20)
+#define ARENA_BYTES ((size_t)64 << 20)
 #define TABLE_MIN 64u
-#define NO_ENTRY UINT32_MAX
 #define ENTRY_BYTES_MAX (1u << 24) /* a payload has no more */
-
-struct entry {
-    roaring_bitmap_t *slots; /* NULL: only `one` */
-    uint8_t *key;            /* the value as a document; NULL: the entry is free */
-    uint32_t key_n;
-    uint32_t count; /* slots */
-    uint32_t hash;
-    uint32_t one; /* of a free entry: the next one */
-};
-
-/* The value of a slot in its column: 0 none; odd: one entry, times 2; even: a list of them. */
-struct list {
-    uint32_t count;
-    uint32_t entries[];
-};
-
-struct qv_field_index {
-    uint32_t number;
-    enum dict_kind dict;
-    enum column_kind column;
-    struct qv_arena arena; /* of the path */
-    struct qv_path path;
-    struct qv_vmem flags, values, numbers;
-    uint32_t slots; /* columns reach so far */
-
-    struct entry *entries;
-    uint32_t entry_count, entry_cap, entry_free;
-    uint32_t *table; /* entry + 1, by hash */
-    uint32_t table_mask, table_used;
-    uint64_t bytes; /* of keys, lists and bitmaps, about */
-
-    /* the slot that is being described */
-    uint16_t now;
-    bool failed;
-    uint64_t now_number;
-    uint32_t *found; /* its entries */
-    uint32_t found_count, found_cap;
-};
-
-static uint16_t *flags_of(const struct qv_field_index *x)
-{
-    return (uint16_t *)(void *)x->flags.base;
-}
-
-static uint64_t *values_of(const struct qv_field_index *x)
-{
-    return (uint64_t *)(void *)x->values.base;
-}
-
-static uint64_t *numbers_of(const struct qv_field_index *x)
-{
-    return (uint64_t *)(void *)x->numbers.base;
-}
 
 /* ---- life ---- */
 
@@ -96,7 +21,8 @@ static void set_kind(struct qv_field_index *x, struct qv_str type)
         enum column_kind column;
     } kinds[] = {{"keyword", DICT_STRING, COLUMN_NONE}, {"uuid", DICT_STRING, COLUMN_NONE},
                  {"integer", DICT_INT, COLUMN_NUMBER},  {"bool", DICT_BOOL, COLUMN_NONE},
-                 {"float", DICT_NONE, COLUMN_NUMBER},   {"datetime", DICT_NONE, COLUMN_TIME}};
+                 {"float", DICT_NONE, COLUMN_NUMBER},   {"datetime", DICT_NONE, COLUMN_TIME},
+                 {"geo", DICT_NONE, COLUMN_PLACE},      {"text", DICT_TOKEN, COLUMN_NONE}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (qv_str_equal(type, qv_str_of(kinds[i].type))) {
             x->dict = kinds[i].dict;
@@ -111,6 +37,7 @@ int qv_field_index_create(const struct qv_payload_index *declared, uint32_t max_
     struct qv_field_index *x = qv_mem_calloc(1, sizeof *x);
     x->number = declared->number;
     x->entry_free = NO_ENTRY;
+    qv_buf_init(&x->now_key, 0);
     set_kind(x, declared->type);
     qv_arena_init(&x->arena, ARENA_BYTES);
     const char *text = qv_arena_strndup(&x->arena, declared->field.p, declared->field.n);
@@ -122,7 +49,9 @@ int qv_field_index_create(const struct qv_payload_index *declared, uint32_t max_
     if (err == 0 && x->dict != DICT_NONE)
         err = qv_vmem_reserve(&x->values, (size_t)max_slots * sizeof(uint64_t), false);
     if (err == 0 && x->column != COLUMN_NONE)
-        err = qv_vmem_reserve(&x->numbers, (size_t)max_slots * sizeof(uint64_t), false);
+        err = qv_vmem_reserve(&x->column_mem, max_slots * column_width(x->column), false);
+    if (err == 0 && x->dict == DICT_TOKEN)
+        err = qv_text_tokens_open(declared->params, &x->tokens, msg);
     if (err == 0 && x->dict != DICT_NONE) {
         x->table = qv_mem_try_calloc(TABLE_MIN, sizeof *x->table);
         x->table_mask = TABLE_MIN - 1;
@@ -154,7 +83,9 @@ void qv_field_index_destroy(struct qv_field_index **out)
     qv_mem_free(x->found);
     qv_vmem_close(&x->flags);
     qv_vmem_close(&x->values);
-    qv_vmem_close(&x->numbers);
+    qv_vmem_close(&x->column_mem);
+    qv_text_tokens_close(&x->tokens);
+    qv_buf_close(&x->now_key);
     qv_arena_close(&x->arena);
     qv_mem_free(x);
     *out = NULL;
@@ -183,7 +114,7 @@ static uint32_t *place_of(const struct qv_field_index *x, uint32_t hash, struct 
     return &x->table[at];
 }
 
-static uint32_t find_entry(const struct qv_field_index *x, struct qv_doc key)
+uint32_t qv_field_index_find(const struct qv_field_index *x, struct qv_doc key)
 {
     const uint32_t *place = place_of(x, (uint32_t)qv_hash_64(key.p, key.n), key);
     return *place == 0 ? NO_ENTRY : *place - 1;
@@ -307,52 +238,62 @@ void qv_field_index_begin(struct qv_field_index *x)
     x->found_count = 0;
 }
 
+/* What it finds twice is sorted out at the end. */
 static void list_value(struct qv_field_index *x, struct qv_doc v)
 {
-    uint32_t e = find_entry(x, v);
-    if (e == NO_ENTRY)
-        e = make_entry(x, v);
-    for (uint32_t i = 0; i < x->found_count; i++) {
-        if (x->found[i] == e)
-            return;
-    }
     if (x->found_count == x->found_cap) {
         const uint32_t cap = x->found_cap == 0 ? 8 : 2 * x->found_cap;
         uint32_t *found = qv_mem_try_realloc(x->found, (size_t)cap * sizeof *found);
-        if (found != NULL) {
-            x->found = found;
-            x->found_cap = cap;
+        if (found == NULL) {
+            x->failed = true;
+            return;
         }
+        x->found = found;
+        x->found_cap = cap;
     }
-    if (e == NO_ENTRY || x->found_count == x->found_cap) {
+    uint32_t e = qv_field_index_find(x, v);
+    if (e == NO_ENTRY)
+        e = make_entry(x, v);
+    if (e == NO_ENTRY)
         x->failed = true;
-        return;
-    }
-    x->found[x->found_count++] = e;
-    x->now |= x->found_count > 1 ? LISTED | LISTED_MANY : LISTED;
+    else
+        x->found[x->found_count++] = e;
 }
 
-/* The number that the column has for it. */
-static bool as_number(const struct qv_field_index *x, struct qv_doc v, uint64_t *out)
+static bool list_token(void *ctx, struct qv_str token)
+{
+    struct qv_field_index *x = ctx;
+    qv_buf_clear(&x->now_key);
+    qv_doc_put_str(&x->now_key, token.p, token.n);
+    if (x->now_key.failed)
+        x->failed = true;
+    else
+        list_value(x, (struct qv_doc){x->now_key.data, x->now_key.len});
+    return !x->failed;
+}
+
+/* What the column has for it. */
+static bool as_column(const struct qv_field_index *x, struct qv_doc v, union column_value *out)
 {
     const enum qv_doc_type t = qv_doc_type(v);
-    if (x->column == COLUMN_NUMBER && (t == QV_DOC_INT || t == QV_DOC_DOUBLE)) {
-        const double number = qv_doc_double(v);
-        memcpy(out, &number, sizeof *out);
-        return true;
-    }
-    int64_t micros;
-    if (x->column != COLUMN_TIME || t != QV_DOC_STRING ||
-        !qv_datetime_parse(qv_doc_str(v), &micros))
+    memset(out, 0, sizeof *out);
+    switch (x->column) {
+    case COLUMN_NUMBER:
+        out->number = t == QV_DOC_INT || t == QV_DOC_DOUBLE ? qv_doc_double(v) : 0;
+        return t == QV_DOC_INT || t == QV_DOC_DOUBLE;
+    case COLUMN_TIME:
+        return t == QV_DOC_STRING && qv_datetime_parse(qv_doc_str(v), &out->micros);
+    case COLUMN_PLACE:
+        return qv_filter_place(v, &out->place);
+    default:
         return false;
-    memcpy(out, &micros, sizeof *out);
-    return true;
+    }
 }
 
 static void add_element(struct qv_field_index *x, struct qv_doc v)
 {
     const enum qv_doc_type t = qv_doc_type(v);
-    uint64_t number;
+    union column_value value;
     if (t == QV_DOC_NULL)
         return;
     const bool listed = (x->dict == DICT_STRING && t == QV_DOC_STRING) ||
@@ -362,11 +303,13 @@ static void add_element(struct qv_field_index *x, struct qv_doc v)
         list_value(x, v);
     else
         x->now |= OTHER;
-    if (!as_number(x, v, &number))
+    if (x->dict == DICT_TOKEN && t == QV_DOC_STRING)
+        qv_text_tokens_run(x->tokens, qv_doc_str(v), list_token, x);
+    if (!as_column(x, v, &value))
         return;
     if (!(x->now & NUMBER))
-        x->now_number = number;
-    else if (number != x->now_number)
+        x->now_value = value;
+    else if (memcmp(&value, &x->now_value, column_width(x->column)) != 0)
         x->now |= NUMBERS;
     x->now |= NUMBER;
 }
@@ -403,7 +346,7 @@ static int grow(struct qv_field_index *x, qv_slot slot)
     if (err == 0 && x->dict != DICT_NONE)
         err = qv_vmem_grow(&x->values, n * sizeof(uint64_t));
     if (err == 0 && x->column != COLUMN_NONE)
-        err = qv_vmem_grow(&x->numbers, n * sizeof(uint64_t));
+        err = qv_vmem_grow(&x->column_mem, n * column_width(x->column));
     if (err == 0)
         x->slots = slot + 1;
     return err;
@@ -467,9 +410,32 @@ static int set_value(struct qv_field_index *x, qv_slot slot)
     return QV_ENOMEM;
 }
 
+static int number_order(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a;
+    const uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Each entry once. */
+static void sort_found(struct qv_field_index *x)
+{
+    uint32_t kept = 0;
+    if (x->found_count > 1)
+        qsort(x->found, x->found_count, sizeof *x->found, number_order);
+    for (uint32_t i = 0; i < x->found_count; i++) {
+        if (i == 0 || x->found[i] != x->found[kept - 1])
+            x->found[kept++] = x->found[i];
+    }
+    x->found_count = kept;
+    if (x->dict != DICT_TOKEN)
+        x->now |= kept > 1 ? LISTED | LISTED_MANY : kept == 1 ? LISTED : 0;
+}
+
 int qv_field_index_end(struct qv_field_index *x, qv_slot slot)
 {
     int err = grow(x, slot);
+    sort_found(x);
     if (err == 0 && x->failed)
         err = QV_ENOMEM;
     if (err == 0 && x->dict != DICT_NONE) {
@@ -482,11 +448,11 @@ int qv_field_index_end(struct qv_field_index *x, qv_slot slot)
     }
     if (err != 0) {
         qv_field_index_forget(x, slot);
-        drop_unused(x);
         return err;
     }
     if (x->column != COLUMN_NONE)
-        numbers_of(x)[slot] = x->now_number;
+        memcpy(x->column_mem.base + slot * column_width(x->column), &x->now_value,
+               column_width(x->column));
     flags_of(x)[slot] = x->now;
     return 0;
 }
@@ -498,6 +464,7 @@ bool qv_field_index_knows(const struct qv_field_index *x, qv_slot slot)
 
 void qv_field_index_forget(struct qv_field_index *x, qv_slot slot)
 {
+    drop_unused(x); /* of a description that was begun */
     if (slot >= x->slots)
         return;
     flags_of(x)[slot] = 0;
@@ -505,283 +472,13 @@ void qv_field_index_forget(struct qv_field_index *x, qv_slot slot)
         clear_value(x, slot);
 }
 
-/* ---- answers ---- */
-
-struct asking {
-    const struct qv_field_index *x;
-    const struct qv_cond *c;
-    uint32_t n; /* slots that are asked about and that columns have */
-    uint64_t *lower, *upper;
-};
-
-/* Slots with any of the flags. */
-static void by_flags(const struct asking *a, unsigned any, uint64_t *out)
-{
-    const uint16_t *flags = flags_of(a->x);
-    for (uint32_t slot = 0; slot < a->n; slot += 64) {
-        const uint32_t end = a->n - slot < 64 ? a->n - slot : 64;
-        uint64_t word = 0;
-        for (uint32_t i = 0; i < end; i++)
-            word |= (uint64_t)((flags[slot + i] & any) != 0) << i;
-        out[slot / 64] |= word;
-    }
-}
-
-static void by_flags_both(const struct asking *a, unsigned any)
-{
-    by_flags(a, any, a->lower);
-    by_flags(a, any, a->upper);
-}
-
-static void complement(const struct asking *a, uint64_t *bits)
-{
-    for (uint32_t w = 0; w < (a->n + 63) / 64; w++)
-        bits[w] = ~bits[w];
-}
-
-struct setting {
-    uint64_t *bits;
-    uint32_t n;
-};
-
-static bool set_bit(uint32_t slot, void *arg)
-{
-    const struct setting *s = arg;
-    if (slot >= s->n)
-        return false;
-    s->bits[slot / 64] |= 1ull << (slot & 63);
-    return true;
-}
-
-static void entry_bits(const struct asking *a, uint32_t number, uint64_t *bits)
-{
-    struct setting s = {bits, a->n};
-    const struct entry *e = &a->x->entries[number];
-    if (e->slots == NULL)
-        (void)set_bit(e->one, &s);
-    else
-        (void)roaring_iterate(e->slots, set_bit, &s);
-}
-
-static bool in_dictionary(const struct qv_field_index *x, const struct qv_match *m)
-{
-    return (x->dict == DICT_STRING && m->type == QV_MATCH_STRING) ||
-           (x->dict == DICT_INT && m->type == QV_MATCH_INT) ||
-           (x->dict == DICT_BOOL && m->type == QV_MATCH_BOOL);
-}
-
-/* Slots that hold one of the values, all of the dictionary's type. false: no memory. */
-static bool hold_one(const struct asking *a, const struct qv_match *items, uint32_t count,
-                     uint64_t *bits)
-{
-    struct qv_buf key;
-    qv_buf_init(&key, 0);
-    for (uint32_t i = 0; i < count; i++) {
-        qv_buf_clear(&key);
-        if (items[i].type == QV_MATCH_STRING)
-            qv_doc_put_str(&key, items[i].s.p, items[i].s.n);
-        else if (items[i].type == QV_MATCH_INT)
-            qv_doc_put_int(&key, items[i].i);
-        else
-            qv_doc_put_bool(&key, items[i].b);
-        const uint32_t e =
-            key.failed ? NO_ENTRY : find_entry(a->x, (struct qv_doc){key.data, key.len});
-        if (e != NO_ENTRY)
-            entry_bits(a, e, bits);
-    }
-    const bool ok = !key.failed;
-    qv_buf_close(&key);
-    return ok;
-}
-
-static bool ask_match(const struct asking *a, const struct qv_match *items, uint32_t count)
-{
-    if (count == 0)
-        return true;
-    if (!in_dictionary(a->x, &items[0])) {
-        by_flags(a, OTHER, a->upper);
-        return true;
-    }
-    if (!hold_one(a, items, count, a->lower))
-        return false;
-    memcpy(a->upper, a->lower, ((size_t)a->n + 63) / 64 * sizeof *a->upper);
-    return true;
-}
-
-/* An element that is not in the list: any other one; of those listed, one of two of which the list
- * may hold the first is asked of the payload. */
-static bool ask_except(const struct asking *a)
-{
-    const struct qv_match *items = a->c->u.any.items;
-    const uint32_t count = a->c->u.any.count;
-    if (count == 0) {
-        by_flags_both(a, LISTED | OTHER);
-        return true;
-    }
-    if (!in_dictionary(a->x, &items[0])) {
-        by_flags(a, LISTED, a->lower);
-        by_flags(a, LISTED | OTHER, a->upper);
-        return true;
-    }
-    if (!hold_one(a, items, count, a->lower))
-        return false;
-    complement(a, a->lower);
-    by_flags(a, LISTED, a->upper);
-    for (uint32_t w = 0; w < (a->n + 63) / 64; w++) {
-        a->lower[w] &= a->upper[w];
-        a->upper[w] = a->lower[w];
-    }
-    by_flags(a, LISTED_MANY | OTHER, a->upper);
-    by_flags(a, OTHER, a->lower);
-    return true;
-}
-
-static bool ask_prefix(const struct asking *a)
-{
-    const struct qv_str want = a->c->u.text;
-    if (a->x->dict != DICT_STRING)
-        return false;
-    for (uint32_t i = 0; i < a->x->entry_count; i++) {
-        const struct entry *e = &a->x->entries[i];
-        if (e->key == NULL)
-            continue;
-        const struct qv_str s = qv_doc_str((struct qv_doc){e->key, e->key_n});
-        if (s.n >= want.n && (want.n == 0 || memcmp(s.p, want.p, want.n) == 0))
-            entry_bits(a, i, a->lower);
-    }
-    memcpy(a->upper, a->lower, ((size_t)a->n + 63) / 64 * sizeof *a->upper);
-    return true;
-}
-
-static bool number_in(double x, const struct qv_range *r)
-{
-    return (!r->has_lt || x < r->lt) && (!r->has_gt || x > r->gt) && (!r->has_lte || x <= r->lte) &&
-           (!r->has_gte || x >= r->gte);
-}
-
-static bool time_in(int64_t t, const struct qv_datetime_range *r)
-{
-    return (!r->has_lt || t < r->lt) && (!r->has_gt || t > r->gt) && (!r->has_lte || t <= r->lte) &&
-           (!r->has_gte || t >= r->gte);
-}
-
-static bool column_in(const struct asking *a, uint64_t bits)
-{
-    double number;
-    int64_t micros;
-    if (a->x->column == COLUMN_TIME) {
-        memcpy(&micros, &bits, sizeof micros);
-        return time_in(micros, &a->c->u.times);
-    }
-    memcpy(&number, &bits, sizeof number);
-    return number_in(number, &a->c->u.range);
-}
-
-static bool ask_range(const struct asking *a, enum column_kind column)
-{
-    const uint16_t *flags = flags_of(a->x);
-    const uint64_t *numbers = numbers_of(a->x);
-    if (a->x->column != column)
-        return false;
-    for (uint32_t slot = 0; slot < a->n; slot++) {
-        const uint64_t bit = 1ull << (slot & 63);
-        if (!(flags[slot] & NUMBER))
-            continue;
-        if (column_in(a, numbers[slot])) {
-            a->lower[slot / 64] |= bit;
-            a->upper[slot / 64] |= bit;
-        } else if (flags[slot] & NUMBERS) {
-            a->upper[slot / 64] |= bit;
-        }
-    }
-    return true;
-}
-
-static bool ask_count(const struct asking *a)
-{
-    const struct qv_range *r = &a->c->u.range;
-    const unsigned certain = (number_in(0, r) ? EMPTY : 0u) | (number_in(1, r) ? COUNT_ONE : 0u);
-    by_flags(a, certain, a->lower);
-    by_flags(a, certain | COUNT_MANY, a->upper);
-    return true;
-}
-
-static bool ask_absence(const struct asking *a, unsigned holds, unsigned unless)
-{
-    by_flags(a, unless, a->lower);
-    complement(a, a->lower);
-    by_flags(a, holds, a->lower);
-    memcpy(a->upper, a->lower, ((size_t)a->n + 63) / 64 * sizeof *a->upper);
-    return true;
-}
-
-static bool ask(const struct asking *a)
-{
-    switch (a->c->type) {
-    case QV_COND_MATCH:
-        return ask_match(a, &a->c->u.match, 1);
-    case QV_COND_MATCH_ANY:
-        return ask_match(a, a->c->u.any.items, a->c->u.any.count);
-    case QV_COND_MATCH_EXCEPT:
-        return ask_except(a);
-    case QV_COND_MATCH_PREFIX:
-        return ask_prefix(a);
-    case QV_COND_RANGE:
-        return ask_range(a, COLUMN_NUMBER);
-    case QV_COND_DATETIME_RANGE:
-        return ask_range(a, COLUMN_TIME);
-    case QV_COND_VALUES_COUNT:
-        return ask_count(a);
-    case QV_COND_IS_EMPTY:
-        return ask_absence(a, 0, FILLED);
-    case QV_COND_IS_NULL:
-        by_flags_both(a, IS_NULL);
-        return true;
-    case QV_COND_KEY_IS_EMPTY:
-        if (a->c->u.want)
-            return ask_absence(a, EMPTY, REACHED);
-        by_flags_both(a, FILLED);
-        return true;
-    case QV_COND_KEY_IS_NULL:
-        if (!a->c->u.want)
-            return ask_absence(a, NO_NULL, REACHED);
-        by_flags_both(a, HOLDS_NULL);
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool qv_field_index_ask(const struct qv_field_index *x, const struct qv_cond *c,
-                        struct qv_field_answer *out)
-{
-    const struct asking a = {.x = x,
-                             .c = c,
-                             .n = out->n < x->slots ? out->n : x->slots,
-                             .lower = out->lower,
-                             .upper = out->upper};
-    const size_t bytes = ((size_t)out->n + 63) / 64 * sizeof *out->lower;
-    if (!ask(&a)) {
-        memset(out->lower, 0, bytes);
-        memset(out->upper, 0, bytes);
-        return false;
-    }
-    for (uint32_t slot = 0; slot < out->n; slot += 64) { /* what nobody has described */
-        const uint32_t end = out->n - slot < 64 ? out->n - slot : 64;
-        uint64_t known = 0;
-        for (uint32_t i = 0; i < end; i++)
-            known |= (uint64_t)qv_field_index_knows(x, slot + i) << i;
-        out->lower[slot / 64] &= known;
-        out->upper[slot / 64] |= ~known;
-    }
-    return true;
-}
+/* ---- figures ---- */
 
 uint64_t qv_field_index_bytes(const struct qv_field_index *x)
 {
     uint64_t a_slot = sizeof(uint16_t);
     a_slot += x->dict != DICT_NONE ? sizeof(uint64_t) : 0;
-    a_slot += x->column != COLUMN_NONE ? sizeof(uint64_t) : 0;
+    a_slot += column_width(x->column);
     return sizeof *x + x->slots * a_slot + x->bytes + x->entry_cap * sizeof *x->entries +
            (x->table == NULL ? 0 : ((uint64_t)x->table_mask + 1) * sizeof *x->table);
 }
@@ -821,7 +518,7 @@ const char *qv_field_index_check(const struct qv_field_index *x)
         if (at->count == 0 ||
             (at->slots != NULL && roaring_bitmap_get_cardinality(at->slots) != at->count))
             return "an entry's count is wrong";
-        if (find_entry(x, (struct qv_doc){at->key, at->key_n}) != e)
+        if (qv_field_index_find(x, (struct qv_doc){at->key, at->key_n}) != e)
             return "an entry is not found";
     }
     if (used != x->table_used)

@@ -54,7 +54,7 @@ QV_MUST_USE int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_
                              struct qv_live *out);
 /* The same by the payload indexes alone: slots that match for certain, and those that may; what
  * lies between has to be read. live->n / 64 + 1 words each. QV_ENOMEM. */
-QV_MUST_USE int qv_read_bounds(struct qv_shard *s, const struct qv_filter *filter,
+QV_MUST_USE int qv_read_bounds(struct qv_shard *s, const struct qv_bound_filter *filter,
                                const struct qv_live *live, uint64_t *lower, uint64_t *upper);
 /* Of live->all those whose points match: a bitmap in the arena. A point that moves to another slot
  * meanwhile is asked as it is now and told under the slot it had: every point counts once. */

@@ -14,6 +14,7 @@ struct bounds {
 
 struct eval {
     struct qv_shard *s;
+    const struct qv_filter_binding *binding;
     const struct qv_live *live;
     size_t words;
 };
@@ -80,7 +81,7 @@ static void by_index(const struct eval *e, const struct qv_cond *c, struct bound
     struct qv_field_answer answer = {.n = e->live->n, .lower = out->lower, .upper = out->upper};
     for (uint32_t i = 0; i < f->count; i++) {
         if (same_path(qv_field_index_path(f->list[i]), &c->path) &&
-            qv_field_index_ask(f->list[i], c, &answer))
+            qv_field_index_ask(f->list[i], c, e->binding, &answer))
             return;
     }
     bounds_fill(e, out, false, true);
@@ -183,14 +184,15 @@ static int eval_filter(const struct eval *e, const struct qv_filter *f, struct b
     return err != 0 ? err : eval_min_should(e, f, out);
 }
 
-int qv_read_bounds(struct qv_shard *s, const struct qv_filter *filter, const struct qv_live *live,
-                   uint64_t *lower, uint64_t *upper)
+int qv_read_bounds(struct qv_shard *s, const struct qv_bound_filter *filter,
+                   const struct qv_live *live, uint64_t *lower, uint64_t *upper)
 {
-    const struct eval e = {.s = s, .live = live, .words = (size_t)live->n / 64 + 1};
+    const struct eval e = {
+        .s = s, .binding = filter->binding, .live = live, .words = (size_t)live->n / 64 + 1};
     struct bounds b = {NULL, NULL};
-    QV_ASSERT(filter != NULL);
+    QV_ASSERT(filter->filter != NULL);
     pthread_rwlock_rdlock(&s->fields.lock);
-    int err = eval_filter(&e, filter, &b);
+    int err = eval_filter(&e, filter->filter, &b);
     pthread_rwlock_unlock(&s->fields.lock);
     for (size_t w = 0; w < e.words && err == 0; w++) {
         lower[w] = b.lower[w] & live->all[w];

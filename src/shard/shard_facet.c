@@ -1,4 +1,6 @@
-/* Facets: how many points hold each value of a key. Exact, by one scan or more, in bounded memory:
+/* Facets: how many points hold each value of a key. From the index's dictionary where it knows all
+ * points that are asked about (not of UUIDs, which it holds as they were written); otherwise, as
+ * exactly, by one scan or more, in bounded memory:
  * the values of a pass are those whose hash lies in a range, at first all of them. When they become
  * too many, the upper half of the range is put off to a later pass, and what is known of it is
  * forgotten. Most fields need one pass; 10 million different values about 40. */
@@ -29,6 +31,7 @@ struct value {
 struct facet {
     const struct qv_facet_req *req;
     enum facet_type type;
+    uint32_t index;     /* its number */
     uint64_t low, high; /* hashes of this pass, both included */
     struct value *values;
     uint32_t *table;     /* index + 1, by hash; FACET_TABLE of them */
@@ -237,6 +240,75 @@ static int run_passes(struct qv_shard *s, struct facet *f, struct qv_arena *aren
                    (int)(f->req->key.n < 200 ? f->req->key.n : 200), f->req->key.p);
 }
 
+/* ---- from the index ---- */
+
+/* The best so far, and those that came since: when it is full, what is not among the best goes. */
+struct best {
+    struct qv_facet_hit *hits;
+    uint32_t count, cap, limit;
+};
+
+static void keep_best(struct best *b)
+{
+    if (b->count > 1)
+        qsort(b->hits, b->count, sizeof *b->hits, hit_order);
+    if (b->count > b->limit)
+        b->count = b->limit;
+}
+
+static void take_count(void *ctx, struct qv_doc value, uint32_t count)
+{
+    struct best *b = ctx;
+    if (b->count == b->cap)
+        keep_best(b);
+    b->hits[b->count++] = (struct qv_facet_hit){value, count};
+}
+
+/* Under the indexes' lock: values are theirs until they are copied here. */
+static int count_values(struct qv_shard *s, const struct facet *f, struct qv_arena *arena,
+                        struct qv_field_counting *c, bool *done)
+{
+    struct best *b = c->ctx;
+    const struct qv_field_index *x = qv_shard_fields_find(&s->fields, f->index);
+    if (x == NULL)
+        return 0;
+    int err = qv_field_index_count(x, c, done);
+    keep_best(b);
+    for (uint32_t i = 0; i < b->count && err == 0 && *done; i++) {
+        struct qv_doc *d = &b->hits[i].value;
+        d->p = qv_arena_dup(arena, d->p, d->n);
+        err = d->p == NULL ? QV_ENOMEM : 0;
+    }
+    return err;
+}
+
+/* *done false: the index can't tell. */
+static int by_index(struct qv_shard *s, const struct facet *f, struct qv_arena *arena,
+                    struct qv_facet_out *out, bool *done, struct qv_errmsg *msg)
+{
+    struct best b = {.limit = (uint32_t)f->req->limit, .cap = 2 * (uint32_t)f->req->limit + 64};
+    struct qv_field_counting c = {.f = take_count, .ctx = &b};
+    struct qv_live live;
+    uint64_t *bits;
+    *done = false;
+    int err = qv_read_live(s, arena, QV_READ_ANY, &live);
+    live.stop = f->req->opts.stop;
+    bits = live.all;
+    if (err == 0 && f->req->filter != NULL)
+        err = qv_read_bitmap(s, arena, f->req->filter, &live, &bits, msg);
+    b.hits = err == 0 ? QV_ARENA_ARRAY(arena, struct qv_facet_hit, b.cap) : NULL;
+    if (b.hits == NULL)
+        return err != 0 ? err : QV_ENOMEM;
+    c.n = live.n;
+    c.bits = bits;
+    pthread_rwlock_rdlock(&s->fields.lock);
+    err = count_values(s, f, arena, &c, done);
+    pthread_rwlock_unlock(&s->fields.lock);
+    if (*done)
+        *out = (struct qv_facet_out){b.hits, b.count};
+    return err;
+}
+
 static int run(struct qv_shard *s, struct facet *f, struct qv_arena *arena,
                struct qv_facet_out *out, struct qv_errmsg *msg)
 {
@@ -256,11 +328,12 @@ static int run(struct qv_shard *s, struct facet *f, struct qv_arena *arena,
     return err;
 }
 
-static enum facet_type index_type(struct qv_shard *s, struct qv_str key)
+static enum facet_type index_type(struct qv_shard *s, struct qv_str key, uint32_t *number)
 {
     const struct qv_payload_index *index = qv_read_index(s, key);
     if (index == NULL)
         return FACET_NONE;
+    *number = index->number;
     if (qv_str_equal(index->type, qv_str_of("keyword")))
         return FACET_STRING;
     if (qv_str_equal(index->type, qv_str_of("integer")))
@@ -273,7 +346,9 @@ static enum facet_type index_type(struct qv_shard *s, struct qv_str key)
 int qv_shard_facet(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                    const struct qv_facet_req *req, struct qv_facet_out *out, struct qv_errmsg *msg)
 {
-    struct facet f = {.req = req, .type = index_type(s, req->key)};
+    struct facet f = {.req = req};
+    bool done = false;
+    f.type = index_type(s, req->key, &f.index);
     QV_ASSERT(req->limit >= 1 && req->limit <= QV_LIMIT_MAX);
     memset(out, 0, sizeof *out);
     if (f.type == FACET_NONE)
@@ -284,7 +359,10 @@ int qv_shard_facet(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
-    err = run(s, &f, arena, out, msg);
+    if (f.type != FACET_UUID)
+        err = by_index(s, &f, arena, out, &done, msg);
+    if (err == 0 && !done)
+        err = run(s, &f, arena, out, msg);
     qv_read_end(s, reader);
     return err;
 }

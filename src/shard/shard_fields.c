@@ -36,13 +36,13 @@ static bool is_declared(const struct qv_collection_config *config, uint32_t numb
     return false;
 }
 
-static bool is_made(const struct qv_shard_fields *f, uint32_t number)
+const struct qv_field_index *qv_shard_fields_find(const struct qv_shard_fields *f, uint32_t number)
 {
     for (uint32_t i = 0; i < f->count; i++) {
         if (qv_field_index_number(f->list[i]) == number)
-            return true;
+            return f->list[i];
     }
-    return false;
+    return NULL;
 }
 
 static void add_field(struct qv_shard *s, const struct qv_payload_index *declared)
@@ -77,7 +77,7 @@ void qv_shard_fields_config(struct qv_shard *s)
     }
     f->count = kept;
     for (uint32_t i = 0; i < config->payload_index_count; i++) {
-        if (!is_made(f, config->payload_indexes[i].number))
+        if (qv_shard_fields_find(f, config->payload_indexes[i].number) == NULL)
             add_field(s, &config->payload_indexes[i]);
     }
     pthread_rwlock_unlock(&f->lock);

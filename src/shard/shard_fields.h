@@ -34,6 +34,8 @@ void qv_shard_fields_close(struct qv_shard *s);
 void qv_shard_fields_config(struct qv_shard *s);
 /* Describes the point's slot by its record; before it is published. Owner. */
 void qv_shard_fields_apply(struct qv_shard *s, qv_slot slot, struct qv_bytes record);
+/* The index of that number, or NULL. Under the lock. */
+const struct qv_field_index *qv_shard_fields_find(const struct qv_shard_fields *f, uint32_t number);
 void qv_shard_fields_step(struct qv_shard *s); /* starts the job when there is work; owner */
 
 #endif

@@ -1,7 +1,8 @@
-/* Points in the order of a payload value, and by chance. One scan with a bounded heap: the best
+/* Points in the order of a payload value, and by chance. One pass with a bounded heap: the best
  * limit + offset entries are kept, a point stands once for each value it holds. What decides is the
  * entry (value, id), so that equal values have an order, too; for a sample the value is a hash of
- * the id under a fresh seed. */
+ * the id under a fresh seed. Values are the index's; what it does not tell (points it has not
+ * reached yet, several floats or times of one point) is read, and where that is much, all is. */
 #include "shard/read.h"
 
 #include "base/hash.h"
@@ -21,6 +22,7 @@ struct order {
     struct qv_shard *s;
     const struct qv_order_by *by; /* NULL: a sample */
     enum qv_order_type type;      /* of the values, from the index */
+    uint32_t index;               /* its number */
     uint64_t seed;                /* of the sample */
     struct entry *heap;           /* the last of the kept first */
     uint32_t count, max;
@@ -125,18 +127,23 @@ static bool value_of(enum qv_order_type type, struct qv_doc d, struct qv_order_v
     }
 }
 
-static void take_value(struct order *o, struct qv_doc d)
+static void keep_value(void *ctx, const struct qv_order_value *v)
 {
-    struct qv_order_value v;
+    struct order *o = ctx;
     const struct qv_order_by *by = o->by;
-    if (!value_of(o->type, d, &v))
-        return;
     if (by->start_from.type != QV_ORDER_NONE) {
-        int c = compare_values(&v, &by->start_from);
+        int c = compare_values(v, &by->start_from);
         if (by->desc ? c > 0 : c < 0)
             return;
     }
-    qv_buf_append(&o->values, &v, sizeof v);
+    qv_buf_append(&o->values, v, sizeof *v);
+}
+
+static void take_value(struct order *o, struct qv_doc d)
+{
+    struct qv_order_value v;
+    if (value_of(o->type, d, &v))
+        keep_value(o, &v);
 }
 
 static bool visit_value(void *ctx, struct qv_doc value)
@@ -159,21 +166,19 @@ static int value_order(const void *a, const void *b)
     return compare_values(a, b);
 }
 
-static int visit_point(void *arg, const struct qv_id *id, const struct qv_copy *copy,
-                       struct qv_errmsg *msg)
+static void push_chance(struct order *o, const struct qv_id *id)
 {
-    struct order *o = arg;
+    const struct entry e = {
+        .value = {.type = QV_ORDER_INT, .i = (int64_t)qv_hash_mix(qv_id_key_hash(id) ^ o->seed)},
+        .id = *id};
+    push(o, &e);
+}
+
+/* The point's values, each once. QV_ENOMEM. */
+static int push_values(struct order *o, const struct qv_id *id)
+{
     struct entry e = {.id = *id};
-    (void)msg;
-    if (o->by == NULL) {
-        e.value.type = QV_ORDER_INT;
-        e.value.i = (int64_t)qv_hash_mix(qv_id_key_hash(id) ^ o->seed);
-        push(o, &e);
-        return 0;
-    }
-    qv_buf_clear(&o->values);
-    int err = qv_read_values(copy, &o->by->path, &o->scratch, visit_value, o);
-    if (err != 0 || o->values.failed)
+    if (o->values.failed)
         return QV_ENOMEM;
     size_t n = o->values.len / sizeof e.value;
     if (n > 1)
@@ -188,14 +193,90 @@ static int visit_point(void *arg, const struct qv_id *id, const struct qv_copy *
     return 0;
 }
 
+static int visit_point(void *arg, const struct qv_id *id, const struct qv_copy *copy,
+                       struct qv_errmsg *msg)
+{
+    struct order *o = arg;
+    (void)msg;
+    if (o->by == NULL) {
+        push_chance(o, id);
+        return 0;
+    }
+    qv_buf_clear(&o->values);
+    int err = qv_read_values(copy, &o->by->path, &o->scratch, visit_value, o);
+    return err != 0 ? QV_ENOMEM : push_values(o, id);
+}
+
+/* ---- by the index ---- */
+
+/* Takes out of bits those whose values the index tells. */
+static int take_indexed(struct order *o, uint32_t n, uint64_t *bits)
+{
+    struct qv_shard_fields *f = &o->s->fields;
+    int err = 0;
+    pthread_rwlock_rdlock(&f->lock);
+    const struct qv_field_index *x = o->by == NULL ? NULL : qv_shard_fields_find(f, o->index);
+    for (uint32_t w = 0; w < (n + 63) / 64 && (x != NULL || o->by == NULL); w++) {
+        for (uint64_t left = bits[w]; left != 0 && err == 0; left &= left - 1) {
+            const qv_slot slot = w * 64 + (uint32_t)__builtin_ctzll(left);
+            const struct qv_id id = qv_slot_table_id(&o->s->slots, slot);
+            qv_buf_clear(&o->values);
+            if (o->by == NULL)
+                push_chance(o, &id);
+            else if (qv_field_index_values(x, slot, keep_value, o))
+                err = push_values(o, &id);
+            else
+                continue;
+            bits[w] &= ~(left & -left);
+        }
+    }
+    pthread_rwlock_unlock(&f->lock);
+    return err;
+}
+
+#define ASK_EVERY 256u /* points read between two looks at whether to go on */
+
+static int read_rest(struct order *o, const struct qv_live *live, const uint64_t *bits,
+                     struct qv_errmsg *msg)
+{
+    struct qv_arena scratch;
+    int err = 0;
+    uint32_t done = 0;
+    qv_arena_init(&scratch, QV_REQUEST_ARENA_BYTES);
+    for (qv_slot slot = 0; slot < live->n && err == 0; slot++) {
+        struct qv_present now;
+        if (!(bits[slot / 64] >> (slot & 63) & 1))
+            continue;
+        const struct qv_id id = qv_slot_table_id(&o->s->slots, slot);
+        qv_arena_reset(&scratch);
+        if (done++ % ASK_EVERY == 0)
+            err = qv_stop_ask(live->stop, msg);
+        if (err == 0)
+            err = qv_read_copy(o->s, &scratch, &id, &now, msg);
+        if (err == 0 && now.found)
+            err = visit_point(o, &id, &now.copy, msg);
+    }
+    qv_arena_close(&scratch);
+    return err;
+}
+
+static uint64_t count_bits(const uint64_t *bits, uint32_t n)
+{
+    uint64_t total = 0;
+    for (uint32_t w = 0; w < (n + 63) / 64; w++)
+        total += (uint64_t)__builtin_popcountll(bits[w]);
+    return total;
+}
+
 /* ---- requests ---- */
 
 /* What the key's index holds; NONE: it keeps no order. */
-static enum qv_order_type index_type(struct qv_shard *s, struct qv_str key)
+static enum qv_order_type index_type(struct qv_shard *s, struct qv_str key, uint32_t *number)
 {
     const struct qv_payload_index *index = qv_read_index(s, key);
     if (index == NULL)
         return QV_ORDER_NONE;
+    *number = index->number;
     if (qv_str_equal(index->type, qv_str_of("integer")))
         return qv_read_index_has(index, "range") ? QV_ORDER_INT : QV_ORDER_NONE;
     if (qv_str_equal(index->type, qv_str_of("float")))
@@ -220,13 +301,39 @@ struct ask {
     const struct qv_vector_select *with_vector;
 };
 
+/* *done false: the index tells too little, nothing was decided. */
+static int scan_indexed(struct order *o, struct qv_arena *arena, const struct ask *a, bool *done,
+                        struct qv_errmsg *msg)
+{
+    struct qv_live live;
+    uint64_t *bits;
+    *done = false;
+    int err = qv_read_live(o->s, arena, QV_READ_ANY, &live);
+    live.stop = a->stop;
+    bits = live.all;
+    if (err == 0 && a->filter != NULL)
+        err = qv_read_bitmap(o->s, arena, a->filter, &live, &bits, msg);
+    if (err != 0)
+        return err;
+    const uint64_t points = count_bits(bits, live.n);
+    err = take_indexed(o, live.n, bits);
+    *done = count_bits(bits, live.n) <= points / 4;
+    if (err == 0 && *done)
+        return read_rest(o, &live, bits, msg);
+    o->count = 0;
+    return err;
+}
+
 static int scan(struct order *o, struct qv_arena *arena, const struct ask *a, struct qv_errmsg *msg)
 {
     const struct qv_read_each each = {
         .filter = a->filter, .stop = a->stop, .visit = visit_point, .arg = o};
+    bool done;
     qv_buf_init(&o->scratch, 0);
     qv_buf_init(&o->values, 0);
-    int err = qv_read_each(o->s, arena, &each, msg);
+    int err = scan_indexed(o, arena, a, &done, msg);
+    if (err == 0 && !done)
+        err = qv_read_each(o->s, arena, &each, msg);
     qv_buf_close(&o->scratch);
     qv_buf_close(&o->values);
     if (err == 0)
@@ -264,7 +371,7 @@ static int run(struct qv_shard *s, struct qv_arena *arena, const struct ask *a,
     QV_ASSERT(a->limit <= QV_LIMIT_MAX && a->offset <= QV_LIMIT_MAX);
     memset(out, 0, sizeof *out);
     if (a->by != NULL) {
-        o.type = index_type(s, a->by->key);
+        o.type = index_type(s, a->by->key, &o.index);
         if (o.type == QV_ORDER_NONE)
             return no_index(a->by->key, msg);
     } else {

@@ -536,7 +536,7 @@ static int bitmap_by_fields(struct bitmap_walk *b, struct walk *w, struct qv_are
     *done = false;
     if (open == NULL)
         return QV_ENOMEM;
-    int err = qv_read_bounds(w->s, b->matcher.filter.filter, live, b->bits, open);
+    int err = qv_read_bounds(w->s, &b->matcher.filter, live, b->bits, open);
     for (uint32_t i = 0; i < words; i++)
         open[i] &= ~b->bits[i];
     if (err == 0 && count_bits(open, live->n) <= count_bits(live->all, live->n) / 4) {
