@@ -319,8 +319,7 @@ void qv_shard_index_step(struct qv_shard *s)
 
 bool qv_shard_index_idle(const struct qv_shard *s)
 {
-    return s->index_jobs == 0 && s->repair_jobs == 0 && !s->effort.running &&
-           !s->fields.running;
+    return s->index_jobs == 0 && s->repair_jobs == 0 && !s->effort.running && !s->fields.running;
 }
 
 /* ---- dead slots ---- */

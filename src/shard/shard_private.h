@@ -173,7 +173,7 @@ struct qv_shard {
     struct qv_kv *kv;
     struct qv_epoch epoch;
     struct qv_pending pending;
-    struct qv_vmem pending_mem; /* its ring and marks */
+    struct qv_vmem pending_mem;    /* its ring and marks */
     struct qv_shard_fields fields; /* payload indexes */
 
     /* owner only, from here on (dirty, frozen: written under the exclusive lock) */
