@@ -98,17 +98,15 @@ static int run_queries(struct qv_op *op, unsigned worker)
     op->out.lists = QV_ARENA_ARRAY(&op->call->arena, struct qv_points_out, req->query_count);
     if (op->out.lists == NULL)
         return QV_ETOOBIG;
-    for (uint32_t i = 0; i < req->query_count; i++) {
-        struct qv_query q = req->queries[i];
-        q.stop = &op->stop;
-        int err = qv_stop_ask(q.stop, &op->msg);
-        if (err == 0)
-            err = qv_shard_query(op->shard, worker, &op->call->arena, &q, &op->out.lists[i],
-                                 &op->msg);
-        if (err != 0)
-            return err;
-    }
-    return 0;
+    struct qv_query *queries =
+        qv_arena_dup(&op->call->arena, req->queries, req->query_count * sizeof *queries);
+    if (queries == NULL)
+        return QV_ETOOBIG;
+    for (uint32_t i = 0; i < req->query_count; i++)
+        queries[i].stop = &op->stop;
+    const struct qv_batch batch = {
+        .arena = &op->call->arena, .queries = queries, .count = req->query_count};
+    return qv_shard_query_batch(op->shard, worker, &batch, op->out.lists, &op->msg);
 }
 
 static int run_get_one(struct qv_op *op, unsigned worker)

@@ -81,6 +81,16 @@ void qv_write_submit(struct qv_write *w);
 QV_MUST_USE int qv_shard_query(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                                const struct qv_query *q, struct qv_points_out *out,
                                struct qv_errmsg *msg);
+/* Several queries; those that only walk the same graph do so in turns, on this one thread. Each
+ * answer is that of the query alone; an error is that of the first query that fails. */
+struct qv_batch {
+    struct qv_arena *arena;
+    const struct qv_query *queries; /* borrowed */
+    uint32_t count;
+};
+QV_MUST_USE int qv_shard_query_batch(struct qv_shard *s, unsigned reader,
+                                     const struct qv_batch *batch, struct qv_points_out *out,
+                                     struct qv_errmsg *msg);
 QV_MUST_USE int qv_shard_get(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                              const struct qv_get_req *req, struct qv_points_out *out,
                              struct qv_errmsg *msg);

@@ -40,6 +40,8 @@ struct search {
     uint32_t k;
     qv_slot *slots; /* candidates, distinct */
     uint32_t count;
+    bool walked;                /* they are the graph's already; what waits for it is to be added */
+    uint64_t low;               /* of the pending ring, from before that walk */
     struct qv_plan_report plan; /* of a filtered search */
     uint32_t gone; /* candidates that came to nothing: deleted meanwhile, or an id's second slot */
     struct qv_errmsg *msg;
@@ -257,17 +259,25 @@ static uint32_t walk_ef(const struct search *x, uint32_t k)
     return ef < k ? k : ef;
 }
 
-static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
+/* What the graph is asked without a filter, and room for what it finds. QV_ENOMEM. */
+static int plain_walk(struct search *x, struct qv_hnsw_query *query, struct qv_hnsw_hit **hits)
 {
     const bool by_rows =
         !qv_hnsw_has_codes(x->graph) || (x->q->quant_ignore.has && x->q->quant_ignore.v);
     const uint32_t k = ranked_count(x, by_rows);
+    *query = (struct qv_hnsw_query){.row = x->row, .k = k, .ef = walk_ef(x, k), .by_rows = by_rows};
+    *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
+    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
+    return *hits == NULL || x->slots == NULL ? QV_ENOMEM : 0;
+}
+
+static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
+{
     struct qv_effort_plan effort;
     const bool planned = find_effort(x, &effort);
-    struct qv_hnsw_query query = {.row = x->row, .k = k, .ef = walk_ef(x, k), .by_rows = by_rows};
-    struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
-    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
-    if (hits == NULL || x->slots == NULL)
+    struct qv_hnsw_query query;
+    struct qv_hnsw_hit *hits;
+    if (plain_walk(x, &query, &hits) != 0)
         return QV_ENOMEM;
     const struct qv_effort_query wanted = {.query = query, .plan = &effort, .k = x->k};
     int err = planned ? qv_effort_search(x->graph, ctx, &wanted, hits, &x->count)
@@ -413,13 +423,23 @@ static int search_filtered(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t l
                        : search_planned(x, ctx, low, &live, passing);
 }
 
+/* Without the graph? After pending.low was read. */
+static bool is_exact(const struct search *x)
+{
+    return x->q->exact || x->graph == NULL || x->k > QV_HNSW_EF_MAX ||
+           atomic_load_explicit(&x->s->backlog, memory_order_acquire) > 0;
+}
+
 static int candidates(struct search *x, unsigned reader)
 {
     struct qv_shard *s = x->s;
+    if (x->walked) {
+        x->walked = false;
+        return x->q->indexed_only ? 0 : add_pending(x, x->low);
+    }
     uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
     QV_ASSERT(x->v != NULL);
-    const bool exact = x->q->exact || x->graph == NULL || x->k > QV_HNSW_EF_MAX ||
-                       atomic_load_explicit(&s->backlog, memory_order_acquire) > 0;
+    const bool exact = is_exact(x);
     struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
     if (*ctx == NULL && !exact)
         *ctx = qv_hnsw_ctx_create();
@@ -552,13 +572,18 @@ static int nearest(struct search *x, unsigned reader, struct qv_pick *picks, uin
 
 #define TRIES_MAX 3 /* while points are deleted faster than they are found */
 
-static int search(struct search *x, unsigned reader, struct qv_points_out *out)
+static int begin_search(struct search *x)
+{
+    x->k = (uint32_t)(x->q->limit + x->q->offset) + (x->q->kind == QV_QUERY_ID);
+    return choose_vector(x);
+}
+
+static int end_search(struct search *x, unsigned reader, struct qv_points_out *out)
 {
     uint32_t n = 0;
-    x->k = (uint32_t)(x->q->limit + x->q->offset) + (x->q->kind == QV_QUERY_ID);
-    int err = choose_vector(x);
-    if (err != 0 || x->q->limit == 0)
-        return err;
+    int err = 0;
+    if (x->q->limit == 0)
+        return 0;
     struct qv_pick *picks = QV_ARENA_ARRAY(x->arena, struct qv_pick, x->q->limit);
     if (picks == NULL)
         return QV_ENOMEM;
@@ -580,6 +605,12 @@ static int search(struct search *x, unsigned reader, struct qv_points_out *out)
         x->k += x->gone; /* they have crowded out others */
     }
     return 0;
+}
+
+static int search(struct search *x, unsigned reader, struct qv_points_out *out)
+{
+    int err = begin_search(x);
+    return err == 0 ? end_search(x, reader, out) : err;
 }
 
 static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
@@ -619,4 +650,117 @@ int qv_shard_query(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
         err = search(&x, reader, out);
     qv_read_end(s, reader);
     return err;
+}
+
+/* ---- batches ---- */
+
+#define TURNS_MAX 100u /* searches between two looks at whether to go on */
+
+/* Some of a batch, whose walks take turns. */
+struct turns {
+    struct search *searches; /* by item */
+    bool *done;              /* likewise */
+    uint32_t *items;         /* those that walk */
+    struct qv_hnsw_query *queries;
+    struct qv_hnsw_found *found;
+    uint32_t n;
+    struct qv_hnsw *graph; /* of all of them */
+};
+
+static bool turns_alloc(struct turns *t, struct qv_arena *arena, uint32_t n)
+{
+    t->searches = QV_ARENA_ARRAY(arena, struct search, n);
+    t->done = QV_ARENA_ARRAY(arena, bool, n);
+    t->items = QV_ARENA_ARRAY(arena, uint32_t, n);
+    t->queries = QV_ARENA_ARRAY(arena, struct qv_hnsw_query, n);
+    t->found = QV_ARENA_ARRAY(arena, struct qv_hnsw_found, n);
+    return t->searches != NULL && t->done != NULL && t->items != NULL && t->queries != NULL &&
+           t->found != NULL;
+}
+
+/* Adds the search if it is a plain walk over the graph of those before it. */
+static void add_turn(struct turns *t, struct search *x, uint32_t item)
+{
+    struct qv_effort_plan effort;
+    if ((x->q->kind != QV_QUERY_VECTOR && x->q->kind != QV_QUERY_ID) || x->q->filter != NULL ||
+        x->q->limit == 0 || begin_search(x) != 0 || is_exact(x) || find_effort(x, &effort) ||
+        (t->n > 0 && x->graph != t->graph))
+        return;
+    struct qv_hnsw_hit *hits;
+    if (plain_walk(x, &t->queries[t->n], &hits) != 0)
+        return;
+    t->graph = x->graph;
+    t->found[t->n].hits = hits;
+    t->items[t->n++] = item;
+}
+
+static void take_turns(struct turns *t, struct qv_shard *s, unsigned reader,
+                       struct qv_points_out *out)
+{
+    struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
+    if (*ctx == NULL)
+        *ctx = qv_hnsw_ctx_create();
+    if (qv_hnsw_search_many(t->graph, *ctx, t->queries, t->n, t->found) != 0)
+        return;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const uint32_t item = t->items[i];
+        struct search *x = &t->searches[item];
+        for (uint32_t hit = 0; hit < t->found[i].n; hit++)
+            x->slots[hit] = t->found[i].hits[hit].slot;
+        x->count = t->found[i].n;
+        x->walked = true;
+        t->done[item] = end_search(x, reader, &out[item]) == 0;
+    }
+}
+
+/* Those of the n items that walk plainly, in turns; of what fails here t->done tells nothing. */
+static int query_in_turns(struct turns *t, struct qv_shard *s, unsigned reader,
+                          const struct qv_batch *b, uint32_t n, struct qv_points_out *out)
+{
+    struct qv_errmsg msg;
+    int err = qv_read_begin(s, reader, &msg);
+    if (err != 0)
+        return err;
+    const uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
+    t->n = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        t->done[i] = false;
+        t->searches[i] = (struct search){
+            .s = s, .arena = b->arena, .q = &b->queries[i], .low = low, .msg = &msg};
+        memset(&out[i], 0, sizeof out[i]);
+        add_turn(t, &t->searches[i], i);
+    }
+    if (t->n > 1)
+        take_turns(t, s, reader, out);
+    qv_read_end(s, reader);
+    return 0;
+}
+
+/* What takes turns does so first; whatever that did not answer is asked alone, in its order: so an
+ * error is that of the first item that fails, as if all were. */
+int qv_shard_query_batch(struct qv_shard *s, unsigned reader, const struct qv_batch *batch,
+                         struct qv_points_out *out, struct qv_errmsg *msg)
+{
+    struct turns t = {0};
+    const uint32_t most = batch->count < TURNS_MAX ? batch->count : TURNS_MAX;
+    if (most > 1 && !turns_alloc(&t, batch->arena, most))
+        return QV_ENOMEM;
+    for (uint32_t at = 0; at < batch->count; at += TURNS_MAX) {
+        const uint32_t n = batch->count - at < TURNS_MAX ? batch->count - at : TURNS_MAX;
+        const struct qv_batch part = {
+            .arena = batch->arena, .queries = &batch->queries[at], .count = n};
+        int err = qv_stop_ask(part.queries->stop, msg);
+        if (err == 0 && n > 1)
+            (void)query_in_turns(&t, s, reader, &part, n, &out[at]); /* what fails is asked again */
+        for (uint32_t i = 0; i < n && err == 0; i++) {
+            if (n > 1 && t.done[i])
+                continue;
+            err = qv_stop_ask(part.queries[i].stop, msg);
+            if (err == 0)
+                err = qv_shard_query(s, reader, batch->arena, &part.queries[i], &out[at + i], msg);
+        }
+        if (err != 0)
+            return err;
+    }
+    return 0;
 }

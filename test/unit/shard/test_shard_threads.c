@@ -142,7 +142,8 @@ static int upsert(struct stress *x, struct qv_rng *rng, struct qv_arena *arena,
         points[i].payload = payload_of(arena, herd->k, (int)qv_rng_below(rng, 1000));
     }
     struct qv_write_op op = {.type = QV_WRITE_UPSERT, .points = points, .point_count = n};
-    return write_now(x, arena, &op, qv_rng_below(rng, 4) == 0);
+    const bool all = n == herd->span;
+    return write_now(x, arena, &op, all || qv_rng_below(rng, 4) == 0);
 }
 
 static int change_payload(struct stress *x, struct qv_rng *rng, struct qv_arena *arena)
@@ -255,7 +256,7 @@ static void read_once(struct reader *r, unsigned worker, struct qv_arena *arena)
                              .vec = {.dim = DIM, .rows = 1, .values = q},
                              .limit = 10,
                              .hnsw_ef = {true, 64}};
-    uint64_t what = qv_rng_below(&r->rng, 5);
+    uint64_t what = qv_rng_below(&r->rng, 6);
     uint64_t count = STEADY;
     int err = 0;
     if (what == 0) {
@@ -279,13 +280,20 @@ static void read_once(struct reader *r, unsigned worker, struct qv_arena *arena)
         if (err == 0)
             whole(x, &out, "a filtered search misses a point that is there");
     } else {
-        query.limit = what == 3 ? 10 : STEADY + CHURN;
+        query.limit = what == 4 ? STEADY + CHURN : 10;
         query.exact = what == 4;
         query.with_payload.mode = QV_SELECT_ALL;
-        err = qv_shard_query(x->shard, worker, arena, &query, &out, &msg);
+        struct qv_points_out outs[3];
+        const struct qv_query queries[3] = {query, query, query};
+        const struct qv_batch batch = {.arena = arena, .queries = queries, .count = 3};
+        if (what == 3)
+            err = qv_shard_query_batch(x->shard, worker, &batch, outs, &msg);
+        else
+            err = qv_shard_query(x->shard, worker, arena, &query, &outs[1], &msg);
+        out = outs[1];
         if (err == 0 && what == 4)
             whole(x, &out, "an exact search misses a point that is there");
-        if (err == 0 && what == 3 && out.count < 10)
+        if (err == 0 && what != 4 && out.count < 10)
             complain(x, "too few hits", out.count);
     }
     if (err != 0)
@@ -445,10 +453,145 @@ static void test_reads_hold_while_points_move(void **state)
     remove_dir(dir);
 }
 
+/* ---- batches ---- */
+
+#define BATCHES 150
+#define BATCH_MAX 130
+
+struct batched {
+    struct qv_job job;
+    struct stress *x;
+    struct qv_rng rng;
+    uint32_t failed; /* batches that had to */
+    bool done;
+};
+
+static void random_query(struct batched *b, struct qv_arena *arena, struct qv_query *q)
+{
+    struct qv_rng *rng = &b->rng;
+    float *values = QV_ARENA_ARRAY(arena, float, DIM);
+    for (int d = 0; d < DIM; d++)
+        values[d] = qv_rng_gauss(rng);
+    *q = (struct qv_query){.kind = QV_QUERY_VECTOR,
+                           .vec = {.dim = DIM, .rows = 1, .values = values},
+                           .limit = qv_rng_below(rng, 30),
+                           .offset = qv_rng_below(rng, 3),
+                           .hnsw_ef = {qv_rng_below(rng, 2) == 0, qv_rng_below(rng, 200)},
+                           .exact = qv_rng_below(rng, 10) == 0,
+                           .has_threshold = qv_rng_below(rng, 5) == 0,
+                           .threshold = 2.0F,
+                           .indexed_only = qv_rng_below(rng, 8) == 0};
+    q->with_payload.mode = qv_rng_below(rng, 2) == 0 ? QV_SELECT_ALL : QV_SELECT_NONE;
+    if (qv_rng_below(rng, 6) == 0) {
+        q->kind = QV_QUERY_ID;
+        q->id = qv_id_num(qv_rng_below(rng, STEADY));
+    } else if (qv_rng_below(rng, 20) == 0) {
+        q->kind = QV_QUERY_SCROLL;
+    }
+    if (qv_rng_below(rng, 10) == 0)
+        q->filter = steady_filter(arena);
+    const uint64_t fault = qv_rng_below(rng, 400);
+    if (fault == 0)
+        q->vec.dim = DIM - 1;
+    if (fault == 1)
+        q->using_ = qv_str_of("none");
+}
+
+static bool same_points(const struct qv_points_out *a, const struct qv_points_out *b)
+{
+    bool same = a->count == b->count;
+    for (uint32_t i = 0; i < a->count && same; i++) {
+        const struct qv_point_out *p = &a->points[i];
+        const struct qv_point_out *q = &b->points[i];
+        same = qv_id_equal(&p->id, &q->id) && memcmp(&p->score, &q->score, sizeof p->score) == 0 &&
+               p->payload.n == q->payload.n &&
+               (p->payload.n == 0 || memcmp(p->payload.p, q->payload.p, p->payload.n) == 0);
+    }
+    return same;
+}
+
+static void one_batch(struct batched *b, unsigned worker, struct qv_arena *arena)
+{
+    struct qv_shard *s = b->x->shard;
+    struct qv_errmsg msg = {""};
+    struct qv_errmsg alone = {""};
+    struct qv_query queries[BATCH_MAX];
+    struct qv_points_out outs[BATCH_MAX];
+    const uint32_t n = (uint32_t)qv_rng_below(&b->rng, BATCH_MAX) + 1;
+    const struct qv_batch batch = {.arena = arena, .queries = queries, .count = n};
+    for (uint32_t i = 0; i < n; i++)
+        random_query(b, arena, &queries[i]);
+    const int err = qv_shard_query_batch(s, worker, &batch, outs, &msg);
+    int first = 0;
+    for (uint32_t i = 0; i < n && first == 0; i++) {
+        struct qv_points_out out;
+        first = qv_shard_query(s, worker, arena, &queries[i], &out, &alone);
+        if (first == 0 && err == 0 && !same_points(&out, &outs[i]))
+            complain(b->x, "a query answers otherwise in a batch", i);
+    }
+    if (err != first || strcmp(msg.text, alone.text) != 0)
+        complain(b->x, "a batch fails otherwise than its queries", n);
+    b->failed += err != 0;
+}
+
+static void batches_run(struct qv_job *job, unsigned worker)
+{
+    struct batched *b = job->arg;
+    for (uint32_t i = 0; i < BATCHES && b->x->wrong == NULL; i++) {
+        struct qv_arena arena;
+        qv_arena_init(&arena, (size_t)64 << 20);
+        one_batch(b, worker, &arena);
+        qv_arena_close(&arena);
+    }
+}
+
+static void batches_done(struct qv_job *job)
+{
+    struct batched *b = job->arg;
+    pthread_mutex_lock(&b->x->lock);
+    b->done = true;
+    pthread_cond_broadcast(&b->x->cond);
+    pthread_mutex_unlock(&b->x->lock);
+}
+
+/* Any queries, of which many walk and take turns: each answer and the error are as alone. */
+static void test_batch_answers_as_its_queries_alone(void **state)
+{
+    (void)state;
+    static struct stress x;
+    static struct batched b;
+    struct qv_arena arena;
+    char dir[] = "/tmp/qv-shard-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    setup(&x, dir);
+    b = (struct batched){.x = &x};
+    b.job = (struct qv_job){.run = batches_run, .done = batches_done, .arg = &b};
+    qv_rng_init(&b.rng, 20);
+    qv_arena_init(&arena, (size_t)4 << 20);
+    assert_int_equal(upsert(&x, &b.rng, &arena, &steady, STEADY), 0);
+    assert_int_equal(upsert(&x, &b.rng, &arena, &churning, CHURN), 0);
+    qv_arena_close(&arena);
+    assert_int_equal(qv_env_submit(qv_uv_env_env(x.env), QV_JOB_INTERACTIVE, &b.job), 0);
+    pthread_mutex_lock(&x.lock);
+    while (!b.done)
+        pthread_cond_wait(&x.cond, &x.lock);
+    pthread_mutex_unlock(&x.lock);
+    if (x.wrong != NULL)
+        printf("%s (%u)\n", x.wrong, x.missing);
+    assert_null(x.wrong);
+    assert_true(b.failed > 0 && b.failed < BATCHES);
+    shut(&x);
+    qv_uv_env_destroy(&x.env);
+    qv_kv_rocks_destroy(&x.kv);
+    qv_disk_posix_destroy(&x.disk);
+    remove_dir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_hold_while_points_move),
+        cmocka_unit_test(test_batch_answers_as_its_queries_alone),
     };
     return RUN_SUITE(tests);
 }
