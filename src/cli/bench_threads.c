@@ -7,8 +7,9 @@
  *   build   a graph of the first rows from all at once: two threads one graph, two processes one
  *           each; rows a second, together
  *
- * Processes are forks: the graph they search is the same memory until somebody writes, and nobody
- * does. They begin together, at a time that is agreed on. */
+ * Each thread and process has a core of its own, 0 or 1: a scheduler that puts two on one for a
+ * while measures itself. Processes are forks: the graph they search is the same memory until
+ * somebody writes, and nobody does. They begin together, at a time that is agreed on. */
 #include "cli/bench_threads.h"
 
 #include "base/mem.h"
@@ -47,6 +48,7 @@ struct worker {
     struct qv_hnsw_bulk *bulk;
     uint64_t begin_ns;
     uint32_t first; /* query */
+    int cpu;        /* runs there, where there is one of that number */
     int err;
 };
 
@@ -78,6 +80,8 @@ static void *search_all(void *arg)
 {
     const struct worker *w = arg;
     const struct bench *b = w->b;
+    const int unpinned = qv_bench_pin(w->cpu); /* a machine of one core: all in turn */
+    (void)unpinned;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
     const struct qv_bench_asker asker = {
         .set = &b->set, .rows = &b->rows, .h = b->h, .ctx = ctx, .ef = (uint32_t)b->opt.ef};
@@ -95,6 +99,8 @@ static void *build_steps(void *arg)
     struct worker *w = arg;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
     enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
+    const int unpinned = qv_bench_pin(w->cpu);
+    (void)unpinned;
     wait_until(w->begin_ns);
     while (w->err == 0 && step != QV_HNSW_STEP_DONE) {
         w->err = qv_hnsw_bulk_step(w->bulk, ctx, &step);
@@ -119,18 +125,20 @@ static double run_threads(void *(*loop)(void *), struct worker *workers, uint32_
     return (double)(qv_bench_now_ns() - workers[0].begin_ns) * 1e-9;
 }
 
-static int search_by(const struct bench *b, uint32_t threads, uint64_t begin, uint32_t first,
+static int search_by(const struct bench *b, uint32_t threads, uint64_t begin, uint32_t cpu,
                      double *seconds)
 {
     struct worker w[2];
     for (uint32_t i = 0; i < threads; i++)
-        w[i] =
-            (struct worker){.b = b, .begin_ns = begin, .first = first + i * (b->set.queries / 2)};
+        w[i] = (struct worker){.b = b,
+                               .begin_ns = begin,
+                               .first = (cpu + i) * (b->set.queries / 2),
+                               .cpu = (int)(cpu + i)};
     *seconds = run_threads(search_all, w, threads);
     return 0;
 }
 
-static int build_by(const struct bench *b, uint32_t threads, uint64_t begin, uint32_t first,
+static int build_by(const struct bench *b, uint32_t threads, uint64_t begin, uint32_t cpu,
                     double *seconds)
 {
     const uint32_t n =
@@ -140,7 +148,6 @@ static int build_by(const struct bench *b, uint32_t threads, uint64_t begin, uin
     struct qv_hnsw_bulk *bulk = NULL;
     struct qv_hnsw *h = NULL;
     int err = items == NULL ? QV_ENOMEM : qv_hnsw_create(&p, &b->rows, &h, NULL);
-    (void)first;
     for (uint32_t i = 0; i < n && err == 0; i++)
         items[i].slot = i;
     if (err == 0)
@@ -148,7 +155,7 @@ static int build_by(const struct bench *b, uint32_t threads, uint64_t begin, uin
     if (err == 0) {
         struct worker w[2];
         for (uint32_t i = 0; i < threads; i++)
-            w[i] = (struct worker){.b = b, .bulk = bulk, .begin_ns = begin};
+            w[i] = (struct worker){.b = b, .bulk = bulk, .begin_ns = begin, .cpu = (int)(cpu + i)};
         *seconds = run_threads(build_steps, w, threads);
         err = w[0].err;
     }
@@ -158,7 +165,7 @@ static int build_by(const struct bench *b, uint32_t threads, uint64_t begin, uin
     return err;
 }
 
-typedef int work_f(const struct bench *b, uint32_t threads, uint64_t begin, uint32_t first,
+typedef int work_f(const struct bench *b, uint32_t threads, uint64_t begin, uint32_t cpu,
                    double *seconds);
 
 /* ---- two processes ---- */
@@ -175,7 +182,7 @@ static int by_processes(const struct bench *b, work_f *work, double *seconds)
         pids[i] = fork();
         if (pids[i] == 0) {
             double mine = 0;
-            const int failed = work(b, 1, begin, i * (b->set.queries / 2), &mine);
+            const int failed = work(b, 1, begin, i, &mine);
             mine = failed == 0 ? mine : -1;
             _exit(write(ends[1], &mine, sizeof mine) == (ssize_t)sizeof mine ? 0 : 1);
         }
@@ -261,7 +268,7 @@ static int prepare(struct bench *b)
     if (err == 0)
         err = qv_hnsw_bulk_create(b->h, items, b->set.n, &bulk);
     if (err == 0) {
-        struct worker w[2] = {{.b = b, .bulk = bulk}, {.b = b, .bulk = bulk}};
+        struct worker w[2] = {{.b = b, .bulk = bulk}, {.b = b, .bulk = bulk, .cpu = 1}};
         (void)run_threads(build_steps, w, 2);
         err = w[0].err;
     }
