@@ -8,7 +8,8 @@ import json
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "tools")]
 
 import matplotlib  # noqa: E402
 
@@ -16,16 +17,19 @@ matplotlib.use("Agg")
 from matplotlib import pyplot, ticker  # noqa: E402
 
 import curve  # noqa: E402
+import engines as known  # noqa: E402
 
 AT = 0.95
+MODES = ("quiver-default", "quiver-speed", "quiver-compact")
 
 
-def style(name, peers):
-    """Quiver's modes are thick lines; a peer has the colour and dashes of its place in the table."""
+def style(name):
+    """Quiver's modes are thick lines; a peer has the same colour and dashes in every picture."""
     if name.startswith("quiver"):
+        at = MODES.index(name) if name in MODES else len(MODES)
         return {"linewidth": 2.5, "marker": "o", "markersize": 5,
-                "color": ("black", "dimgrey", "darkgrey", "silver")[peers.index(name) % 4]}
-    at = peers.index(name)
+                "color": ("black", "dimgrey", "darkgrey", "silver")[at]}
+    at = list(known.PEERS).index(name)
     return {"linewidth": 1, "marker": ".", "color": f"C{at % 10}",
             "linestyle": ("-", "--", ":")[at // 10 % 3]}
 
@@ -42,7 +46,7 @@ def draw_recall(data, engines, path):
     for name, points in engines.items():
         line = curve.envelope(points)
         axes.plot([p["recall"] for p in line], [1e6 / p["us"] for p in line], label=name,
-                  **style(name, list(engines)))
+                  **style(name))
     axes.set(xlabel="recall@10", ylabel="queries/s on one core", yscale="log", xlim=(0.8, 1.0),
              title=f"{data['data']}: recall against speed")
     plain_numbers(axes)
@@ -57,7 +61,7 @@ def draw_memory(data, engines, memory, path):
         there = curve.at_recall(points, AT)
         if there is None:
             continue
-        look = {k: v for k, v in style(name, list(engines)).items() if k == "color"}
+        look = {k: v for k, v in style(name).items() if k == "color"}
         axes.scatter([memory[name] / 1e6], [1e6 / there[0]],
                      s=80 if name.startswith("quiver") else 30, **look)
         axes.annotate(name, (memory[name] / 1e6, 1e6 / there[0]), fontsize=8,

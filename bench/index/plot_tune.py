@@ -22,8 +22,8 @@ def draw(data, knob, path):
     figure, axes = pyplot.subplots(figsize=(9, 6))
     for i, run in enumerate(data["knobs"][knob]):
         points = run["points"]
-        label = (f"{knob} {run['value']}: {run['memory_bytes'] / 1e6:.0f} MB, built at "
-                 f"{run['build_vectors_per_s']:,.0f} rows/s")
+        label = (f"{knob} {run['value']}: {run['memory_bytes'] / 1e6:.0f} MB, built in "
+                 f"{run['build_cpu_s']:.1f} s of CPU")
         line, = axes.plot([p["recall"] for p in points], [1e6 / p["us"] for p in points],
                           marker=".", label=label, color=f"C{i}")
         for p in points:

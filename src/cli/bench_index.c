@@ -619,8 +619,8 @@ static int print_results(struct bench *b)
         (void)fflush(stdout);
     }
     if (b->opt->json)
-        printf("],\n \"build\":{\"seconds\":%.3f,\"vectors_per_s\":%.1f}}\n", b->build_s,
-               b->n / b->build_s);
+        printf("],\n \"build\":{\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"vectors_per_s\":%.1f}}\n",
+               b->build_s, b->build_cpu_s, b->n / b->build_s);
     for (uint32_t i = 0; i < b->opt->threads; i++)
         qv_hnsw_ctx_destroy(&ctxs[i]);
     return err;
