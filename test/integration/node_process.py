@@ -9,7 +9,7 @@ import time
 
 READY = re.compile(r"https?://[^:]+:(\d+).*grpcs?://[^:]+:(\d+)")
 COMPLAINT = re.compile(r"assertion failed|runtime error:|Sanitizer")
-START_SECONDS = 20
+START_SECONDS = 60  # of a busy machine; else a second
 
 
 class Node:
@@ -45,7 +45,9 @@ class Node:
                 self.http, self.grpc = int(found[1]), int(found[2])
                 return
             time.sleep(0.01)
-        raise RuntimeError(f"the server does not start: {text} {self.tail()}")
+        code = self.process.poll()
+        why = "is not ready" if code is None else f"ended with {code}"
+        raise RuntimeError(f"the server does not start, it {why}: {text} {self.tail()}")
 
     def tail(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
