@@ -108,7 +108,7 @@ static int check_file(const struct qv_cli_bench_truth *t, const struct qv_vecfil
 static int read_query(struct qv_cli_bench_truth *t, const struct qv_vecfile *gt, uint32_t query,
                       const char *path)
 {
-    uint32_t ids[NEAR_MAX];
+    uint32_t ids[NEAR_MAX] = {0};
     const uint32_t count = least(least(gt->dim, NEAR_MAX), t->set.n);
     memcpy(ids, qv_vecfile_row(gt, query), count * sizeof *ids);
     for (uint32_t j = 0; j < count; j++) {
@@ -155,7 +155,7 @@ static int by_key(const void *a, const void *b)
 
 static void keep_found(struct qv_cli_bench_truth *t, uint32_t query, const struct qv_topk *top)
 {
-    uint32_t ids[NEAR_MAX];
+    uint32_t ids[NEAR_MAX] = {0};
     QV_ASSERT(top->n <= NEAR_MAX && top->n >= least(K, t->set.n));
     qsort(top->keys, top->n, sizeof *top->keys, by_key);
     for (uint32_t j = 0; j < top->n; j++)
