@@ -27,11 +27,13 @@ static const char *const paths[] = {"a", "b[]", "a.b", "c[].a", "d"};
 
 /* The text indexes, one a path. */
 static const char *const text_options[PATHS] = {
-    "{\"phrase_matching\": true}", "{\"tokenizer\": \"prefix\", \"phrase_matching\": true}",
+    "{\"phrase_matching\": true}",
+    "{\"tokenizer\": \"prefix\", \"phrase_matching\": true}",
     "{\"tokenizer\": \"whitespace\", \"lowercase\": false, \"stopwords\": {\"custom\": [\"red\"]}}",
     "{\"tokenizer\": \"multilingual\", \"phrase_matching\": true}",
-    "{\"phrase_matching\": true, \"stemmer\": {\"type\": \"snowball\", \"language\": "
-    "\"english\"}}"};
+    ("{\"phrase_matching\": true, \"stemmer\": {\"type\": \"snowball\", \"language\": "
+     "\"english\"}}"),
+};
 
 struct places {
     struct qv_buf doc[SLOTS]; /* len 0: not described */
