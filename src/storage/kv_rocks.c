@@ -187,10 +187,47 @@ static void close_before(struct rocks *r)
     rocksdb_free(text);
 }
 
-/* The first write since it was opened. */
+/* An open writes some files: is there room for them, and does the disk take them? */
+static int probe(const struct rocks *r, struct qv_errmsg *msg)
+{
+    char path[4096];
+    char why[128];
+    const char *what = NULL;
+    int n = snprintf(path, sizeof path, "%s/probe.tmp", r->dir);
+    if (n < 0 || n >= (int)sizeof path)
+        return qv_fail(msg, QV_ETOOBIG, "path of %zu bytes", strlen(r->dir));
+    uint8_t *bytes = qv_mem_try_calloc(1, PROBE_BYTES);
+    if (bytes == NULL)
+        return qv_fail(msg, QV_ENOMEM, "no memory to probe %s", r->dir);
+    errno = 0;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        what = "open";
+    else if (write(fd, bytes, PROBE_BYTES) != (ssize_t)PROBE_BYTES)
+        what = "write";
+    else if (fdatasync(fd) != 0)
+        what = "sync";
+    int errnum = errno != 0 ? errno : ENOSPC; /* a short write */
+    if (fd >= 0)
+        (void)close(fd);
+    (void)unlink(path);
+    qv_mem_free(bytes);
+    return what == NULL ? 0
+                        : qv_fail(msg, qv_err_from_errno(errnum), "%s %s: %s", what, path,
+                                  strerror_r(errnum, why, sizeof why));
+}
+
+/* The first write since it was opened. The first that an open writes is a line of RocksDB's diary
+ * (LOG): where that meets a full disk, its next line ends the process (an assertion, on in Debian's
+ * build); so it is tried out before. */
 static int upgrade(struct rocks *r, struct qv_errmsg *msg)
 {
     struct handle *h = NULL;
+    int err = probe(r, msg);
+    if (err != 0) {
+        qv_disk_write_failed();
+        return err;
+    }
     char *text = handle_open(r, false, &h);
     if (text == NULL)
         rocksdb_disable_file_deletions(h->db, &text);
@@ -252,6 +289,8 @@ static int rocks_flush(struct qv_kv *kv, struct qv_errmsg *msg)
 {
     struct rocks *r = rocks_of(kv);
     char *text = NULL;
+    if (r->lazy) /* nothing was written since it was opened */
+        return 0;
     int err = ready_to_write(r, msg);
     if (err != 0)
         return err;
@@ -508,36 +547,6 @@ static void rocks_free(struct rocks *r)
 {
     qv_mem_free(r->dir);
     qv_mem_free(r);
-}
-
-/* An open writes some files: is there room for them, and does the disk take them? */
-static int probe(const struct rocks *r, struct qv_errmsg *msg)
-{
-    char path[4096];
-    char why[128];
-    const char *what = NULL;
-    int n = snprintf(path, sizeof path, "%s/probe.tmp", r->dir);
-    if (n < 0 || n >= (int)sizeof path)
-        return qv_fail(msg, QV_ETOOBIG, "path of %zu bytes", strlen(r->dir));
-    uint8_t *bytes = qv_mem_try_calloc(1, PROBE_BYTES);
-    if (bytes == NULL)
-        return qv_fail(msg, QV_ENOMEM, "no memory to probe %s", r->dir);
-    errno = 0;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    if (fd < 0)
-        what = "open";
-    else if (write(fd, bytes, PROBE_BYTES) != (ssize_t)PROBE_BYTES)
-        what = "write";
-    else if (fdatasync(fd) != 0)
-        what = "sync";
-    int errnum = errno != 0 ? errno : ENOSPC; /* a short write */
-    if (fd >= 0)
-        (void)close(fd);
-    (void)unlink(path);
-    qv_mem_free(bytes);
-    return what == NULL ? 0
-                        : qv_fail(msg, qv_err_from_errno(errnum), "%s %s: %s", what, path,
-                                  strerror_r(errnum, why, sizeof why));
 }
 
 static int rocks_reopen(struct qv_kv *kv, struct qv_errmsg *msg)
