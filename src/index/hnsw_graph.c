@@ -341,15 +341,23 @@ int qv_hnsw_drop_rows(struct qv_hnsw *h)
     return 0;
 }
 
+#define EXACT_BLOCK ((size_t)64)
+
 bool qv_hnsw_code_is_exact(const struct qv_hnsw *h, const void *row)
 {
     if (h->params.dtype != QV_DTYPE_F32)
         return false;
     const float *x = row;
-    for (size_t i = 0; i < h->codes.dim; i++)
-        if (!(x[i] >= 0 && x[i] <= 255) || x[i] != (float)(int32_t)x[i])
-            return false;
-    return true;
+    uint32_t other = 0;
+    for (size_t i = 0; i < h->codes.dim && other == 0;) {
+        const size_t end = h->codes.dim - i < EXACT_BLOCK ? h->codes.dim : i + EXACT_BLOCK;
+        for (; i < end; i++) { /* no branch: vectors */
+            float c = x[i] > 0.0F ? x[i] : 0.0F;
+            c = c < 255.0F ? c : 255.0F;
+            other += (float)(int32_t)c != x[i] ? 1u : 0u;
+        }
+    }
+    return other == 0;
 }
 
 void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot)

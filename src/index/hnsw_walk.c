@@ -118,9 +118,12 @@ static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
             qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), level);
         qv_hnsw_step_compare(ctx, walk->row, n);
         for (uint32_t i = 0; i < n; i++) {
-            uint32_t placed =
+            const uint32_t placed =
                 qv_hnsw_step_keep(pool, ef, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
-            at = placed < at ? placed : at;
+            if (placed <= at && placed < ef) { /* the next to be expanded, as it seems now */
+                at = placed;
+                qv_hnsw_step_prefetch_list(h, ctx->ids[i], level);
+            }
         }
         at = next_unexpanded(pool, at);
     }

@@ -3,11 +3,10 @@
 
 #include "base/half.h"
 #include "base/qv_assert.h"
+#include "simd/lvq_encode.h"
 #include "simd/lvq_list.h"
 
 #include <math.h>
-
-#define LARGEST 1e38f
 
 _Static_assert((uint64_t)QV_SIMD_DIM_MAX * 255 * 255 <= UINT32_MAX, "sums of codes fit");
 
@@ -30,7 +29,10 @@ static float element_of(enum qv_dtype dtype, const uint8_t *row, size_t i)
         break;
     }
     /* So far that offset + 255 * scale stays finite. */
-    return !isfinite(x) ? 0.0f : x > LARGEST ? LARGEST : x < -LARGEST ? -LARGEST : x;
+    return !isfinite(x)          ? 0.0f
+           : x > QV_LVQ_LARGEST  ? QV_LVQ_LARGEST
+           : x < -QV_LVQ_LARGEST ? -QV_LVQ_LARGEST
+                                 : x;
 }
 
 struct range {
@@ -50,8 +52,24 @@ static struct range range_of(enum qv_dtype dtype, const uint8_t *row, size_t dim
     return r;
 }
 
+static void encode_f32(const uint8_t *row, size_t dim, uint8_t *out)
+{
+#ifdef __x86_64__
+    const enum qv_isa isa = qv_isa_in_force();
+    if (isa == QV_ISA_AVX2 || isa == QV_ISA_AVX512) {
+        qv_lvq_encode_f32_avx2(row, dim, out);
+        return;
+    }
+#endif
+    qv_lvq_encode_f32_body(row, dim, out);
+}
+
 void qv_lvq_encode(enum qv_dtype dtype, const void *row, size_t dim, uint8_t *out)
 {
+    if (dtype == QV_DTYPE_F32) {
+        encode_f32(row, dim, out);
+        return;
+    }
     const uint8_t *bytes = (const uint8_t *)row;
     const struct range r = range_of(dtype, bytes, dim);
     const bool exact = r.whole && fabsf(r.low) <= 0x1p24f && r.high - r.low <= 255.0f;
@@ -60,16 +78,15 @@ void qv_lvq_encode(enum qv_dtype dtype, const void *row, size_t dim, uint8_t *ou
     if (exact && r.low >= 0 && r.high <= 255.0f)
         t.offset = 0;
     const float inverse = t.scale > 0 ? 1.0f / t.scale : 0.0f;
-    double norm = 0;
+    uint32_t squares = 0;
     memset(out + (dim & ~(size_t)3), 0, ((dim + 3) & ~(size_t)3) - (dim & ~(size_t)3));
     for (size_t i = 0; i < dim; ++i) {
         const float code = (element_of(dtype, bytes, i) - t.offset) * inverse + 0.5f;
         out[i] = code >= 255.0f ? 255 : code > 0.0f ? (uint8_t)code : 0; /* NaN: 0 */
         t.sum += out[i];
-        const double decoded = (double)t.offset + (double)t.scale * out[i];
-        norm += decoded * decoded;
+        squares += (uint32_t)out[i] * out[i];
     }
-    t.norm = (float)norm;
+    t.norm = qv_lvq_norm(&t, dim, squares);
     memcpy(out + ((dim + 3) & ~(size_t)3), &t, sizeof t);
 }
 

@@ -1,5 +1,6 @@
 /* LVQ codes, AVX2. */
 #include "simd/avx2.h"
+#include "simd/lvq_encode.h"
 #include "simd/lvq_list.h"
 
 #define STEP(k, x, y) s##k = _mm256_add_epi32(s##k, _mm256_madd_epi16(x, y))
@@ -15,3 +16,8 @@ QV_AVX2 QV_ALWAYS_INLINE uint32_t product_avx2(const uint8_t *a, const uint8_t *
 }
 
 QV_LVQ_DEFINE(avx2, product_avx2, QV_AVX2)
+
+QV_AVX2 void qv_lvq_encode_f32_avx2(const uint8_t *row, size_t dim, uint8_t *out)
+{
+    qv_lvq_encode_f32_body(row, dim, out);
+}
