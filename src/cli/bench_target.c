@@ -284,7 +284,7 @@ static int find_fixed(struct bench *b, double recall, uint32_t *out)
 static int measure(struct bench *b, double target, struct result *out)
 {
     const struct qv_effort_plan *plan = qv_effort_plan(&b->effort, target);
-    struct pass passes[3][PAIRS_MAX];
+    struct pass passes[3][PAIRS_MAX] = {0};
     double v[PAIRS_MAX];
     struct pass first;
     uint32_t pairs = (uint32_t)b->opt.pairs;
