@@ -107,8 +107,8 @@ static struct qv_doc random_options(struct qv_rng *rng)
 {
     static const char *const tokenizers[] = {"word", "whitespace", "prefix", "multilingual"};
     static const char *const stops[] = {"", "", ",\"stopwords\":\"english\"",
-                                        ",\"stopwords\":{\"languages\":[\"en\",\"German\"],"
-                                        "\"custom\":[\"Fox\",\"\xC3\x89t\xC3\xA9\",\"京\"]}",
+                                        (",\"stopwords\":{\"languages\":[\"en\",\"German\"],"
+                                         "\"custom\":[\"Fox\",\"\xC3\x89t\xC3\xA9\",\"京\"]}"),
                                         ",\"stopwords\":{\"custom\":[\"new\"]}"};
     static const char *const stemmers[] = {
         "", "", ",\"stemmer\":{\"type\":\"snowball\",\"language\":\"english\"}",
