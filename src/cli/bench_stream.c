@@ -279,7 +279,7 @@ static void print_round(const struct bench *b, uint32_t number, const struct rou
                number == 0 ? "" : ",", r->recall, r->fresh.recall, r->fresh.recall - r->recall,
                r->memory, r->fresh.memory, (double)r->memory / (double)r->fresh.memory, r->p95_us,
                r->p95_quiet_us, r->p95_us / r->p95_quiet_us, r->check_ok ? "true" : "false",
-               r->unreachable, b->live / TENTH / r->seconds);
+               r->unreachable, (double)b->live / TENTH / r->seconds);
     } else {
         if (number == 0)
             printf("%5s %8s %8s %9s %9s %9s %9s %6s\n", "round", "recall", "fresh", "MB", "fresh",

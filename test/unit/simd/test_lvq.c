@@ -25,8 +25,9 @@ static void codes_are_near(void **state)
             double low = INFINITY;
             double high = -INFINITY;
             for (size_t i = 0; i < dim; ++i) {
-                low = fmin(low, element((enum qv_dtype)dtype, row, i));
-                high = fmax(high, element((enum qv_dtype)dtype, row, i));
+                const double x = element((enum qv_dtype)dtype, row, i);
+                low = x < low ? x : low; /* fmin twice in a loop breaks gcc 12 for ARM */
+                high = x > high ? x : high;
             }
             const double step = (high - low) / 255;
             for (size_t i = 0; i < dim; ++i) {
