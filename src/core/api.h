@@ -161,6 +161,7 @@ struct qv_query {
     struct qv_opt_bool quant_rescore;     /* true: the stored vectors choose among the candidates */
     struct qv_opt_f64 quant_oversampling; /* candidates a result */
     struct qv_opt_f64 recall_target;      /* params.quiver: picks ef where hnsw_ef is not given */
+    bool explain;                         /* params.quiver: tells the plan in the answer */
     struct qv_payload_select with_payload; /* default: none */
     struct qv_vector_select with_vector;   /* default: none */
 };
@@ -222,9 +223,30 @@ struct qv_point_out {
     struct qv_order_value order_value; /* where points are ordered by one */
 };
 
+/* How a search was answered. Texts are static. */
+enum qv_plan_cost { QV_COST_PLAIN, QV_COST_SCAN, QV_COST_BRIDGES, QV_COST_CHECK };
+#define QV_PLAN_COSTS (QV_COST_CHECK + 1)
+struct qv_plan_out {
+    const char *way;      /* exact, plain, scan, bridges, check: docs/filters.md */
+    const char *answered; /* another of them where the way was given up; else the same */
+    const char *why;
+    const char *filter_by;             /* index, index and payloads, payloads; NULL: no filter */
+    uint64_t points;                   /* live, when it was asked */
+    uint64_t passing;                  /* of them */
+    uint64_t passing_min, passing_max; /* as the payload indexes know it */
+    uint64_t payloads_read;            /* for the filter */
+    uint64_t ef, ranked;               /* of a walk; and its hits that are ranked by their rows */
+    uint64_t distances, hops, bridges; /* rows compared, nodes expanded, stepped over */
+    uint64_t waiting;                  /* points not in the graph yet, looked at one by one */
+    bool planned;
+    double cost_us[QV_PLAN_COSTS]; /* planned: what each was expected to cost */
+};
+
 struct qv_points_out {
     struct qv_point_out *points;
     uint32_t count;
+    const struct qv_plan_out *plan; /* of a search by a vector, in the arena; else NULL */
+    bool explain;                   /* the plan is asked for */
 };
 
 struct qv_scroll_out {

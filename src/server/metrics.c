@@ -188,10 +188,12 @@ static void write_collections(struct qv_edge *edge, const struct qv_topology *t,
         qv_json_write_str(b, c->name);
         qv_buf_printf(b,
                       ",\"points\":%llu,\"vectors\":%u,\"indexed_vectors\":%llu,"
-                      "\"waiting_for_index\":%llu,\"disk_bytes\":%llu,\"healthy\":%s}",
+                      "\"waiting_for_index\":%llu,\"payload_index_bytes\":%llu,"
+                      "\"disk_bytes\":%llu,\"healthy\":%s}",
                       (unsigned long long)info.points,
                       c->config->vector_count + c->config->sparse_count,
                       (unsigned long long)info.indexed_vectors, (unsigned long long)info.pending,
+                      (unsigned long long)info.payload_index_bytes,
                       (unsigned long long)info.disk_bytes, info.err == 0 ? "true" : "false");
     }
     qv_buf_str(b, "]");

@@ -46,6 +46,25 @@ static void shorten(char *out, size_t max, const void *p, size_t n)
     out[o] = '\0';
 }
 
+/* The plan of a search, as " plan=scan/index"; of a batch, that of its first. */
+static void name_plan(char *out, size_t max, const struct qv_op *op)
+{
+    const bool search = op->kind == QV_OP_QUERY || op->kind == QV_OP_SEARCH ||
+                        op->kind == QV_OP_QUERY_BATCH || op->kind == QV_OP_SEARCH_BATCH;
+    out[0] = '\0';
+    if (!search || op->req.query.query_count == 0 || op->out.lists[0].plan == NULL)
+        return;
+    const struct qv_plan_out *p = op->out.lists[0].plan;
+    (void)snprintf(out, max, " plan=%s%s%s%s%s passing=%llu distances=%llu", p->way,
+                   p->answered != p->way ? ">" : "", p->answered != p->way ? p->answered : "",
+                   p->filter_by != NULL ? " filter_by=" : "",
+                   p->filter_by == NULL                    ? ""
+                   : strcmp(p->filter_by, "index") == 0    ? "index"
+                   : strcmp(p->filter_by, "payloads") == 0 ? "payloads"
+                                                           : "index+payloads",
+                   (unsigned long long)p->passing, (unsigned long long)p->distances);
+}
+
 void qv_request_log_note(struct qv_request_log *log, const struct qv_op *op, int err, uint64_t ns)
 {
     const struct qv_call *call = op->call;
@@ -64,12 +83,16 @@ void qv_request_log_note(struct qv_request_log *log, const struct qv_op *op, int
         shorten(why, sizeof why, op->msg.text, strlen(op->msg.text));
     unsigned left_out = atomic_exchange(&log->left_out, 0);
     char more[48] = "";
+    char plan[160] = "";
+    if (err == 0)
+        name_plan(plan, sizeof plan, op);
     if (left_out > 0)
         (void)snprintf(more, sizeof more, " left_out=%u", left_out);
     QV_WARN("request",
             "%s op=%s collection=\"%s\" ms=%.1f status=%d via=%s peer=%s id=%s bytes=%zu"
-            "%s body=\"%s\" error=\"%s\"",
+            "%s%s body=\"%s\" error=\"%s\"",
             slow ? "slow" : "failed", qv_metrics_op_name(op->kind), collection, (double)ns * 1e-6,
             status, op->grpc ? "grpc" : "rest", call->peer,
-            call->request_id[0] != '\0' ? call->request_id : "-", call->body.n, more, body, why);
+            call->request_id[0] != '\0' ? call->request_id : "-", call->body.n, plan, more, body,
+            why);
 }

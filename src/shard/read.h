@@ -41,12 +41,20 @@ void qv_read_unbind(struct qv_bound_filter *b);
 /* Does the copy match? */
 QV_MUST_USE int qv_read_match(struct qv_shard *s, const struct qv_bound_filter *filter,
                               const struct qv_id *id, const struct qv_copy *copy, bool *match);
+/* What a filter's bitmap was made of. */
+struct qv_read_facts {
+    const char *by;           /* "index", "index and payloads", "payloads" */
+    uint64_t min, max;        /* of the points that match, as the payload indexes know */
+    uint64_t points, matched; /* live; of them */
+    uint64_t read;            /* payloads */
+};
 /* The slots that are live at one moment, as bits: all of them, and those with a vector. */
 struct qv_live {
-    uint32_t n;                 /* slots: bits */
-    uint64_t *all;              /* (n + 63) / 64 words and one, in the arena */
-    uint64_t *with;             /* likewise; NULL when no vector was asked for */
-    const struct qv_stop *stop; /* of what walks them; borrowed, NULL: never */
+    uint32_t n;                  /* slots: bits */
+    uint64_t *all;               /* (n + 63) / 64 words and one, in the arena */
+    uint64_t *with;              /* likewise; NULL when no vector was asked for */
+    const struct qv_stop *stop;  /* of what walks them; borrowed, NULL: never */
+    struct qv_read_facts *facts; /* what qv_read_bitmap tells of its work; NULL: nothing */
 };
 /* vector: its index, or QV_READ_ANY. */
 #define QV_READ_ANY UINT32_MAX

@@ -118,8 +118,9 @@ struct qv_shard_info {
     uint64_t pending;     /* rows that wait for the graph */
     uint64_t dirty_bytes; /* records newer than the last checkpoint */
     uint64_t disk_bytes;
-    uint64_t vector_bytes;  /* of the live points, about */
-    uint64_t payload_bytes; /* records as stored, about */
+    uint64_t vector_bytes;        /* of the live points, about */
+    uint64_t payload_bytes;       /* records as stored, about */
+    uint64_t payload_index_bytes; /* of memory, about */
     uint64_t checkpoints;
     int err; /* why it is quarantined or read-only; 0: healthy */
     char reason[256];

@@ -83,6 +83,17 @@ void qv_shard_fields_config(struct qv_shard *s)
     pthread_rwlock_unlock(&f->lock);
 }
 
+uint64_t qv_shard_fields_bytes(struct qv_shard *s)
+{
+    struct qv_shard_fields *f = &s->fields;
+    uint64_t bytes = 0;
+    pthread_rwlock_rdlock(&f->lock);
+    for (uint32_t i = 0; i < f->count; i++)
+        bytes += qv_field_index_bytes(f->list[i]);
+    pthread_rwlock_unlock(&f->lock);
+    return bytes;
+}
+
 /* ---- describing ---- */
 
 static bool visit(void *ctx, struct qv_doc value)

@@ -36,6 +36,7 @@ void qv_shard_fields_config(struct qv_shard *s);
 void qv_shard_fields_apply(struct qv_shard *s, qv_slot slot, struct qv_bytes record);
 /* The index of that number, or NULL. Under the lock. */
 const struct qv_field_index *qv_shard_fields_find(const struct qv_shard_fields *f, uint32_t number);
-void qv_shard_fields_step(struct qv_shard *s); /* starts the job when there is work; owner */
+uint64_t qv_shard_fields_bytes(struct qv_shard *s); /* any thread */
+void qv_shard_fields_step(struct qv_shard *s);      /* starts the job when there is work; owner */
 
 #endif

@@ -539,8 +539,20 @@ static int bitmap_by_fields(struct bitmap_walk *b, struct walk *w, struct qv_are
     int err = qv_read_bounds(w->s, &b->matcher.filter, live, b->bits, open);
     for (uint32_t i = 0; i < words; i++)
         open[i] &= ~b->bits[i];
-    if (err == 0 && count_bits(open, live->n) <= count_bits(live->all, live->n) / 4) {
-        *done = true;
+    const uint64_t points = count_bits(live->all, live->n);
+    const uint64_t read = count_bits(open, live->n);
+    *done = err == 0 && read <= points / 4;
+    if (live->facts != NULL) {
+        const uint64_t min = count_bits(b->bits, live->n);
+        *live->facts = (struct qv_read_facts){.by = !*done     ? "payloads"
+                                                    : read > 0 ? "index and payloads"
+                                                               : "index",
+                                              .min = min,
+                                              .max = min + read,
+                                              .points = points,
+                                              .read = *done ? read : points};
+    }
+    if (*done) {
         return bitmap_read(b, w, open);
     }
     memset(b->bits, 0, words * sizeof *b->bits);
@@ -567,6 +579,8 @@ int qv_read_bitmap(struct qv_shard *s, struct qv_arena *arena, const struct qv_f
         err = walk_store(&w, (struct qv_bytes){NULL, 0});
     if (err == 0)
         err = bitmap_moved(&b, &w);
+    if (live->facts != NULL)
+        live->facts->matched = count_bits(b.bits, live->n);
     qv_arena_close(&w.scratch);
     matcher_end(&b.matcher);
     return err;

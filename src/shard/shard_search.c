@@ -43,6 +43,7 @@ struct search {
     bool walked;                /* they are the graph's already; what waits for it is to be added */
     uint64_t low;               /* of the pending ring, from before that walk */
     struct qv_plan_report plan; /* of a filtered search */
+    struct qv_plan_out *told;
     uint32_t gone; /* candidates that came to nothing: deleted meanwhile, or an id's second slot */
     struct qv_errmsg *msg;
 };
@@ -140,6 +141,55 @@ static int choose_vector(struct search *x)
     return x->q->kind == QV_QUERY_ID ? vector_of_point(x) : given_vector(x);
 }
 
+/* ---- what is told of it ---- */
+
+#define WHY_EFFORT "there is no filter; the breadth is what `recall_target` needs"
+
+static void tell_way(struct search *x, const char *way, const char *why)
+{
+    x->told->way = way;
+    x->told->answered = way;
+    x->told->why = why;
+}
+
+static void tell_walk(struct search *x, uint32_t ef, uint32_t ranked,
+                      const struct qv_hnsw_work *work)
+{
+    x->told->ef = ef;
+    x->told->ranked = ranked;
+    x->told->distances = work->distances;
+    x->told->hops = work->hops;
+    x->told->bridges = work->bridges;
+}
+
+static void tell_filter(struct search *x, const struct qv_read_facts *facts)
+{
+    x->told->filter_by = facts->by;
+    x->told->points = facts->points;
+    x->told->passing = facts->matched;
+    x->told->passing_min = facts->min;
+    x->told->passing_max = facts->max;
+    x->told->payloads_read = facts->read;
+}
+
+/* After a planned search. */
+static void tell_planned(struct search *x, uint32_t ranked)
+{
+    static const char *const why[QV_PLAN_WAYS] = {
+        [QV_PLAN_PLAIN] = "there is no filter",
+        [QV_PLAN_SCAN] = "comparing all that pass is expected to cost least",
+        [QV_PLAN_BRIDGES] = "a walk over what passes is expected to cost least",
+        [QV_PLAN_CHECK] = "a walk whose result is checked is expected to cost least"};
+    _Static_assert(QV_PLAN_WAYS == QV_PLAN_COSTS, "one cost a way");
+    const struct qv_plan_report *r = &x->plan;
+    tell_way(x, qv_plan_name(r->plan.way), why[r->plan.way]);
+    x->told->answered = qv_plan_name(r->answered);
+    x->told->planned = true;
+    for (int way = 0; way < QV_PLAN_WAYS; way++)
+        x->told->cost_us[way] = r->plan.cost_ns[way] / 1000;
+    tell_walk(x, r->facts.ef, ranked, &r->work);
+}
+
 /* ---- candidates ---- */
 
 #define SCAN_BLOCK (1u << 16) /* rows between two looks at whether to go on */
@@ -179,6 +229,8 @@ static int scan_all(struct search *x)
 {
     struct qv_live live;
     int err = qv_read_live(x->s, x->arena, x->vector, &live);
+    for (uint32_t w = 0; err == 0 && w < (live.n + 63) / 64; w++)
+        x->told->distances += (uint64_t)__builtin_popcountll(live.with[w]);
     return err != 0 ? err : scan_bits(x, live.n, live.with);
 }
 
@@ -208,6 +260,7 @@ static int add_pending(struct search *x, uint64_t low)
     uint64_t high = atomic_load_explicit(&x->s->pending.high, memory_order_acquire);
     if (high - low >= QV_PENDING_RING / 2)
         return scan_all(x); /* so many writes during one walk that the ring may have turned */
+    x->told->waiting = high - low;
     if (high == low)
         return 0;
     qv_slot *all = QV_ARENA_ARRAY(x->arena, qv_slot, x->count + (high - low));
@@ -280,10 +333,17 @@ static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
     if (plain_walk(x, &query, &hits) != 0)
         return QV_ENOMEM;
     const struct qv_effort_query wanted = {.query = query, .plan = &effort, .k = x->k};
+    const struct qv_hnsw_work before = qv_hnsw_ctx_work(ctx);
     int err = planned ? qv_effort_search(x->graph, ctx, &wanted, hits, &x->count)
                       : qv_hnsw_search(x->graph, ctx, &query, hits, &x->count);
     if (err != 0)
         return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
+    const struct qv_hnsw_work now = qv_hnsw_ctx_work(ctx);
+    tell_way(x, "plain", planned ? WHY_EFFORT : "there is no filter");
+    tell_walk(x, query.ef, k,
+              &(struct qv_hnsw_work){.distances = now.distances - before.distances,
+                                     .hops = now.hops - before.hops,
+                                     .bridges = now.bridges - before.bridges});
     for (uint32_t i = 0; i < x->count; i++)
         x->slots[i] = hits[i].slot;
     return x->q->indexed_only ? 0 : add_pending(x, low);
@@ -337,6 +397,7 @@ static int add_pending_passing(struct search *x, uint64_t low, const struct qv_l
     uint64_t high = atomic_load_explicit(&x->s->pending.high, memory_order_acquire);
     if (high - low >= QV_PENDING_RING / 2)
         return scan_bits(x, live->n, live->with);
+    x->told->waiting = high - low;
     qv_slot *all = QV_ARENA_ARRAY(x->arena, qv_slot, x->count + (high - low) + 1);
     if (all == NULL)
         return QV_ENOMEM;
@@ -387,8 +448,11 @@ static int search_planned(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t lo
                                                   .stop_arg = x},
                                         .passing = passing};
     qv_plan_make(x->graph, &query, &x->plan);
-    if (x->plan.plan.way == QV_PLAN_SCAN && by_rows)
+    if (x->plan.plan.way == QV_PLAN_SCAN && by_rows) {
+        x->plan.work.distances = passing;
+        tell_planned(x, k);
         return scan_bits(x, live->n, live->with);
+    }
     struct qv_hnsw_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_hnsw_hit, k);
     x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, k);
     if (hits == NULL || x->slots == NULL)
@@ -398,6 +462,7 @@ static int search_planned(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t lo
         return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
     if (err != 0) /* it was stopped: ask_stop has said why */
         return err;
+    tell_planned(x, k);
     for (uint32_t i = 0; i < x->count; i++)
         x->slots[i] = hits[i].slot;
     return x->q->indexed_only ? 0 : add_pending_passing(x, low, live);
@@ -407,27 +472,39 @@ static int search_planned(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t lo
 static int search_filtered(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
 {
     struct qv_live live;
+    struct qv_read_facts facts = {.by = "payloads"};
     uint64_t *match;
     uint32_t passing = 0;
     int err = qv_read_live(x->s, x->arena, x->vector, &live);
     live.stop = x->q->stop;
+    live.facts = &facts;
     if (err == 0)
         err = qv_read_bitmap(x->s, x->arena, x->q->filter, &live, &match, x->msg);
     if (err != 0)
         return err;
+    tell_filter(x, &facts);
     for (uint32_t w = 0; w < (live.n + 63) / 64; w++) {
         live.with[w] &= match[w];
         passing += (uint32_t)__builtin_popcountll(live.with[w]);
     }
-    return ctx == NULL ? scan_bits(x, live.n, live.with)
-                       : search_planned(x, ctx, low, &live, passing);
+    if (ctx != NULL)
+        return search_planned(x, ctx, low, &live, passing);
+    x->told->distances = passing;
+    return scan_bits(x, live.n, live.with);
 }
 
-/* Without the graph? After pending.low was read. */
-static bool is_exact(const struct search *x)
+/* Why no graph is walked; NULL: one is. After pending.low was read. */
+static const char *why_exact(const struct search *x)
 {
-    return x->q->exact || x->graph == NULL || x->k > QV_HNSW_EF_MAX ||
-           atomic_load_explicit(&x->s->backlog, memory_order_acquire) > 0;
+    if (x->q->exact)
+        return "`exact` was asked for";
+    if (x->graph == NULL)
+        return "the vector has no graph";
+    if (x->k > QV_HNSW_EF_MAX)
+        return "more is asked for than a walk keeps";
+    if (atomic_load_explicit(&x->s->backlog, memory_order_acquire) > 0)
+        return "too many points wait for the graph";
+    return NULL;
 }
 
 static int candidates(struct search *x, unsigned reader)
@@ -435,11 +512,15 @@ static int candidates(struct search *x, unsigned reader)
     struct qv_shard *s = x->s;
     if (x->walked) {
         x->walked = false;
+        tell_way(x, "plain", "there is no filter");
         return x->q->indexed_only ? 0 : add_pending(x, x->low);
     }
     uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_acquire);
     QV_ASSERT(x->v != NULL);
-    const bool exact = is_exact(x);
+    const char *why = why_exact(x);
+    const bool exact = why != NULL;
+    if (exact)
+        tell_way(x, "exact", why);
     struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
     if (*ctx == NULL && !exact)
         *ctx = qv_hnsw_ctx_create();
@@ -584,11 +665,15 @@ static int end_search(struct search *x, unsigned reader, struct qv_points_out *o
     int err = 0;
     if (x->q->limit == 0)
         return 0;
+    x->told = QV_ARENA_NEW(x->arena, struct qv_plan_out);
+    if (x->told == NULL)
+        return QV_ENOMEM;
     struct qv_pick *picks = QV_ARENA_ARRAY(x->arena, struct qv_pick, x->q->limit);
     if (picks == NULL)
         return QV_ENOMEM;
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         x->gone = 0;
+        *x->told = (struct qv_plan_out){.way = NULL};
         err = nearest(x, reader, picks, &n);
         if (err != 0)
             return err;
@@ -599,6 +684,9 @@ static int end_search(struct search *x, unsigned reader, struct qv_points_out *o
         err = qv_read_points(x->s, x->arena, &order, out, x->msg);
         if (err != 0)
             return err;
+        QV_ASSERT(x->told->way != NULL);
+        out->plan = x->told;
+        out->explain = x->q->explain;
         x->gone += n - out->count;
         if (x->gone == 0 || out->count == x->q->limit)
             break;
@@ -678,13 +766,14 @@ static bool turns_alloc(struct turns *t, struct qv_arena *arena, uint32_t n)
            t->found != NULL;
 }
 
-/* Adds the search if it is a plain walk over the graph of those before it. */
+/* Adds the search if it is a plain walk over the graph of those before it, and nobody asks what it
+ * cost: that is counted for all of them together. */
 static void add_turn(struct turns *t, struct search *x, uint32_t item)
 {
     struct qv_effort_plan effort;
     if ((x->q->kind != QV_QUERY_VECTOR && x->q->kind != QV_QUERY_ID) || x->q->filter != NULL ||
-        x->q->limit == 0 || begin_search(x) != 0 || is_exact(x) || find_effort(x, &effort) ||
-        (t->n > 0 && x->graph != t->graph))
+        x->q->limit == 0 || x->q->explain || begin_search(x) != 0 || why_exact(x) != NULL ||
+        find_effort(x, &effort) || (t->n > 0 && x->graph != t->graph))
         return;
     struct qv_hnsw_hit *hits;
     if (plain_walk(x, &t->queries[t->n], &hits) != 0)

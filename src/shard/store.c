@@ -500,6 +500,7 @@ void qv_store_get_stats(struct qv_store *st, struct qv_store_stats *out)
     out->scrub_done = qv_store_scrub_progress(st);
     for (uint32_t i = 0; i < st->shard_count; i++) {
         out->points += st->shards[i]->slots.live_count;
+        out->payload_index_bytes += qv_shard_fields_bytes(st->shards[i]);
         out->quarantined += atomic_load(&st->shards[i]->state) == QV_SHARD_QUARANTINED;
         out->stalled += st->shards[i]->heal.since_ns != 0;
         out->damaged += atomic_load(&st->shards[i]->damages) != 0;
@@ -537,6 +538,7 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
         out->vector_bytes += out->points * s->vectors[v].row_bytes;
     }
     pthread_rwlock_unlock(&s->lock);
+    out->payload_index_bytes = qv_shard_fields_bytes(s);
     out->payload_bytes = qv_kv_disk_bytes(s->kv) + out->dirty_bytes;
     out->disk_bytes += qv_kv_disk_bytes(s->kv);
 }

@@ -72,6 +72,7 @@ struct qv_store_stats {
     uint64_t scrub_bytes, scrub_passes, scrub_findings;
     double scrub_done; /* of the pass under way: 0 to 1 */
     uint64_t points;
+    uint64_t payload_index_bytes; /* of memory, about */
 };
 void qv_store_get_stats(struct qv_store *s, struct qv_store_stats *out);
 

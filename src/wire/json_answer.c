@@ -175,9 +175,86 @@ void qv_json_write_scroll(struct qv_buf *b, const struct qv_scroll_out *out)
     qv_buf_append(b, "}", 1);
 }
 
+static void write_member(struct qv_buf *b, const char *name, uint64_t v)
+{
+    qv_buf_str(b, name);
+    qv_json_write_u64(b, v);
+}
+
+static void write_plan_filter(struct qv_buf *b, const struct qv_plan_out *p)
+{
+    qv_buf_str(b, ",\"filter\":{\"by\":");
+    qv_json_write_text(b, p->filter_by);
+    write_member(b, ",\"points\":", p->points);
+    write_member(b, ",\"passing\":", p->passing);
+    write_member(b, ",\"passing_min\":", p->passing_min);
+    write_member(b, ",\"passing_max\":", p->passing_max);
+    write_member(b, ",\"payloads_read\":", p->payloads_read);
+    qv_buf_append(b, "}", 1);
+}
+
+static void write_plan(struct qv_buf *b, const struct qv_plan_out *p)
+{
+    static const char *const costs[] = {
+        [QV_COST_PLAIN] = ",\"expected_us\":{\"plain\":",
+        [QV_COST_SCAN] = ",\"scan\":",
+        [QV_COST_BRIDGES] = ",\"bridges\":",
+        [QV_COST_CHECK] = ",\"check\":",
+    };
+    qv_buf_str(b, "{\"way\":");
+    qv_json_write_text(b, p->way);
+    qv_buf_str(b, ",\"answered\":");
+    qv_json_write_text(b, p->answered);
+    qv_buf_str(b, ",\"why\":");
+    qv_json_write_text(b, p->why);
+    if (p->filter_by != NULL)
+        write_plan_filter(b, p);
+    write_member(b, ",\"ef\":", p->ef);
+    write_member(b, ",\"ranked\":", p->ranked);
+    write_member(b, ",\"work\":{\"distances\":", p->distances);
+    write_member(b, ",\"hops\":", p->hops);
+    write_member(b, ",\"bridges\":", p->bridges);
+    write_member(b, ",\"waiting\":", p->waiting);
+    qv_buf_append(b, "}", 1);
+    for (int i = 0; i < QV_PLAN_COSTS && p->planned; i++) {
+        qv_buf_str(b, costs[i]);
+        qv_json_write_f64(b, p->cost_us[i]);
+    }
+    qv_buf_str(b, p->planned ? "}}" : "}");
+}
+
+/* Our own part of a result: {"plan":..}; false: nothing was asked for. */
+static bool write_quiver(struct qv_buf *b, const char *before, const struct qv_points_out *points)
+{
+    if (!points->explain || points->plan == NULL)
+        return false;
+    qv_buf_str(b, before);
+    qv_buf_str(b, "{\"plan\":");
+    write_plan(b, points->plan);
+    qv_buf_append(b, "}", 1);
+    return true;
+}
+
 void qv_json_write_hits(struct qv_buf *b, const struct qv_points_out *points)
 {
     write_points(b, points, true);
+    (void)write_quiver(b, ",\"quiver\":", points); /* a list has no place for it: beside it */
+}
+
+/* Beside the lists of a batch: one for each, null where none was asked for; nothing where none was
+ * at all. */
+static void write_quivers(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < count; i++)
+        any = any || (lists[i].explain && lists[i].plan != NULL);
+    for (uint32_t i = 0; i < count && any; i++) {
+        qv_buf_str(b, i == 0 ? ",\"quiver\":[" : ",");
+        if (!write_quiver(b, "", &lists[i]))
+            qv_buf_str(b, "null");
+    }
+    if (any)
+        qv_buf_append(b, "]", 1);
 }
 
 void qv_json_write_hits_batch(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count)
@@ -189,12 +266,14 @@ void qv_json_write_hits_batch(struct qv_buf *b, const struct qv_points_out *list
         write_points(b, &lists[i], true);
     }
     qv_buf_append(b, "]", 1);
+    write_quivers(b, lists, count);
 }
 
 void qv_json_write_query(struct qv_buf *b, const struct qv_points_out *points)
 {
     qv_buf_str(b, "{\"points\":");
     write_points(b, points, true);
+    (void)write_quiver(b, ",\"quiver\":", points);
     qv_buf_append(b, "}", 1);
 }
 

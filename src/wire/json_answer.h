@@ -25,7 +25,8 @@ void qv_json_write_record(struct qv_buf *b, const struct qv_point_out *p);
 void qv_json_write_records(struct qv_buf *b, const struct qv_points_out *points); /* [..] */
 void qv_json_write_scroll(struct qv_buf *b, const struct qv_scroll_out *out);
 
-/* Scored points: also version and score. */
+/* Scored points: also version and score. Where it was asked for, the plan: in the result of a query
+ * ("quiver": {"plan": {..}}), beside the list or lists that are the result of a search. */
 void qv_json_write_hits(struct qv_buf *b, const struct qv_points_out *points); /* search: [..] */
 void qv_json_write_hits_batch(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count);
 void qv_json_write_query(struct qv_buf *b,

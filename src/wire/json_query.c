@@ -43,15 +43,6 @@ static void read_quantization(struct qv_json *j, struct qv_query *q)
     }
 }
 
-static void read_explain(struct qv_json *j)
-{
-    struct qv_json_mark m = qv_json_mark(j);
-    if (qv_json_null(j) || !qv_json_bool(j)) /* false asks for nothing */
-        return;
-    qv_json_restore(j, m);
-    qv_json_refuse(j, QV_NOT_SERVED_EXPLAIN);
-}
-
 /* What of ours changes nothing on one node (cache, allow_partial, route) is taken as it is. */
 static void read_quiver_params(struct qv_json *j, struct qv_query *q)
 {
@@ -61,7 +52,7 @@ static void read_quiver_params(struct qv_json *j, struct qv_query *q)
     qv_json_begin_object(j);
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "explain"))
-            read_explain(j);
+            q->explain = !qv_json_null(j) && qv_json_bool(j);
         else if (qv_str_is(key, "n_probe"))
             qv_json_refuse(j, QV_NOT_SERVED_N_PROBE);
         else if (qv_str_is(key, "recall_target"))

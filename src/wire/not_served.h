@@ -28,7 +28,6 @@
     X(ACORN, "params.acorn", "query, search")                                                      \
     X(IDF, "params.idf", "query, search")                                                          \
     X(N_PROBE, "params.quiver.n_probe", "query, search")                                           \
-    X(EXPLAIN, "params.quiver.explain", "query, search")                                           \
     X(QUANT_PRODUCT, "quantization_config.product", "create collection")                           \
     X(QUANT_TURBO, "quantization_config.turbo", "create collection")                               \
     X(DATATYPE_TURBO4, "datatype turbo4", "create collection")                                     \

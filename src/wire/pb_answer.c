@@ -135,11 +135,65 @@ static void put_record(struct qv_buf *b, uint32_t number, const struct qv_point_
     qv_pb_end(b, mark);
 }
 
+static void put_text(struct qv_buf *b, uint32_t number, const char *text)
+{
+    qv_pb_put_str(b, number, qv_str_of(text));
+}
+
+static void put_plan_filter(struct qv_buf *b, const struct qv_plan_out *p)
+{
+    const size_t mark = qv_pb_begin(b, 4);
+    put_text(b, 1, p->filter_by);
+    qv_pb_put_u64(b, 2, p->points);
+    qv_pb_put_u64(b, 3, p->passing);
+    qv_pb_put_u64(b, 4, p->passing_min);
+    qv_pb_put_u64(b, 5, p->passing_max);
+    qv_pb_put_u64(b, 6, p->payloads_read);
+    qv_pb_end(b, mark);
+}
+
+static void put_plan(struct qv_buf *b, const struct qv_plan_out *p)
+{
+    put_text(b, 1, p->way);
+    put_text(b, 2, p->answered);
+    put_text(b, 3, p->why);
+    if (p->filter_by != NULL)
+        put_plan_filter(b, p);
+    qv_pb_put_u64(b, 5, p->ef);
+    qv_pb_put_u64(b, 6, p->ranked);
+    const size_t work = qv_pb_begin(b, 7);
+    qv_pb_put_u64(b, 1, p->distances);
+    qv_pb_put_u64(b, 2, p->hops);
+    qv_pb_put_u64(b, 3, p->bridges);
+    qv_pb_put_u64(b, 4, p->waiting);
+    qv_pb_end(b, work);
+    if (!p->planned)
+        return;
+    const size_t costs = qv_pb_begin(b, 8);
+    for (uint32_t i = 0; i < QV_PLAN_COSTS; i++)
+        qv_pb_put_f64(b, i + 1, p->cost_us[i]);
+    qv_pb_end(b, costs);
+}
+
+#define QUIVER 1000 /* our own part of an answer */
+
+static void put_quiver(struct qv_buf *b, const struct qv_points_out *points)
+{
+    if (!points->explain || points->plan == NULL)
+        return;
+    const size_t mark = qv_pb_begin(b, QUIVER);
+    const size_t plan = qv_pb_begin(b, 1);
+    put_plan(b, points->plan);
+    qv_pb_end(b, plan);
+    qv_pb_end(b, mark);
+}
+
 void qv_pb_answer_hits(struct qv_buf *b, const struct qv_points_out *points, double seconds)
 {
     for (uint32_t i = 0; i < points->count; i++)
         put_hit(b, 1, &points->points[i]);
     qv_pb_put_f64(b, 2, seconds);
+    put_quiver(b, points);
 }
 
 void qv_pb_answer_hits_batch(struct qv_buf *b, const struct qv_points_out *lists, uint32_t count,
@@ -149,6 +203,7 @@ void qv_pb_answer_hits_batch(struct qv_buf *b, const struct qv_points_out *lists
         size_t mark = qv_pb_begin(b, 1);
         for (uint32_t j = 0; j < lists[i].count; j++)
             put_hit(b, 1, &lists[i].points[j]);
+        put_quiver(b, &lists[i]);
         qv_pb_end(b, mark);
     }
     qv_pb_put_f64(b, 2, seconds);

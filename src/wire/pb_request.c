@@ -360,8 +360,10 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
     read_quantization(m->quantization, q);
     q->hnsw_ef = (struct qv_opt_u64){m->has_hnsw_ef != 0, m->hnsw_ef};
     const QvPb__QuiverSearchParams *ours = m->quiver;
-    if (ours != NULL)
+    if (ours != NULL) {
         q->recall_target = (struct qv_opt_f64){ours->has_recall_target != 0, ours->recall_target};
+        q->explain = ours->has_explain && ours->explain;
+    }
     q->exact = m->has_exact && m->exact;
     q->indexed_only = m->has_indexed_only && m->indexed_only;
     return qv_query_check_params(q, c->msg);

@@ -342,7 +342,8 @@ class Requests:
         if self.rarely(4):  # at least as many as there are points: two graphs differ below that
             body["params"] = {"exact": bool(r.randrange(2)), "hnsw_ef": r.choice([128, 250, 1 << 20])}
         if self.rarely(6):
-            body.setdefault("params", {})["quiver"] = {"recall_target": r.choice([0.9, 1.0, 0.0])}
+            body.setdefault("params", {})["quiver"] = {"recall_target": r.choice([0.9, 1.0, 0.0]),
+                                                             "explain": bool(r.randrange(2))}
         if self.rarely(4):
             body.setdefault("params", {})["quantization"] = {
                 "ignore": bool(r.randrange(2)), "rescore": bool(r.randrange(2)),

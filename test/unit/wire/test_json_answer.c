@@ -47,6 +47,48 @@ static void test_envelope(void **state)
     check("{\"status\":{\"error\":\"bad ?? bytes\"},\"time\":0.0}");
 }
 
+#define PLAN                                                                                       \
+    "\"quiver\":{\"plan\":{\"way\":\"bridges\",\"answered\":\"scan\",\"why\":\"so\","              \
+    "\"filter\":{\"by\":\"index\",\"points\":9,\"passing\":5,\"passing_min\":4,\"passing_max\":6," \
+    "\"payloads_read\":2},\"ef\":100,\"ranked\":20,\"work\":{\"distances\":300,\"hops\":40,"       \
+    "\"bridges\":50,\"waiting\":7},\"expected_us\":{\"plain\":0.5,\"scan\":1.5,\"bridges\":2.5,"   \
+    "\"check\":3.5}}}"
+
+static void check_plans(struct qv_point_out *points)
+{
+    struct qv_plan_out plan = {.way = "bridges",
+                               .answered = "scan",
+                               .why = "so",
+                               .filter_by = "index",
+                               .points = 9,
+                               .passing = 5,
+                               .passing_min = 4,
+                               .passing_max = 6,
+                               .payloads_read = 2,
+                               .ef = 100,
+                               .ranked = 20,
+                               .distances = 300,
+                               .hops = 40,
+                               .bridges = 50,
+                               .waiting = 7,
+                               .planned = true,
+                               .cost_us = {0.5, 1.5, 2.5, 3.5}};
+    struct qv_points_out lists[] = {{.points = points, .plan = &plan},
+                                    {.points = points, .plan = &plan, .explain = true}};
+    qv_json_write_query(&b, &lists[0]);
+    check("{\"points\":[]}");
+    qv_json_write_query(&b, &lists[1]);
+    check("{\"points\":[]," PLAN "}");
+    qv_json_write_hits(&b, &lists[1]);
+    check("[]," PLAN);
+    plan.filter_by = NULL;
+    plan.planned = false;
+    qv_json_write_hits_batch(&b, lists, 2);
+    check("[[],[]],\"quiver\":[null,{\"plan\":{\"way\":\"bridges\",\"answered\":\"scan\","
+          "\"why\":\"so\",\"ef\":100,\"ranked\":20,\"work\":{\"distances\":300,\"hops\":40,"
+          "\"bridges\":50,\"waiting\":7}}}]");
+}
+
 static void test_points(void **state)
 {
     (void)state;
@@ -72,7 +114,7 @@ static void test_points(void **state)
          .vecs_unnamed = true,
          .has_vecs = true},
     };
-    struct qv_points_out list = {points, 2};
+    struct qv_points_out list = {.points = points, .count = 2};
     qv_json_write_records(&b, &list);
     check("[{\"id\":5},{\"id\":\"550e8400-e29b-41d4-a716-446655440000\",\"payload\":{},"
           "\"vector\":[1.0,-0.5]}]");
@@ -90,12 +132,14 @@ static void test_points(void **state)
     check("[{\"id\":5,\"version\":77,\"score\":0.25}]");
     qv_json_write_query(&b, &list);
     check("{\"points\":[{\"id\":5,\"version\":77,\"score\":0.25}]}");
-    struct qv_points_out lists[] = {{points, 1}, {points, 0}};
+    struct qv_points_out lists[] = {{.points = points, .count = 1}, {.points = points}};
     qv_json_write_hits_batch(&b, lists, 2);
     check("[[{\"id\":5,\"version\":77,\"score\":0.25}],[]]");
     qv_json_write_query_batch(&b, lists, 2);
     check("[{\"points\":[{\"id\":5,\"version\":77,\"score\":0.25}]},{\"points\":[]}]");
-    struct qv_scroll_out scroll = {.points = {points, 1}, .has_next = true, .next = qv_id_num(6)};
+    check_plans(points);
+    struct qv_scroll_out scroll = {
+        .points = {.points = points, .count = 1}, .has_next = true, .next = qv_id_num(6)};
     qv_json_write_scroll(&b, &scroll);
     check("{\"points\":[{\"id\":5}],\"next_page_offset\":6}");
     scroll.has_next = false;

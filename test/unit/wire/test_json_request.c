@@ -253,9 +253,9 @@ static void test_query_options(void **state)
         " \"params\": {\"hnsw_ef\": 128, \"exact\": true, \"indexed_only\": true,"
         " \"quantization\": {\"ignore\": true, \"rescore\": false, \"oversampling\": 2},"
         " \"acorn\": {\"enable\": false}, \"idf\": null,"
-        " \"quiver\": {\"explain\": false, \"cache\": false, \"n_probe\": null,"
+        " \"quiver\": {\"explain\": true, \"cache\": false, \"n_probe\": null,"
         " \"recall_target\": 0.9}}}");
-    assert_true(q.recall_target.has && q.recall_target.v == 0.9);
+    assert_true(q.recall_target.has && q.recall_target.v == 0.9 && q.explain);
     assert_true(str_is(q.using_, "a"));
     assert_int_equal(q.limit, 3);
     assert_int_equal(q.offset, 2);
@@ -583,8 +583,6 @@ static const struct {
     {OP_QUERY, "{\"params\": {\"acorn\": {\"enable\": true}}}", QV_ENOTIMPL,
      "Not implemented: params.acorn"},
     {OP_QUERY, "{\"params\": {\"idf\": \"global\"}}", QV_ENOTIMPL, "Not implemented: params.idf"},
-    {OP_QUERY, "{\"params\": {\"quiver\": {\"explain\": true}}}", QV_ENOTIMPL,
-     "Not implemented: params.quiver.explain"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"n_probe\": 3}}}", QV_ENOTIMPL,
      "Not implemented: params.quiver.n_probe"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 0}}}", QV_EVALIDATION,

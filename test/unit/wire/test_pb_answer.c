@@ -166,14 +166,60 @@ static void hits_are_written(void **state)
     assert_int_equal(p->n_payload, 0);
     assert_int_equal(p->vectors->vector->n_data, 200);
 
-    struct qv_points_out lists[] = {t.out, {t.points, 0}};
+    struct qv_points_out lists[] = {t.out, {.points = t.points}};
     qv_pb_answer_hits_batch(&w->out, lists, 2, 1);
     const QvPb__SearchBatchResponse *batch =
         read_back(w, &qv_pb__search_batch_response__descriptor);
     assert_int_equal(batch->n_result, 2);
     assert_int_equal(batch->result[0]->n_result, 2);
     assert_int_equal(batch->result[1]->n_result, 0);
+    assert_null(batch->result[0]->quiver);
     qv_buf_close(&t.doc);
+}
+
+static void plans_are_written(void **state)
+{
+    struct world *w = *state;
+    const struct qv_plan_out plan = {.way = "bridges",
+                                     .answered = "scan",
+                                     .why = "so",
+                                     .filter_by = "index",
+                                     .points = 9,
+                                     .passing = 5,
+                                     .passing_min = 4,
+                                     .passing_max = 6,
+                                     .payloads_read = 2,
+                                     .ef = 100,
+                                     .ranked = 20,
+                                     .distances = 300,
+                                     .hops = 40,
+                                     .bridges = 50,
+                                     .waiting = 7,
+                                     .planned = true,
+                                     .cost_us = {0.5, 1.5, 2.5, 3.5}};
+    struct qv_points_out lists[] = {{.plan = &plan}, {.plan = &plan, .explain = true}};
+    qv_pb_answer_hits(&w->out, &lists[0], 1);
+    const QvPb__QueryResponse *m = read_back(w, &qv_pb__query_response__descriptor);
+    assert_null(m->quiver); /* nobody asked */
+    qv_pb_answer_hits(&w->out, &lists[1], 1);
+    m = read_back(w, &qv_pb__query_response__descriptor);
+    const QvPb__QuiverPlan *p = m->quiver->plan;
+    assert_string_equal(p->way, "bridges");
+    assert_string_equal(p->answered, "scan");
+    assert_string_equal(p->why, "so");
+    assert_string_equal(p->filter->by, "index");
+    assert_true(p->filter->points == 9 && p->filter->passing == 5 && p->filter->passing_min == 4);
+    assert_true(p->filter->passing_max == 6 && p->filter->payloads_read == 2);
+    assert_true(p->ef == 100 && p->ranked == 20);
+    assert_true(p->work->distances == 300 && p->work->hops == 40);
+    assert_true(p->work->bridges == 50 && p->work->waiting == 7);
+    assert_true(p->expected_us->plain == 0.5 && p->expected_us->scan == 1.5);
+    assert_true(p->expected_us->bridges == 2.5 && p->expected_us->check == 3.5);
+    qv_pb_answer_hits_batch(&w->out, lists, 2, 1);
+    const QvPb__SearchBatchResponse *batch =
+        read_back(w, &qv_pb__search_batch_response__descriptor);
+    assert_null(batch->result[0]->quiver);
+    assert_string_equal(batch->result[1]->quiver->plan->why, "so");
 }
 
 static void records_are_written(void **state)
@@ -674,15 +720,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(hits_are_written),
-        T(records_are_written),
-        T(small_answers_are_written),
-        T(payloads_come_back),
-        T(defaults_are_filled_in),
-        T(bounds_are_kept),
-        T(accepted_configurations_are_echoed),
-        T(index_options_are_echoed),
-        T(named_vectors_are_echoed),
+        T(hits_are_written),         T(plans_are_written),
+        T(records_are_written),      T(small_answers_are_written),
+        T(payloads_come_back),       T(defaults_are_filled_in),
+        T(bounds_are_kept),          T(accepted_configurations_are_echoed),
+        T(index_options_are_echoed), T(named_vectors_are_echoed),
     };
     return RUN_SUITE(tests);
 }
