@@ -340,7 +340,7 @@ static int walk_graph(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
         return qv_fail(x->msg, err, "search: %s", qv_err_text(err));
     const struct qv_hnsw_work now = qv_hnsw_ctx_work(ctx);
     tell_way(x, "plain", planned ? WHY_EFFORT : "there is no filter");
-    tell_walk(x, query.ef, k,
+    tell_walk(x, query.ef, query.k,
               &(struct qv_hnsw_work){.distances = now.distances - before.distances,
                                      .hops = now.hops - before.hops,
                                      .bridges = now.bridges - before.bridges});
