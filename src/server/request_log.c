@@ -46,23 +46,31 @@ static void shorten(char *out, size_t max, const void *p, size_t n)
     out[o] = '\0';
 }
 
-/* The plan of a search, as " plan=scan/index"; of a batch, that of its first. */
+static const char *short_source(const char *filter_by)
+{
+    return strcmp(filter_by, "index and payloads") == 0 ? "index+payloads" : filter_by;
+}
+
+/* The plan of a search, as " plan=bridges>scan filter_by=index passing=9 distances=300"; of a batch
+ * that of its first. Of walks that took turns nobody counted the distances. */
 static void name_plan(char *out, size_t max, const struct qv_op *op)
 {
     const bool search = op->kind == QV_OP_QUERY || op->kind == QV_OP_SEARCH ||
                         op->kind == QV_OP_QUERY_BATCH || op->kind == QV_OP_SEARCH_BATCH;
+    char filter[64] = "";
+    char work[40] = "";
     out[0] = '\0';
     if (!search || op->req.query.query_count == 0 || op->out.lists[0].plan == NULL)
         return;
     const struct qv_plan_out *p = op->out.lists[0].plan;
-    (void)snprintf(out, max, " plan=%s%s%s%s%s passing=%llu distances=%llu", p->way,
-                   p->answered != p->way ? ">" : "", p->answered != p->way ? p->answered : "",
-                   p->filter_by != NULL ? " filter_by=" : "",
-                   p->filter_by == NULL                    ? ""
-                   : strcmp(p->filter_by, "index") == 0    ? "index"
-                   : strcmp(p->filter_by, "payloads") == 0 ? "payloads"
-                                                           : "index+payloads",
-                   (unsigned long long)p->passing, (unsigned long long)p->distances);
+    const bool given_up = strcmp(p->answered, p->way) != 0;
+    if (p->filter_by != NULL)
+        (void)snprintf(filter, sizeof filter, " filter_by=%s passing=%llu",
+                       short_source(p->filter_by), (unsigned long long)p->passing);
+    if (p->distances > 0)
+        (void)snprintf(work, sizeof work, " distances=%llu", (unsigned long long)p->distances);
+    (void)snprintf(out, max, " plan=%s%s%s%s%s", p->way, given_up ? ">" : "",
+                   given_up ? p->answered : "", filter, work);
 }
 
 void qv_request_log_note(struct qv_request_log *log, const struct qv_op *op, int err, uint64_t ns)

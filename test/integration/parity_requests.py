@@ -343,7 +343,7 @@ class Requests:
             body["params"] = {"exact": bool(r.randrange(2)), "hnsw_ef": r.choice([128, 250, 1 << 20])}
         if self.rarely(6):
             body.setdefault("params", {})["quiver"] = {"recall_target": r.choice([0.9, 1.0, 0.0]),
-                                                             "explain": bool(r.randrange(2))}
+                                                       "explain": bool(r.randrange(2))}
         if self.rarely(4):
             body.setdefault("params", {})["quantization"] = {
                 "ignore": bool(r.randrange(2)), "rescore": bool(r.randrange(2)),

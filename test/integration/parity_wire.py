@@ -222,18 +222,25 @@ def scrolled(r, form):
     return points(r, form), None if page is None else plain_id(page)
 
 
+def plan(r):
+    """What two equal collections agree on: their graphs may have been built in another order."""
+    if "quiver" not in r:
+        return None
+    told = r["quiver"]["plan"]
+    rows = told.get("filter", {})
+    return sorted(set(told) - {"expected_us"}), sorted(rows), rows.get("points"), rows.get("passing")
+
+
 def found(r, form):
-    return points(r["points"], form) if form == REST else points(r, form)
+    return points(r["points"] if form == REST else r, form), plan(r)
 
 
 def how_many(r, form):
-    return len(found(r, form))
+    return len(found(r, form)[0])
 
 
 def found_batch(r, form):
-    if form == REST:
-        return [points(q["points"], form) for q in r]
-    return [points(q, form) for q in r.get("result", [])]
+    return [found(q, form) for q in (r if form == REST else r.get("result", []))]
 
 
 def counted(r, form):

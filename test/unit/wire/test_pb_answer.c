@@ -126,7 +126,7 @@ static void two_points_init(struct two_points *t)
     t->points[1] = (struct qv_point_out){
         .score = -1.0f, .vecs = t->vecs, .vec_count = 1, .vecs_unnamed = true, .has_vecs = true};
     assert_int_equal(qv_id_parse_uuid("0b1d8a7e4f534c2e9d5c7f4f2a1b3c4d", 32, &t->points[1].id), 0);
-    t->out = (struct qv_points_out){t->points, 2};
+    t->out = (struct qv_points_out){.points = t->points, .count = 2};
 }
 
 static void check_named(const QvPb__NamedVectorsOutput *named, const struct two_points *t)
