@@ -503,7 +503,7 @@ static bool same_points(const struct qv_points_out *a, const struct qv_points_ou
     for (uint32_t i = 0; i < a->count && same; i++) {
         const struct qv_point_out *p = &a->points[i];
         const struct qv_point_out *q = &b->points[i];
-        same = qv_id_equal(&p->id, &q->id) && memcmp(&p->score, &q->score, sizeof p->score) == 0 &&
+        same = qv_id_equal(&p->id, &q->id) && p->score == q->score &&
                p->payload.n == q->payload.n &&
                (p->payload.n == 0 || memcmp(p->payload.p, q->payload.p, p->payload.n) == 0);
     }
