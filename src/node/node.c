@@ -283,6 +283,7 @@ static struct qv_store_config store_config(const struct qv_node *n,
                                     .segment_bytes = config->segment_bytes,
                                     .checkpoint_bytes = config->checkpoint_bytes,
                                     .checkpoint_ms = config->checkpoint_ms,
+                                    .bulk_rows_min = config->bulk_rows_min,
                                     .reserve_bytes = (uint64_t)RESERVE_MIB << 20,
                                     .scrub_bytes_per_s = config->scrub_bytes_per_s,
                                     .scrub_rest_ms = config->scrub_rest_ms};

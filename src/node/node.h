@@ -22,6 +22,7 @@ struct qv_node_config {
     uint64_t segment_bytes;  /* 0: defaults, as in shard/store.h */
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_ms;
+    uint32_t bulk_rows_min;
     const char *snapshots_dir;     /* storage.snapshots_path; NULL: no snapshots; copied */
     uint64_t snapshot_bytes_per_s; /* a task's pace; 0: as fast as it goes */
     uint64_t scrub_bytes_per_s;

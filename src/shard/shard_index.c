@@ -28,6 +28,7 @@ struct index_job {
     struct index_job *next, **at; /* in the shard's list of jobs */
     qv_slot slots[INDEX_JOB_SLOTS];
     bool inserted[INDEX_JOB_SLOTS];
+    enum qv_hnsw_step step; /* of a build at once */
 };
 
 static uint64_t pending_low(const struct qv_pending *p)
@@ -73,11 +74,13 @@ void qv_shard_push_pending(struct qv_shard *s, qv_slot slot)
 /* ---- jobs ---- */
 
 /* The graphs that are kept level: each vector's present one (even) and the one that is being built
- * to replace it (odd). */
+ * to replace it (odd), unless it is being built at once, which is for nobody else to touch. */
 static struct qv_hnsw *graph_of(const struct qv_shard *s, uint32_t g)
 {
     struct qv_shard_vector *v = &s->vectors[g / 2];
-    return g % 2 == 0 ? atomic_load_explicit(&v->graph, memory_order_relaxed) : v->next;
+    if (g % 2 == 0)
+        return atomic_load_explicit(&v->graph, memory_order_relaxed);
+    return qv_shard_bulk_hides(s, g / 2) ? NULL : v->next;
 }
 
 static struct index_job *job_create(struct qv_shard *s)
@@ -174,6 +177,15 @@ static void add_limbo(struct qv_shard *s, qv_slot slot)
         .slot = slot, .epoch = qv_epoch_advance(&s->epoch), .checkpoint = s->capture_seq + 1};
 }
 
+void qv_shard_push_repair(struct qv_shard *s, qv_slot slot)
+{
+    if (s->repair_count == s->repair_cap) {
+        s->repair_cap = s->repair_cap ? s->repair_cap * 2 : 256;
+        s->repair_queue = qv_mem_realloc(s->repair_queue, s->repair_cap * sizeof(qv_slot));
+    }
+    s->repair_queue[s->repair_count++] = slot;
+}
+
 static void queue_repair(struct qv_shard *s, qv_slot slot)
 {
     for (uint32_t g = 0; g < 2 * s->vector_count; g++) {
@@ -183,11 +195,7 @@ static void queue_repair(struct qv_shard *s, qv_slot slot)
             QV_ASSERT(err == 0);
         }
     }
-    if (s->repair_count == s->repair_cap) {
-        s->repair_cap = s->repair_cap ? s->repair_cap * 2 : 256;
-        s->repair_queue = qv_mem_realloc(s->repair_queue, s->repair_cap * sizeof(qv_slot));
-    }
-    s->repair_queue[s->repair_count++] = slot;
+    qv_shard_push_repair(s, slot);
 }
 
 /* The slot's turn has come: it is in the graphs, or it died before and goes its way. */
@@ -302,12 +310,42 @@ static bool start_repair(struct qv_shard *s)
     return true;
 }
 
+static void bulk_run(struct qv_job *job, unsigned worker)
+{
+    struct index_job *j = job->arg;
+    struct qv_hnsw_ctx **ctx = &j->shard->store->ctx[worker];
+    if (*ctx == NULL)
+        *ctx = qv_hnsw_ctx_create();
+    qv_shard_bulk_run(j->shard, *ctx, &j->step, &j->err);
+}
+
+static void bulk_done(struct qv_job *job)
+{
+    struct index_job *j = job->arg;
+    qv_shard_bulk_done(j->shard, j->step, j->err);
+    job_end(j);
+}
+
+static bool start_bulk(struct qv_shard *s)
+{
+    struct index_job *j = job_create(s);
+    j->job = (struct qv_job){.run = bulk_run, .done = bulk_done, .arg = j};
+    if (qv_env_submit(s->env, QV_JOB_BATCH, &j->job) != 0) {
+        job_free(j);
+        return false;
+    }
+    s->bulk.jobs++;
+    return true;
+}
+
 void qv_shard_index_step(struct qv_shard *s)
 {
     if (s->resting || s->replaying || atomic_load(&s->state) != QV_SHARD_OPEN ||
         atomic_load(&s->err) != 0)
         return; /* a shard that takes no more writes is searched as it is */
     qv_shard_fields_step(s);
+    while (qv_shard_bulk_wants_job(s) && start_bulk(s)) {
+    }
     unsigned jobs_max = s->store->workers + 1; /* one more than run, so that none waits for us */
     while (s->index_jobs + s->repair_jobs < jobs_max) {
         bool repair_first = s->repair_jobs == 0;
@@ -319,7 +357,8 @@ void qv_shard_index_step(struct qv_shard *s)
 
 bool qv_shard_index_idle(const struct qv_shard *s)
 {
-    return s->index_jobs == 0 && s->repair_jobs == 0 && !s->effort.running && !s->fields.running;
+    return s->index_jobs == 0 && s->repair_jobs == 0 && s->bulk.jobs == 0 && !s->effort.running &&
+           !s->fields.running;
 }
 
 /* ---- dead slots ---- */
@@ -352,6 +391,8 @@ static void release_slot(struct qv_shard *s, qv_slot slot)
 void qv_shard_reclaim(struct qv_shard *s)
 {
     if (s->checkpoint != NULL) /* a graph being saved must not lose a slot to reuse */
+        return;
+    if (s->bulk.build != NULL) /* nor one that is built from the rows of these slots */
         return;
     uint64_t oldest = qv_epoch_oldest(&s->epoch);
     size_t n = 0; /* in the order of their deaths: the first that must wait ends it */

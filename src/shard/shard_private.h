@@ -141,6 +141,17 @@ struct qv_shard_effort {
     uint64_t next_ns; /* not before, after one that taught nothing */
 };
 
+/* shard_bulk.c: a new graph built from all rows at once; owner, but for the build itself, in which
+ * jobs work. */
+struct qv_shard_bulk {
+    struct qv_hnsw_bulk *build; /* NULL: none. Set and cleared at rest */
+    uint32_t vector;            /* whose `next` it fills */
+    uint32_t jobs;              /* under way */
+    uint32_t jobs_max;
+    bool through; /* it is whole */
+    int err;      /* or failed */
+};
+
 struct qv_checkpoint; /* one on its way */
 struct qv_checkpoint_record;
 struct qv_shard_pin;
@@ -208,6 +219,7 @@ struct qv_shard {
 
     struct index_job *jobs; /* under way */
     struct qv_shard_effort effort;
+    struct qv_shard_bulk bulk;
 
     /* graphs built anew beside the present ones: shard_reshape.c */
     bool reshape;               /* some place wants to be changed: no new checkpoint */
@@ -370,6 +382,25 @@ void qv_shard_set_config(struct qv_shard *s, const struct qv_collection_config *
 void qv_shard_reshape_step(struct qv_shard *s);
 /* Slots that the new graphs lack go into the ring, as there is room. */
 void qv_shard_feed_rebuild(struct qv_shard *s);
+
+/* Another dead slot to be unlinked from the graphs. */
+void qv_shard_push_repair(struct qv_shard *s, qv_slot slot);
+
+/* shard_bulk.c */
+/* At rest: the vector's new, empty `next` from all rows at once, if there are enough of them. */
+void qv_shard_bulk_begin(struct qv_shard *s, uint32_t vector);
+/* At rest: gives up the build of the vector's `next`, if there is one. */
+void qv_shard_bulk_discard(struct qv_shard *s, uint32_t vector);
+/* Is the vector's `next` the build's alone? */
+bool qv_shard_bulk_hides(const struct qv_shard *s, uint32_t vector);
+/* And has it come to its end? Then, at rest, qv_shard_bulk_end makes it everybody's. */
+bool qv_shard_bulk_over(const struct qv_shard *s, uint32_t vector);
+void qv_shard_bulk_end(struct qv_shard *s);
+bool qv_shard_bulk_wants_job(const struct qv_shard *s);
+/* A job's work; on a worker. */
+void qv_shard_bulk_run(struct qv_shard *s, struct qv_hnsw_ctx *ctx, enum qv_hnsw_step *step,
+                       int *err);
+void qv_shard_bulk_done(struct qv_shard *s, enum qv_hnsw_step step, int err);
 
 /* shard_write.c */
 void qv_shard_pump(struct qv_shard *s);         /* stamps what may be stamped; owner */

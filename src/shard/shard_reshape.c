@@ -5,9 +5,10 @@
  *            place like any other, and no point has it
  *   drop     the configuration has forgotten it: nothing finds it and no point has it from now on;
  *            rows and graph go when no job and no reader can stand on them
- *   rebuild  `next` is built beside the present graph. Every live slot passes through the pending
- *            ring once more, jobs link into both graphs, searches use the present one. When the
- * last of them is through, next takes its place, and the old one goes with its last reader
+ *   rebuild  `next` is built beside the present graph: of many rows at once (shard_bulk.c), then
+ * every live slot that it lacks passes through the pending ring once more, jobs link into both
+ * graphs, searches use the present one. When the last of them is through, next takes its place, and
+ * the old one goes with its last reader
  *
  * Places are changed while the shard rests: no index job, no checkpoint. Only readers are about, in
  * epochs. Rest is a matter of milliseconds, except behind a checkpoint, which is waited for with
@@ -90,8 +91,10 @@ static void close_place(struct qv_shard_vector *v)
 void qv_shard_close_vectors(struct qv_shard *s)
 {
     qv_effort_trace_destroy(&s->effort.trace);
-    for (uint32_t v = 0; v < s->vector_count; v++)
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        qv_shard_bulk_discard(s, v);
         close_place(&s->vectors[v]);
+    }
     qv_vmem_close(&s->vectors_mem);
 }
 
@@ -328,7 +331,7 @@ static bool place_waits(struct qv_shard *s, uint32_t index, uint64_t oldest)
     if (v->old != NULL) /* one change at a time */
         return v->old_epoch < oldest;
     if (v->next != NULL)
-        return rebuilt(s) || wanted_otherwise(s, index, v->next);
+        return rebuilt(s) || qv_shard_bulk_over(s, index) || wanted_otherwise(s, index, v->next);
     bool failed =
         s->rebuild_failed_ns != 0 && qv_env_mono_ns(s->env) - s->rebuild_failed_ns < RETRY_NS;
     return !failed && wanted_otherwise(s, index, v->graph);
@@ -341,6 +344,7 @@ static void remove_place(struct qv_shard *s, uint32_t index)
     char graph[QV_SHARD_PATH_MAX];
     rows_path(s, v, rows, sizeof rows);
     qv_checkpoint_path(s, graph, sizeof graph, (int)index, s->durable_file);
+    qv_shard_bulk_discard(s, index);
     close_place(v);
     remove_file(s, rows);
     remove_file(s, graph);
@@ -362,6 +366,7 @@ static void begin_graph(struct qv_shard *s, uint32_t index)
 {
     struct qv_shard_vector *v = &s->vectors[index];
     struct qv_errmsg msg = {""};
+    qv_shard_bulk_discard(s, index);
     qv_hnsw_destroy(&v->next);
     if (!wanted_otherwise(s, index, v->graph))
         return; /* changed back meanwhile */
@@ -377,6 +382,8 @@ static void begin_graph(struct qv_shard *s, uint32_t index)
                  v->id, msg.text[0] ? msg.text : qv_err_text(err));
     else
         s->rebuild_at = 0;
+    if (err == 0)
+        qv_shard_bulk_begin(s, index);
 }
 
 static void change_place(struct qv_shard *s, uint32_t index, uint64_t oldest)
@@ -393,6 +400,8 @@ static void change_place(struct qv_shard *s, uint32_t index, uint64_t oldest)
         qv_hnsw_destroy(&v->old);
     if (v->old != NULL)
         return;
+    if (qv_shard_bulk_over(s, index))
+        qv_shard_bulk_end(s);
     if (v->next != NULL && rebuilt(s) && !wanted_otherwise(s, index, v->next))
         replace_graph(s, v);
     else if (wanted_otherwise(s, index, v->next != NULL ? v->next : v->graph))
@@ -444,7 +453,9 @@ static bool lacks(const struct qv_shard *s, qv_slot slot)
     if (state & QV_SLOT_PENDING)
         return false; /* its turn comes anyway */
     for (uint32_t v = 0; v < s->vector_count; v++) {
-        if (s->vectors[v].next != NULL && qv_slot_table_is_live(&s->slots, v, slot))
+        const struct qv_hnsw *next = s->vectors[v].next;
+        if (next != NULL && qv_slot_table_is_live(&s->slots, v, slot) &&
+            qv_hnsw_slot_state(next, slot, NULL) != QV_HNSW_LIVE)
             return true;
     }
     return false;
@@ -452,7 +463,7 @@ static bool lacks(const struct qv_shard *s, qv_slot slot)
 
 void qv_shard_feed_rebuild(struct qv_shard *s)
 {
-    if (!s->rebuilding || s->store->closing ||
+    if (!s->rebuilding || s->bulk.build != NULL || s->store->closing ||
         atomic_load_explicit(&s->backlog, memory_order_relaxed) > 0)
         return;
     while (s->rebuild_at < s->rebuild_end && qv_shard_pending(s) < REBUILD_AHEAD) {

@@ -22,6 +22,7 @@ struct qv_store_config {
     uint32_t slots_max;         /* of one shard: address space; 0: 2^26 */
     uint64_t pending_bytes_max; /* writes waiting; beyond it QV_EBUSY; 0: 256 MiB */
     uint32_t unindexed_max;     /* 0: QV_UNINDEXED_ROWS_MAX */
+    uint32_t bulk_rows_min;     /* a graph of so many is built anew at once; 0: 5,000 */
     uint64_t reserve_bytes;     /* kept for a start on a full disk; 0: nothing is */
     uint64_t scrub_bytes_per_s; /* read in the background to verify it; 0: nothing is */
     uint64_t scrub_rest_ms;     /* from the end of a pass to the next; 0: 6 hours */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define PATH_MAX_BYTES 4096
+#define BULK_ROWS_MIN 5000u /* half a second of insertions */
 #define REPLAY_ARENA_BYTES ((size_t)1 << 30)
 
 static void config_defaults(struct qv_store_config *c)
@@ -26,6 +27,8 @@ static void config_defaults(struct qv_store_config *c)
         c->pending_bytes_max = (uint64_t)256 << 20;
     if (c->unindexed_max == 0)
         c->unindexed_max = QV_UNINDEXED_ROWS_MAX;
+    if (c->bulk_rows_min == 0)
+        c->bulk_rows_min = BULK_ROWS_MIN;
 }
 
 struct qv_store *qv_store_alloc(const struct qv_store_config *config)

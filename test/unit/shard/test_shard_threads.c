@@ -29,7 +29,8 @@ struct stress {
     struct qv_store *store;
     struct qv_store_config config;
     struct qv_vector_config vector;
-    struct qv_collection_config collection;
+    struct qv_collection_config collection, collections[30];
+    unsigned changes; /* of the configuration */
     struct qv_shard_spec spec;
     struct qv_shard *shard;
     struct qv_errmsg msg;
@@ -164,6 +165,17 @@ static int delete_some(struct stress *x, struct qv_rng *rng, struct qv_arena *ar
     return write_now(x, arena, &op, false);
 }
 
+/* Other graphs, which are built anew from all rows at once while everything goes on. */
+static void change_graphs(void *arg)
+{
+    struct stress *x = arg;
+    static const uint64_t ms[] = {16, 8, 24};
+    const unsigned n = x->changes++;
+    x->collections[n] = x->collection;
+    x->collections[n].hnsw.m = (struct qv_opt_u64){true, ms[n % 3]};
+    qv_store_set_config(x->store, 1, &x->collections[n], x->changes + 1);
+}
+
 static void *writer_main(void *arg)
 {
     struct stress *x = arg;
@@ -189,7 +201,8 @@ static void *writer_main(void *arg)
             break;
         }
         qv_arena_close(&arena);
-        atomic_fetch_add(&x->writes, 1);
+        if (atomic_fetch_add(&x->writes, 1) % 4 == 3 && x->changes < 30)
+            qv_uv_env_call(x->env, change_graphs, x);
         if (err != 0)
             complain(x, "a write failed", (unsigned)-err);
     }
@@ -387,6 +400,7 @@ static void setup(struct stress *x, const char *dir)
                                          .segment_bytes = 1 << 20,
                                          .checkpoint_bytes = 40000,
                                          .checkpoint_ms = 50,
+                                         .bulk_rows_min = 50,
                                          .slots_max = 1 << 16};
     x->create = true;
     qv_uv_env_call(x->env, open_store, x);
@@ -441,6 +455,8 @@ static void test_reads_hold_while_points_move(void **state)
     assert_true(info.checkpoints > 3);
     shut(&x);
     x.create = false;
+    if (x.changes > 0)
+        x.spec.config = &x.collections[x.changes - 1];
     qv_uv_env_call(x.env, open_store, &x);
     assert_int_equal(x.err, 0);
     struct qv_shard_info again;
