@@ -253,6 +253,38 @@ static bool is_scaled(const struct bench *b)
     return strcmp(b->opt->metric, "cosine") == 0 && b->dtype == QV_DTYPE_F32;
 }
 
+/* Are the file's first n rows whole numbers from 0 to 255? It is mapped for this alone: what is
+ * looked at here must not count as memory that was held before the index. */
+static bool holds_bytes(const char *path, uint32_t n)
+{
+    struct qv_vecfile f;
+    struct qv_errmsg msg;
+    if (qv_vecfile_open(path, &f, &msg) != 0)
+        return false;
+    uint32_t other = 0;
+    for (uint32_t i = 0; i < n && other == 0; i++) {
+        const uint8_t *row = qv_vecfile_row(&f, i);
+        for (uint32_t j = 0; j < f.dim; j++) { /* no branch: vectors */
+            float x;
+            memcpy(&x, row + 4 * (size_t)j, sizeof x);
+            float c = x > 0.0F ? x : 0.0F;
+            c = c < 255.0F ? c : 255.0F;
+            other += (float)(int32_t)c != x ? 1u : 0u;
+        }
+    }
+    qv_vecfile_close(&f);
+    return other == 0;
+}
+
+/* Rows of such numbers are kept as bytes: what a collection of them is given with the datatype
+ * "uint8". They are the codes then. */
+static bool is_narrowed(const struct bench *b)
+{
+    return b->dtype == QV_DTYPE_F32 && b->metric == QV_METRIC_L2 &&
+           strcmp(b->opt->mode, "rows") != 0 && holds_bytes(b->opt->query, b->q) &&
+           holds_bytes(b->opt->base, b->n);
+}
+
 /* Copies n rows into memory of our own, which lives until the process ends or it is closed. */
 static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, struct qv_vmem *mem,
                      struct qv_rows *out)
@@ -264,17 +296,23 @@ static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, st
         fprintf(stderr, "quiver bench index: no memory for %u rows\n", n);
         return 1;
     }
-    for (uint32_t i = 0; i < n; i++) {
+    float *wide = qv_mem_alloc(b->dim * sizeof *wide);
+    int err = 0;
+    for (uint32_t i = 0; i < n && err == 0; i++) {
         uint8_t *row = mem->base + i * row_bytes;
-        if (b->dtype == QV_DTYPE_U8)
+        if (f->type == QV_VECFILE_U8) {
             memcpy(row, qv_vecfile_row(f, i), row_bytes);
-        else if (qv_vecfile_read_f32(f, path, i, (float *)(void *)row, &msg) != 0)
-            return fail(&msg);
-        if (is_scaled(b))
-            qv_simd_normalise_f32((float *)(void *)row, b->dim);
+            continue;
+        }
+        err = qv_vecfile_read_f32(f, path, i, wide, &msg);
+        if (err == 0 && is_scaled(b))
+            qv_simd_normalise_f32(wide, b->dim);
+        if (err == 0)
+            qv_simd_from_f32(b->dtype, wide, row, b->dim);
     }
+    qv_mem_free(wide);
     *out = (struct qv_rows){.base = mem->base, .stride_bytes = row_bytes};
-    return 0;
+    return err == 0 ? 0 : fail(&msg);
 }
 
 static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfile *query)
@@ -295,6 +333,8 @@ static int load_input(struct bench *b, struct qv_vecfile *base, struct qv_vecfil
     b->n = base->rows;
     b->dim = base->dim;
     b->q = query->rows < b->opt->queries_max ? query->rows : b->opt->queries_max;
+    if (is_narrowed(b))
+        b->dtype = QV_DTYPE_U8;
     err = copy_rows(b, query, b->q, &b->queries_mem, &b->queries);
     if (err != 0)
         return err;
@@ -401,7 +441,6 @@ static int pack(struct bench *b)
     qv_hnsw_destroy(&b->h);
     qv_vmem_close(&b->rows_mem);
     b->rows.base = NULL;
-    (void)malloc_trim(0); /* what the build gave back is not the index's */
     for (uint32_t i = 0; i < b->opt->threads; i++)
         b->pack_ctxs[i] = qv_pack_ctx_create();
     return 0;
@@ -414,7 +453,7 @@ static int build(struct bench *b)
     p.m = b->opt->m;
     p.ef_construct = b->opt->ef_construct;
     p.max_slots = b->n;
-    p.coding = strcmp(b->opt->mode, "rows") == 0 ? QV_HNSW_CODING_ROWS : QV_HNSW_CODING_LVQ8;
+    p.coding = strcmp(b->opt->mode, "rows") == 0 ? QV_HNSW_CODING_ROWS : QV_HNSW_CODING_LVQ10;
     if (qv_hnsw_create(&p, &b->rows, &b->h, &msg) != 0)
         return fail(&msg);
     double t = now_ns();
@@ -430,15 +469,16 @@ static int build(struct bench *b)
         fprintf(stderr, "quiver bench index: build: %s\n", qv_err_text(atomic_load(&b->failed)));
         return 1;
     }
-    if (is_packed(b->opt))
-        return pack(b);
-    if (qv_hnsw_has_codes(b->h)) { /* nothing is inserted any more: nobody reads the rows */
+    const int packed = is_packed(b->opt) ? pack(b) : 0;
+    if (b->h != NULL &&
+        qv_hnsw_has_codes(b->h)) { /* nothing is inserted any more: nobody reads the rows */
         int dropped = qv_hnsw_drop_rows(b->h);
         QV_ASSERT(dropped == 0);
         qv_vmem_close(&b->rows_mem);
         b->rows.base = NULL;
     }
-    return 0;
+    (void)malloc_trim(0); /* what the build gave back is not the index's */
+    return packed;
 }
 
 struct pass {

@@ -48,7 +48,8 @@ struct qv_hnsw_ctx; /* one thread's scratch, for any number of graphs */
 
 enum qv_hnsw_coding {
     QV_HNSW_CODING_ROWS, /* the rows themselves */
-    QV_HNSW_CODING_LVQ8  /* f32 and f16 but by L1; elsewhere the same as ROWS */
+    QV_HNSW_CODING_LVQ8, /* f32 and f16 but by L1; elsewhere the same as ROWS */
+    QV_HNSW_CODING_LVQ10 /* the same, and two bits an element that rank looks at and no walk */
 };
 
 struct qv_hnsw_params {

@@ -128,6 +128,8 @@ int qv_hnsw_graph_grow(struct qv_hnsw *h, qv_slot slot)
             err = qv_vmem_grow(&h->live_mem, (want + 63) / 64 * 8);
         if (err == 0 && h->codes_mem.base != NULL)
             err = qv_vmem_grow(&h->codes_mem, want * h->codes.rows.stride_bytes);
+        if (err == 0 && h->fine_mem.base != NULL)
+            err = qv_vmem_grow(&h->fine_mem, want * qv_lvq_fine_bytes(h->codes.dim));
         if (err == 0)
             atomic_store_explicit(&h->usable_slots, (uint32_t)want, memory_order_release);
     }
@@ -365,8 +367,12 @@ void qv_hnsw_code_make(struct qv_hnsw *h, qv_slot slot)
     if (!qv_hnsw_has_codes(h))
         return;
     const void *row = qv_rows_at(&h->rows.rows, slot);
-    qv_lvq_encode(h->params.dtype, row, h->codes.dim,
-                  h->codes_mem.base + (size_t)slot * h->codes.rows.stride_bytes);
+    const size_t dim = h->codes.dim;
+    uint8_t *code = h->codes_mem.base + (size_t)slot * h->codes.rows.stride_bytes;
+    qv_lvq_encode(h->params.dtype, row, dim, code);
+    if (h->fine_mem.base != NULL)
+        qv_lvq_encode_fine(h->params.dtype, row, dim, code,
+                           h->fine_mem.base + (size_t)slot * qv_lvq_fine_bytes(dim));
     if (!atomic_load_explicit(&h->rounded, memory_order_relaxed) && !qv_hnsw_code_is_exact(h, row))
         atomic_store_explicit(&h->rounded, true, memory_order_release);
 }
@@ -376,12 +382,14 @@ static int reserve_codes(struct qv_hnsw *h)
 {
     const struct qv_hnsw_params *p = &h->params;
     h->codes = h->rows;
-    if (p->coding != QV_HNSW_CODING_LVQ8 || p->dtype == QV_DTYPE_U8 ||
+    if (p->coding == QV_HNSW_CODING_ROWS || p->dtype == QV_DTYPE_U8 ||
         qv_lvq_dist(p->metric) == NULL)
         return 0;
     const size_t row_bytes = qv_lvq_row_bytes(p->dim);
     const size_t stride = (row_bytes + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1);
     int err = qv_vmem_reserve(&h->codes_mem, (size_t)p->max_slots * stride, true);
+    if (err == 0 && p->coding == QV_HNSW_CODING_LVQ10)
+        err = qv_vmem_reserve(&h->fine_mem, (size_t)p->max_slots * qv_lvq_fine_bytes(p->dim), true);
     if (err != 0)
         return err;
     h->codes = (struct qv_hnsw_codes){.rows = {.base = h->codes_mem.base, .stride_bytes = stride},
@@ -434,6 +442,7 @@ void qv_hnsw_destroy(struct qv_hnsw **h)
     qv_vmem_close(&(*h)->live_mem);
     qv_vmem_close(&(*h)->upper_mem);
     qv_vmem_close(&(*h)->codes_mem);
+    qv_vmem_close(&(*h)->fine_mem);
     pthread_mutex_destroy(&(*h)->top_lock);
     pthread_mutex_destroy(&(*h)->grow_lock);
     qv_mem_free(*h);
@@ -479,7 +488,7 @@ struct qv_hnsw_stats qv_hnsw_stats(const struct qv_hnsw *h)
     s.level_max = entry == QV_HNSW_ENTRY_NONE ? 0 : qv_hnsw_entry_level(entry);
     s.reserved_bytes = h->links0_mem.reserved_bytes + h->nodes_mem.reserved_bytes +
                        h->live_mem.reserved_bytes + h->upper_mem.reserved_bytes +
-                       h->codes_mem.reserved_bytes;
+                       h->codes_mem.reserved_bytes + h->fine_mem.reserved_bytes;
     pthread_mutex_t *lock = (pthread_mutex_t *)&h->grow_lock; /* const to the caller, not to us */
     pthread_mutex_lock(lock);
     s.used_bytes = h->links0_mem.usable_bytes + h->nodes_mem.usable_bytes +

@@ -68,6 +68,7 @@ struct qv_hnsw {
     struct qv_hnsw_codes codes; /* what walks and links compare */
     struct qv_hnsw_codes rows;  /* the caller's; the same where there are no codes */
     struct qv_vmem codes_mem;   /* base NULL: there are none */
+    struct qv_vmem fine_mem;    /* what codes leave out (simd/lvq.h); base NULL: not kept */
     _Atomic bool rounded;       /* some code is not exactly its row */
 
     /* columns; bases never move */

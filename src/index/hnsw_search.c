@@ -43,6 +43,18 @@ static bool is_exact(const struct qv_hnsw *h, const void *row)
            qv_hnsw_code_is_exact(h, row);
 }
 
+/* The row as well as codes know it. */
+static void decode(const struct qv_hnsw *h, qv_slot slot, float *out)
+{
+    const size_t dim = h->codes.dim;
+    const uint8_t *code = qv_rows_at(&h->codes.rows, slot);
+    if (h->fine_mem.base == NULL)
+        qv_lvq_decode(code, dim, out);
+    else
+        qv_lvq_decode_fine(code, h->fine_mem.base + (size_t)slot * qv_lvq_fine_bytes(dim), dim,
+                           out);
+}
+
 int qv_hnsw_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *row,
                  struct qv_hnsw_hit *hits, uint32_t n)
 {
@@ -60,7 +72,7 @@ int qv_hnsw_rank(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const void *r
     float *query = ctx->decoded;
     qv_simd_to_f32(h->params.dtype, row, query, dim);
     for (uint32_t i = 0; i < n; i++) {
-        qv_lvq_decode(qv_rows_at(&h->codes.rows, hits[i].slot), dim, query + dim);
+        decode(h, hits[i].slot, query + dim);
         const struct qv_hnsw_hit hit = {.slot = hits[i].slot,
                                         .dist = dist(query, query + dim, dim)};
         uint32_t at = i;

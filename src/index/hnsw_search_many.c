@@ -49,8 +49,8 @@ struct qv_hnsw_lane {
     qv_hnsw_cand best;
     struct qv_hnsw_cands pool;
     struct seen seen;
-    qv_slot ids[QV_HNSW_M0_MAX + 1];
-    float dists[QV_HNSW_M0_MAX + 1];
+    qv_slot ids[QV_HNSW_STEP_EXPAND * QV_HNSW_M0_MAX + 1];
+    float dists[QV_HNSW_STEP_EXPAND * QV_HNSW_M0_MAX + 1];
 };
 
 void qv_hnsw_lanes_destroy(struct qv_hnsw_lane **lanes)
@@ -144,32 +144,47 @@ static void prefetch_rows(const struct qv_hnsw_lane *l)
     }
 }
 
+/* Adds the neighbours of slot not seen before to ids. */
+static int collect(const struct qv_hnsw *h, struct qv_hnsw_lane *l, qv_slot slot)
+{
+    const uint32_t cap = qv_hnsw_list_cap(h, l->level);
+    const _Atomic uint32_t *list = qv_hnsw_list(h, slot, l->level);
+    const uint32_t before = l->n;
+    int err = 0;
+    while (err == 0 && l->seen.n + cap > l->seen.mask / 2)
+        err = seen_grow(&l->seen);
+    if (err != 0)
+        return err;
+    for (uint32_t i = 0; i < cap; i++) {
+        const qv_slot to = qv_hnsw_list_get(list, i);
+        if (to == QV_SLOT_NONE)
+            break;
+        l->ids[l->n] = to;
+        l->n += seen_add(&l->seen, to);
+    }
+    l->seen.n += l->n - before;
+    return 0;
+}
+
 /* The neighbours of what is to be expanded, their rows asked for. */
 static int fetch(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_hnsw_lane *l)
 {
-    int err = 0;
-    ctx->work.hops++;
     l->fetched = true;
     l->n = 0;
     if (l->phase == DOWN) {
+        ctx->work.hops++;
         l->n = qv_hnsw_list_copy(h, qv_hnsw_cand_slot(l->best), l->level, l->ids);
-    } else {
-        const uint32_t cap = qv_hnsw_list_cap(h, l->level);
-        const _Atomic uint32_t *list =
-            qv_hnsw_list(h, qv_hnsw_cand_slot(l->pool.at[l->at]), l->level);
+        prefetch_rows(l);
+        return 0;
+    }
+    for (uint32_t i = 0; i < QV_HNSW_STEP_EXPAND && l->at < l->pool.n; i++) {
+        const qv_slot slot = qv_hnsw_cand_slot(l->pool.at[l->at]);
+        ctx->work.hops++;
         l->pool.at[l->at] |= QV_HNSW_CAND_EXPANDED;
-        while (err == 0 && l->seen.n + cap > l->seen.mask / 2)
-            err = seen_grow(&l->seen);
+        int err = collect(h, l, slot);
         if (err != 0)
             return err;
-        for (uint32_t i = 0; i < cap; i++) {
-            const qv_slot to = qv_hnsw_list_get(list, i);
-            if (to == QV_SLOT_NONE)
-                break;
-            l->ids[l->n] = to;
-            l->n += seen_add(&l->seen, to);
-        }
-        l->seen.n += l->n;
+        l->at = qv_hnsw_step_next(&l->pool, l->at + 1);
     }
     prefetch_rows(l);
     return 0;
@@ -228,22 +243,15 @@ static int go_down(struct qv_hnsw_lane *l)
     return 0;
 }
 
-static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
-{
-    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
-        from++;
-    return from;
-}
-
 static void keep(struct qv_hnsw_lane *l)
 {
-    uint32_t at = l->at + 1;
+    uint32_t at = l->at;
     for (uint32_t i = 0; i < l->n; i++) {
         uint32_t placed =
             qv_hnsw_step_keep(&l->pool, l->ef, qv_hnsw_cand_make(l->dists[i], l->ids[i]));
         at = placed < at ? placed : at;
     }
-    l->at = next_unexpanded(&l->pool, at);
+    l->at = qv_hnsw_step_next(&l->pool, at);
 }
 
 /* The lane's search is over: its hits. */
@@ -275,9 +283,10 @@ static int turn(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, struct qv_hnsw
             err = begin_level(l, BASE, query_ef(l->query));
         }
     }
-    if (err == 0)
-        qv_hnsw_step_prefetch_list(
-            h, qv_hnsw_cand_slot(l->phase == DOWN ? l->best : l->pool.at[l->at]), l->level);
+    if (err == 0 && l->phase == DOWN)
+        qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(l->best), l->level);
+    else if (err == 0)
+        qv_hnsw_step_prefetch_next(h, &l->pool, l->at, l->level);
     return err;
 }
 

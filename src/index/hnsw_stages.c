@@ -14,31 +14,27 @@ struct run {
     uint32_t at;     /* every candidate before it is expanded */
 };
 
-static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
-{
-    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
-        from++;
-    return from;
-}
-
 static void walk(struct run *r)
 {
     struct qv_hnsw_ctx *ctx = r->ctx;
     struct qv_hnsw_cands *pool = &ctx->pool;
     while (r->at < pool->n && r->at < r->ef) {
-        qv_slot slot = qv_hnsw_cand_slot(pool->at[r->at]);
-        pool->at[r->at] |= QV_HNSW_CAND_EXPANDED;
-        uint32_t n = qv_hnsw_step_collect(r->h, ctx, slot, 0);
-        uint32_t at = next_unexpanded(pool, r->at + 1);
-        if (at < pool->n)
-            qv_hnsw_step_prefetch_list(r->h, qv_hnsw_cand_slot(pool->at[at]), 0);
+        uint32_t at = r->at;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < QV_HNSW_STEP_EXPAND && at < pool->n && at < r->ef; i++) {
+            const qv_slot slot = qv_hnsw_cand_slot(pool->at[at]);
+            pool->at[at] |= QV_HNSW_CAND_EXPANDED;
+            n = qv_hnsw_step_collect(r->h, ctx, slot, 0, n);
+            at = qv_hnsw_step_next(pool, at + 1);
+        }
+        qv_hnsw_step_prefetch_next(r->h, pool, at, 0);
         qv_hnsw_step_compare(ctx, r->row, n);
         for (uint32_t i = 0; i < n; i++) {
             uint32_t placed =
                 qv_hnsw_step_keep(pool, r->keep, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
             at = placed < at ? placed : at;
         }
-        r->at = next_unexpanded(pool, at);
+        r->at = qv_hnsw_step_next(pool, at);
     }
 }
 

@@ -21,16 +21,17 @@ static inline void qv_hnsw_step_compare(struct qv_hnsw_ctx *ctx, const void *row
     ctx->work.distances += n;
 }
 
-/* ctx->ids = the neighbours of slot not seen before, now seen; their rows are under way. Returns
- * how many. Whether a neighbour is new is a coin's throw: it is counted, not branched on. */
+/* Adds the neighbours of slot not seen before to ctx->ids, which has n; now they are seen and their
+ * rows under way. Returns how many there are then. Whether a neighbour is new is a coin's throw: it
+ * is counted, not branched on. */
 static inline uint32_t qv_hnsw_step_collect(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                                            qv_slot slot, uint32_t level)
+                                            qv_slot slot, uint32_t level, uint32_t n)
 {
     const _Atomic uint32_t *list = qv_hnsw_list(h, slot, level);
     const uint32_t cap = qv_hnsw_list_cap(h, level);
     uint8_t *visited = ctx->visited;
     const uint8_t epoch = ctx->epoch;
-    uint32_t n = 0;
+    const uint32_t before = n;
     for (uint32_t i = 0; i < cap; i++) {
         const qv_slot to = qv_hnsw_list_get(list, i);
         if (to >= ctx->visited_slots) {
@@ -44,7 +45,7 @@ static inline uint32_t qv_hnsw_step_collect(const struct qv_hnsw *h, struct qv_h
     }
     const struct qv_hnsw_codes *c = ctx->space;
     const size_t bytes = c->row_bytes <= QV_HNSW_STEP_AHEAD_MAX ? c->row_bytes : QV_HNSW_STEP_AHEAD;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = before; i < n; i++) {
         const uint8_t *row = c->rows.base + (size_t)ctx->ids[i] * c->rows.stride_bytes;
         for (size_t at = 0; at < bytes; at += QV_CACHE_LINE)
             __builtin_prefetch(row + at, 0, 2);
@@ -59,6 +60,25 @@ static inline void qv_hnsw_step_prefetch_list(const struct qv_hnsw *h, qv_slot s
     const char *p = (const char *)qv_hnsw_list(h, slot, level);
     for (size_t at = 0; at < (size_t)qv_hnsw_list_cap(h, level) * 4; at += 64)
         __builtin_prefetch(p + at, 0, 3);
+}
+
+/* The first place from `from` on that is not expanded yet; pool->n: there is none. */
+static inline uint32_t qv_hnsw_step_next(const struct qv_hnsw_cands *pool, uint32_t from)
+{
+    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
+        from++;
+    return from;
+}
+
+/* What is to be expanded next, as it seems now: most often it is. */
+static inline void qv_hnsw_step_prefetch_next(const struct qv_hnsw *h,
+                                              const struct qv_hnsw_cands *pool, uint32_t at,
+                                              uint32_t level)
+{
+    for (uint32_t i = 0; i < QV_HNSW_STEP_EXPAND && at < pool->n; i++) {
+        qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), level);
+        at = qv_hnsw_step_next(pool, at + 1);
+    }
 }
 
 /* First place in the sorted pool whose key is above c. */

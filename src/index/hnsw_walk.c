@@ -95,13 +95,6 @@ qv_hnsw_cand qv_hnsw_walk_descend(const struct qv_hnsw *h, struct qv_hnsw_ctx *c
     return best;
 }
 
-static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
-{
-    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
-        from++;
-    return from;
-}
-
 static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                        const struct qv_hnsw_walk *walk)
 {
@@ -110,12 +103,14 @@ static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     struct qv_hnsw_cands *pool = &ctx->pool;
     uint32_t at = 0;
     while (at < pool->n) {
-        qv_slot slot = qv_hnsw_cand_slot(pool->at[at]);
-        pool->at[at] |= QV_HNSW_CAND_EXPANDED;
-        uint32_t n = qv_hnsw_step_collect(h, ctx, slot, level);
-        at = next_unexpanded(pool, at + 1);
-        if (at < pool->n) /* most often the next to be expanded */
-            qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), level);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < QV_HNSW_STEP_EXPAND && at < pool->n; i++) {
+            const qv_slot slot = qv_hnsw_cand_slot(pool->at[at]);
+            pool->at[at] |= QV_HNSW_CAND_EXPANDED;
+            n = qv_hnsw_step_collect(h, ctx, slot, level, n);
+            at = qv_hnsw_step_next(pool, at + 1);
+        }
+        qv_hnsw_step_prefetch_next(h, pool, at, level);
         qv_hnsw_step_compare(ctx, walk->row, n);
         for (uint32_t i = 0; i < n; i++) {
             const uint32_t placed =
@@ -125,7 +120,7 @@ static void walk_plain(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                 qv_hnsw_step_prefetch_list(h, ctx->ids[i], level);
             }
         }
-        at = next_unexpanded(pool, at);
+        at = qv_hnsw_step_next(pool, at);
     }
 }
 

@@ -75,7 +75,7 @@ static int walk_wide(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
             break;
         if (spent(ctx, walk))
             return QV_ELIMIT;
-        uint32_t n = qv_hnsw_step_collect(h, ctx, qv_hnsw_cand_slot(c), level);
+        uint32_t n = qv_hnsw_step_collect(h, ctx, qv_hnsw_cand_slot(c), level, 0);
         if (ctx->heap.n > 0)
             qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(ctx->heap.at[0]), level);
         qv_hnsw_step_compare(ctx, walk->row, n);
@@ -216,13 +216,6 @@ static uint32_t keep_all(struct qv_hnsw_ctx *ctx, const struct qv_hnsw_walk *wal
     return first;
 }
 
-static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
-{
-    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
-        from++;
-    return from;
-}
-
 struct bridging {
     uint32_t ef;
     struct reach reach; /* of each hop */
@@ -278,11 +271,11 @@ static int walk_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         if (spent(ctx, walk))
             return QV_ELIMIT;
         struct gather g = gather_passing(h, ctx, walk, slot, b.reach);
-        at = next_unexpanded(pool, at + 1);
+        at = qv_hnsw_step_next(pool, at + 1);
         if (at < pool->n)
             qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), walk->level);
         uint32_t placed = keep_all(ctx, walk, b.ef, g.passing);
-        at = next_unexpanded(pool, placed < at ? placed : at);
+        at = qv_hnsw_step_next(pool, placed < at ? placed : at);
     }
     return 0;
 }

@@ -162,7 +162,7 @@ static uint32_t groups_of(uint32_t n)
 }
 
 struct layout {
-    size_t walk, rank, slots;
+    size_t walk, walk_biases, rank, rank_biases, slots;
     size_t degrees[QV_HNSW_LEVEL_MAX + 1], first[QV_HNSW_LEVEL_MAX + 1], ids[QV_HNSW_LEVEL_MAX + 1];
 };
 
@@ -201,7 +201,9 @@ static int reserve_run(const struct qv_hnsw *h, struct qv_pack *p, const uint32_
     at.slots = take(&used, (size_t)p->n * p->link_bytes + 4);
     p->link_total_bytes = used - links_from;
     at.walk = take(&used, p->n * p->walk.stride + QV_CODES_BEHIND);
+    at.walk_biases = take(&used, p->n * qv_pack_space_bias_bytes(&p->walk));
     at.rank = take(&used, p->rank.stride == 0 ? 0 : p->n * p->rank.stride + QV_CODES_BEHIND);
+    at.rank_biases = take(&used, p->n * qv_pack_space_bias_bytes(&p->rank));
     int err = qv_vmem_reserve(&p->mem, used, true);
     if (err == 0)
         err = qv_vmem_grow(&p->mem, used);
@@ -215,6 +217,10 @@ static int reserve_run(const struct qv_hnsw *h, struct qv_pack *p, const uint32_
     p->slots = p->mem.base + at.slots;
     p->walk.base = p->mem.base + at.walk;
     p->rank.base = p->rank.stride == 0 ? NULL : p->mem.base + at.rank;
+    if (qv_pack_space_bias_bytes(&p->walk) != 0)
+        p->walk.biases = (float *)(void *)(p->mem.base + at.walk_biases);
+    if (qv_pack_space_bias_bytes(&p->rank) != 0)
+        p->rank.biases = (float *)(void *)(p->mem.base + at.rank_biases);
     return 0;
 }
 
@@ -377,13 +383,13 @@ void qv_pack_destroy(struct qv_pack **p)
 
 struct qv_pack_info qv_pack_info(const struct qv_pack *p)
 {
-    return (struct qv_pack_info){.params = p->params,
-                                 .nodes = p->n,
-                                 .links = p->links,
-                                 .exact = p->rank.base != NULL ? p->rank.whole : p->walk.whole,
-                                 .walk_bytes = p->n * p->walk.stride,
-                                 .rank_bytes = p->n * p->rank.stride,
-                                 .link_bytes = p->link_total_bytes,
-                                 .all_bytes = p->mem.reserved_bytes +
-                                              (p->axes == NULL ? 0 : p->axes->bytes)};
+    return (struct qv_pack_info){
+        .params = p->params,
+        .nodes = p->n,
+        .links = p->links,
+        .exact = p->rank.base != NULL ? p->rank.whole : p->walk.whole,
+        .walk_bytes = p->n * (p->walk.stride + qv_pack_space_bias_bytes(&p->walk)),
+        .rank_bytes = p->n * (p->rank.stride + qv_pack_space_bias_bytes(&p->rank)),
+        .link_bytes = p->link_total_bytes,
+        .all_bytes = p->mem.reserved_bytes + (p->axes == NULL ? 0 : p->axes->bytes)};
 }

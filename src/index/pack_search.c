@@ -1,5 +1,6 @@
 /* Searching a packed graph: down the levels greedily, best-first over level 0, then the nearest
  * ranked by the better codes. The walk is that of hnsw_walk.c over other memory. */
+#include "index/hnsw_step.h"
 #include "index/pack_graph.h"
 
 #include "base/mem.h"
@@ -116,8 +117,10 @@ static inline void prefetch_row(const struct qv_pack *p, uint32_t place)
 {
     const uint8_t *row = p->walk.base + (size_t)place * p->walk.stride;
     for (size_t at = 0; at < p->walk.stride; at += QV_CACHE_LINE)
-        __builtin_prefetch(row + at, 0, 3);
-    __builtin_prefetch(row + p->walk.stride - 1, 0, 3);
+        __builtin_prefetch(row + at, 0, 2);
+    __builtin_prefetch(row + p->walk.stride - 1, 0, 2);
+    if (p->walk.biases != NULL)
+        __builtin_prefetch(p->walk.biases + place, 0, 2);
 }
 
 static void compare(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t n)
@@ -211,13 +214,6 @@ static inline uint32_t pool_put(struct qv_hnsw_cands *pool, uint32_t ef, qv_hnsw
     return at;
 }
 
-static uint32_t next_unexpanded(const struct qv_hnsw_cands *pool, uint32_t from)
-{
-    while (from < pool->n && (pool->at[from] & QV_HNSW_CAND_EXPANDED) != 0)
-        from++;
-    return from;
-}
-
 /* Marks the nearest that were not expanded yet, at most EXPAND, from `at` on: their places into
  * out. Together, so that what one waits for from memory the other waits for too. */
 static uint32_t take_nearest(struct qv_hnsw_cands *pool, uint32_t at, uint32_t *out)
@@ -230,6 +226,16 @@ static uint32_t take_nearest(struct qv_hnsw_cands *pool, uint32_t at, uint32_t *
         pool->at[at] |= QV_HNSW_CAND_EXPANDED;
     }
     return n;
+}
+
+/* The next to be expanded, most often. */
+static inline void prefetch_next(const struct qv_pack *p, const struct qv_hnsw_cands *pool,
+                                 uint32_t at)
+{
+    for (uint32_t i = 0; i < EXPAND && at < pool->n; i++) {
+        prefetch_list(p, qv_hnsw_cand_slot(pool->at[at]));
+        at = qv_hnsw_step_next(pool, at + 1);
+    }
 }
 
 static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, qv_hnsw_cand start)
@@ -245,9 +251,8 @@ static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, 
         uint32_t n = 0;
         for (uint32_t i = 0; i < expanded; i++)
             n = collect_unseen(p, ctx, places[i], n);
-        at = next_unexpanded(pool, at);
-        if (at < pool->n) /* most often the next to be expanded */
-            prefetch_list(p, qv_hnsw_cand_slot(pool->at[at]));
+        at = qv_hnsw_step_next(pool, at);
+        prefetch_next(p, pool, at);
         compare(p, ctx, n);
         for (uint32_t i = 0; i < n; i++) {
             const qv_hnsw_cand c = qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]);
@@ -259,7 +264,7 @@ static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, 
                 prefetch_list(p, ctx->ids[i]);
             }
         }
-        at = next_unexpanded(pool, at);
+        at = qv_hnsw_step_next(pool, at);
     }
 }
 

@@ -11,7 +11,7 @@ struct qv_pack_space qv_pack_space_make(enum qv_codes_width width, bool l2, uint
                                         bool whole, float low)
 {
     QV_ASSERT(!whole || width == QV_CODES_8);
-    const size_t floats = (whole ? 0u : 2u) + (l2 ? 1u : 0u);
+    const size_t floats = whole ? 0u : l2 ? 3u : 2u;
     const size_t code_bytes = qv_codes_row_bytes(width, dim);
     return (struct qv_pack_space){.width = width,
                                   .l2 = l2,
@@ -39,7 +39,7 @@ static void encode_whole(const struct qv_pack_space *s, qv_slot i, const struct 
     /* |q - x|^2 = |q|^2 + |x|^2 - 2 c sum(x) - 2 (q - c).x */
     const float bias = (float)(squares - 2 * (double)s->centre * sum);
     if (s->l2)
-        memcpy(out + s->code_bytes, &bias, sizeof bias);
+        s->biases[i] = bias;
 }
 
 struct fit {
@@ -132,10 +132,8 @@ void qv_pack_space_compare(const struct qv_pack_space *s, const struct qv_pack_s
     float t[3];
     s->products(&side->query, &rows, slots, n, dists);
     if (s->whole && s->l2) {
-        for (size_t i = 0; i < n; i++) {
-            memcpy(t, tails + (size_t)slots[i] * s->stride, 4);
-            dists[i] = side->constant + t[0] + side->per_product * dists[i];
-        }
+        for (size_t i = 0; i < n; i++)
+            dists[i] = side->constant + s->biases[slots[i]] + side->per_product * dists[i];
     } else if (s->whole) {
         for (size_t i = 0; i < n; i++)
             dists[i] = side->constant + side->per_product * dists[i];

@@ -1,7 +1,8 @@
 /* Private to src/index: rows coded for one-sided comparison, and a query against them.
  *
- * A coded row is its codes (simd/codes.h) and up to three floats {scale, offset, bias}. It stands
- * for offset + scale * code. With q the query less what `low` and `centre` say,
+ * A coded row is its codes (simd/codes.h) and up to three floats {scale, offset, bias}: behind
+ * them, but of whole rows apart, since 128 codes then fill two cache lines. It stands for offset +
+ * scale * code. With q the query less what `low` and `centre` say,
  *
  *   l2    distance = |q|^2 + bias - 2 q.x      bias = |x|^2 - |e|^2, e what the code is off by:
  *                                              the part of its error that no query changes
@@ -27,13 +28,20 @@ struct qv_pack_space {
     size_t code_bytes; /* of a row */
     size_t stride;     /* with its floats; may be raised before rows are coded */
     uint8_t *base;     /* borrowed; QV_CODES_BEHIND bytes more than its rows */
+    float *biases;     /* of whole rows under l2, by row; else NULL. Borrowed */
     qv_codes_products_f products;
 };
 
-/* whole: rows of whole numbers from low to low + 255, coded in 8 bits. base is the caller's to set.
- */
+/* whole: rows of whole numbers from low to low + 255, coded in 8 bits. base is the caller's to set,
+ * and biases where qv_pack_space_bias_bytes says so. */
 struct qv_pack_space qv_pack_space_make(enum qv_codes_width width, bool l2, uint32_t dim,
                                         bool whole, float low);
+
+/* Of a row, apart from it. */
+static inline size_t qv_pack_space_bias_bytes(const struct qv_pack_space *s)
+{
+    return s->whole && s->l2 ? sizeof(float) : 0;
+}
 
 struct qv_pack_row {
     const float *elements; /* finite */

@@ -97,6 +97,44 @@ void qv_lvq_decode(const uint8_t *code, size_t dim, float *out)
         out[i] = t.offset + t.scale * (float)code[i];
 }
 
+/* Whole numbers, which the code holds as they are. A row that only looks so goes without its two
+ * bits. */
+static bool is_whole(const struct qv_lvq_tail *t)
+{
+    return t->scale == 1.0f && t->offset == truncf(t->offset);
+}
+
+void qv_lvq_encode_fine(enum qv_dtype dtype, const void *row, size_t dim, const uint8_t *code,
+                        uint8_t *fine)
+{
+    const struct qv_lvq_tail t = qv_lvq_tail_of(code, dim);
+    const float inverse = t.scale > 0 ? 4.0f / t.scale : 0.0f;
+    memset(fine, 0, qv_lvq_fine_bytes(dim));
+    if (is_whole(&t))
+        return;
+    for (size_t i = 0; i < dim; ++i) {
+        const float x = element_of(dtype, (const uint8_t *)row, i);
+        const float at = (x - t.offset) * inverse - 4.0f * (float)code[i] + 2.0f;
+        const unsigned fourth = at >= 3.0f ? 3 : at > 0.0f ? (unsigned)at : 0; /* NaN: 0 */
+        fine[i / 4] = (uint8_t)(fine[i / 4] | fourth << (i % 4 * 2));
+    }
+}
+
+void qv_lvq_decode_fine(const uint8_t *code, const uint8_t *fine, size_t dim, float *out)
+{
+    const struct qv_lvq_tail t = qv_lvq_tail_of(code, dim);
+    if (is_whole(&t)) {
+        qv_lvq_decode(code, dim, out);
+        return;
+    }
+    const float offset = t.offset - 0.375f * t.scale; /* the middle of the lowest fourth */
+    const float fourth = 0.25f * t.scale;
+    for (size_t i = 0; i < dim; ++i) {
+        const int steps = 4 * code[i] + (fine[i / 4] >> (i % 4 * 2) & 3);
+        out[i] = offset + fourth * (float)steps;
+    }
+}
+
 static inline uint32_t product_serial(const uint8_t *a, const uint8_t *b, size_t dim, uint32_t sum)
 {
     uint32_t products = 0;

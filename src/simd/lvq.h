@@ -36,6 +36,20 @@ void qv_lvq_encode(enum qv_dtype dtype, const void *row, size_t dim, uint8_t *ou
 /* What the code stands for; out has dim. */
 void qv_lvq_decode(const uint8_t *code, size_t dim, float *out);
 
+/* Two bits more an element, kept apart from the code that walks compare: which fourth of the
+ * code's step the element lies in (two levels, as in the paper). Four elements a byte, the first
+ * in the lowest bits. Rows that are coded exactly have none: theirs may be zero, as fresh memory
+ * is. */
+static inline size_t qv_lvq_fine_bytes(size_t dim)
+{
+    return (dim + 3) / 4;
+}
+/* code: what encode made of the row. fine has qv_lvq_fine_bytes(dim). Borrows all. */
+void qv_lvq_encode_fine(enum qv_dtype dtype, const void *row, size_t dim, const uint8_t *code,
+                        uint8_t *fine);
+/* What both stand for; out has dim. */
+void qv_lvq_decode_fine(const uint8_t *code, const uint8_t *fine, size_t dim, float *out);
+
 /* NULL for L1. */
 qv_dist_f qv_lvq_dist(enum qv_metric metric);
 qv_dist_batch_f qv_lvq_dist_batch(enum qv_metric metric);

@@ -7,12 +7,15 @@
 
 static const enum qv_metric metrics[] = {QV_METRIC_L2, QV_METRIC_DOT, QV_METRIC_COSINE};
 
-/* Half a step off at most, and a rounding of floats. */
+/* What is off by half a step at most is off by an eighth with two bits more, and a rounding of
+ * floats. */
 static void codes_are_near(void **state)
 {
     static uint8_t row[4 * 4096];
     static uint8_t code[4096 + 64];
+    static uint8_t fine[1024 + 1];
     static float decoded[4096];
+    static float finer[4096];
     struct qv_rng rng;
     (void)state;
     qv_rng_init(&rng, SEED);
@@ -22,6 +25,10 @@ static void codes_are_near(void **state)
             fill_row(&rng, (enum qv_dtype)dtype, (enum content)qv_rng_below(&rng, 3), row, dim);
             qv_lvq_encode((enum qv_dtype)dtype, row, dim, code);
             qv_lvq_decode(code, dim, decoded);
+            fine[qv_lvq_fine_bytes(dim)] = 0xA5;
+            qv_lvq_encode_fine((enum qv_dtype)dtype, row, dim, code, fine);
+            qv_lvq_decode_fine(code, fine, dim, finer);
+            assert_int_equal(fine[qv_lvq_fine_bytes(dim)], 0xA5);
             double low = INFINITY;
             double high = -INFINITY;
             for (size_t i = 0; i < dim; ++i) {
@@ -32,8 +39,11 @@ static void codes_are_near(void **state)
             const double step = (high - low) / 255;
             for (size_t i = 0; i < dim; ++i) {
                 const double off = fabs(decoded[i] - element((enum qv_dtype)dtype, row, i));
-                assert_true(off <= step * 0.501 + fmax(fabs(low), fabs(high)) * 0x1p-22);
-                assert_true(dtype != QV_DTYPE_U8 || off == 0);
+                const double rest = fabs(finer[i] - element((enum qv_dtype)dtype, row, i));
+                const double rounding = fmax(fabs(low), fabs(high)) * 0x1p-22;
+                assert_true(off <= step * 0.501 + rounding);
+                assert_true(rest <= step * 0.1255 + rounding);
+                assert_true(dtype != QV_DTYPE_U8 || (off == 0 && rest == 0));
             }
         }
     }
@@ -41,6 +51,7 @@ static void codes_are_near(void **state)
 
 static void whole_numbers_are_kept(void **state)
 {
+    static const uint8_t untouched[25];
     uint8_t code[256];
     float row[100];
     float decoded[100];
@@ -54,6 +65,8 @@ static void whole_numbers_are_kept(void **state)
         qv_lvq_encode(QV_DTYPE_F32, row, 100, code);
         qv_lvq_decode(code, 100, decoded);
         assert_memory_equal(row, decoded, sizeof row);
+        qv_lvq_decode_fine(code, untouched, 100, decoded);
+        assert_memory_equal(row, decoded, sizeof row);
     }
 }
 
@@ -61,6 +74,7 @@ static void odd_rows_have_codes(void **state)
 {
     static const float odd[] = {NAN, INFINITY, -INFINITY, 3.4e38f, -3.4e38f, 1e-45f, 0.0f};
     uint8_t code[256];
+    uint8_t fine[9];
     float row[33];
     float decoded[33];
     struct qv_rng rng;
@@ -71,6 +85,10 @@ static void odd_rows_have_codes(void **state)
             row[i] = qv_rng_below(&rng, 3) == 0 ? odd[qv_rng_below(&rng, 7)] : 0.5f;
         qv_lvq_encode(QV_DTYPE_F32, row, 33, code);
         qv_lvq_decode(code, 33, decoded);
+        for (size_t i = 0; i < 33; ++i)
+            assert_true(isfinite(decoded[i]));
+        qv_lvq_encode_fine(QV_DTYPE_F32, row, 33, code, fine);
+        qv_lvq_decode_fine(code, fine, 33, decoded);
         for (size_t i = 0; i < 33; ++i)
             assert_true(isfinite(decoded[i]));
     }
