@@ -113,9 +113,17 @@ static size_t prefetch_of(const struct qv_pack *p)
     return p->walk.stride <= PREFETCH_ROW_MAX ? 0 : p->walk.stride;
 }
 
+/* A row of one line into the first level of cache. Longer ones into the second, where a request
+ * holds none of the few line fill buffers: the list that is next needs one. (us a query, to the
+ * other way: sift, 128 bytes, 0.95; glove, 64 bytes, 1.01.) */
 static inline void prefetch_row(const struct qv_pack *p, uint32_t place)
 {
     const uint8_t *row = p->walk.base + (size_t)place * p->walk.stride;
+    if (p->walk.stride <= QV_CACHE_LINE) {
+        __builtin_prefetch(row, 0, 3);
+        __builtin_prefetch(row + p->walk.stride - 1, 0, 3);
+        return;
+    }
     for (size_t at = 0; at < p->walk.stride; at += QV_CACHE_LINE)
         __builtin_prefetch(row + at, 0, 2);
     __builtin_prefetch(row + p->walk.stride - 1, 0, 2);
@@ -228,16 +236,6 @@ static uint32_t take_nearest(struct qv_hnsw_cands *pool, uint32_t at, uint32_t *
     return n;
 }
 
-/* The next to be expanded, most often. */
-static inline void prefetch_next(const struct qv_pack *p, const struct qv_hnsw_cands *pool,
-                                 uint32_t at)
-{
-    for (uint32_t i = 0; i < EXPAND && at < pool->n; i++) {
-        prefetch_list(p, qv_hnsw_cand_slot(pool->at[at]));
-        at = qv_hnsw_step_next(pool, at + 1);
-    }
-}
-
 static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, qv_hnsw_cand start)
 {
     struct qv_hnsw_cands *pool = &ctx->pool;
@@ -252,7 +250,8 @@ static void walk(const struct qv_pack *p, struct qv_pack_ctx *ctx, uint32_t ef, 
         for (uint32_t i = 0; i < expanded; i++)
             n = collect_unseen(p, ctx, places[i], n);
         at = qv_hnsw_step_next(pool, at);
-        prefetch_next(p, pool, at);
+        if (at < pool->n) /* most often the next to be expanded */
+            prefetch_list(p, qv_hnsw_cand_slot(pool->at[at]));
         compare(p, ctx, n);
         for (uint32_t i = 0; i < n; i++) {
             const qv_hnsw_cand c = qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]);
