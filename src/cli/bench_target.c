@@ -19,6 +19,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 
 #define K QV_EFFORT_K
 #define PAIRS_MAX 99
+#define THREADS_MAX 64u
 #define TARGETS 3u
 #define EF_FIXED_MAX 4096u
 
@@ -33,8 +35,8 @@ static const double wanted[TARGETS] = {0.90, 0.95, 0.99};
 
 struct options {
     const char *base, *query, *gt, *metric;
-    uint64_t threads, pairs, samples, queries, ef_construct;
-    bool rows, json;
+    uint64_t threads, pairs, samples, queries, ef_construct, seed;
+    bool rows, insert, json;
 };
 
 struct bench {
@@ -45,6 +47,7 @@ struct bench {
     uint32_t n, dim, q;
     float *bounds;
     struct qv_hnsw *h;
+    struct qv_hnsw_bulk *bulk; /* under way */
     struct qv_hnsw_ctx *ctx;
     struct qv_effort effort;
     double build_s, learn_s;
@@ -68,8 +71,10 @@ static const char usage[] =
     "  --threads N          that build (default 1); searches are timed on one\n"
     "  --pairs N            passes over the queries in turn (default 7)\n"
     "  --samples N          rows to learn from (default 2000)\n"
+    "  --seed N             of the rows learned from (default 1)\n"
     "  --queries N          use the first N only\n"
     "  --ef-construct N     of the graph (default 100)\n"
+    "  --insert             rows one after the other, not all at once\n"
     "  --rows               the graph compares rows, not codes of 8 bits\n"
     "  --json               one JSON object instead of a table\n"
     "\n"
@@ -146,7 +151,7 @@ static int load_input(struct bench *b)
 
 /* ---- build and learn ---- */
 
-static void *build_loop(void *arg)
+static void *insert_loop(void *arg)
 {
     struct bench *b = arg;
     struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
@@ -166,9 +171,54 @@ static void *build_loop(void *arg)
     return NULL;
 }
 
+static void *bulk_loop(void *arg)
+{
+    struct bench *b = arg;
+    struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
+    enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
+    while (step != QV_HNSW_STEP_DONE) {
+        int err = qv_hnsw_bulk_step(b->bulk, ctx, &step);
+        if (err != 0) {
+            atomic_store(&b->failed, err);
+            break;
+        }
+        if (step == QV_HNSW_STEP_WAIT)
+            (void)sched_yield();
+    }
+    qv_hnsw_ctx_destroy(&ctx);
+    return NULL;
+}
+
+static int run_threads(struct bench *b, void *(*loop)(void *))
+{
+    pthread_t threads[THREADS_MAX];
+    uint32_t started = 0;
+    while (started + 1 < b->opt.threads && pthread_create(&threads[started], NULL, loop, b) == 0)
+        started++;
+    (void)loop(b);
+    for (uint32_t i = 0; i < started; i++)
+        (void)pthread_join(threads[i], NULL);
+    return atomic_exchange(&b->failed, 0);
+}
+
+/* QV_ENOTIMPL: these rows are to be inserted. */
+static int build_at_once(struct bench *b)
+{
+    struct qv_hnsw_item *items = qv_mem_try_calloc(b->n, sizeof *items);
+    if (items == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < b->n; i++)
+        items[i].slot = i;
+    int err = qv_hnsw_bulk_create(b->h, items, b->n, &b->bulk);
+    qv_mem_free(items);
+    if (err == 0)
+        err = run_threads(b, bulk_loop);
+    qv_hnsw_bulk_destroy(&b->bulk);
+    return err;
+}
+
 static int build(struct bench *b)
 {
-    pthread_t threads[64];
     struct qv_hnsw_params p = qv_hnsw_params_default(b->metric, QV_DTYPE_F32, b->dim);
     p.ef_construct = (uint32_t)b->opt.ef_construct;
     p.max_slots = b->n;
@@ -177,21 +227,16 @@ static int build(struct bench *b)
     if (err != 0)
         return err;
     uint64_t begin = qv_bench_now_ns();
-    uint32_t started = 0;
-    while (started + 1 < b->opt.threads &&
-           pthread_create(&threads[started], NULL, build_loop, b) == 0)
-        started++;
-    (void)build_loop(b);
-    for (uint32_t i = 0; i < started; i++)
-        (void)pthread_join(threads[i], NULL);
+    err = b->opt.insert ? QV_ENOTIMPL : build_at_once(b);
+    if (err == QV_ENOTIMPL)
+        err = run_threads(b, insert_loop);
     b->build_s = (double)(qv_bench_now_ns() - begin) / 1e9;
-    err = atomic_load(&b->failed);
-    return err == 0 ? 0 : qv_fail(&b->msg, err, "insert: %s", qv_err_text(err));
+    return err == 0 ? 0 : qv_fail(&b->msg, err, "build: %s", qv_err_text(err));
 }
 
 static int learn(struct bench *b)
 {
-    struct qv_effort_trace *t = qv_effort_trace_create((uint32_t)b->opt.samples, 1);
+    struct qv_effort_trace *t = qv_effort_trace_create((uint32_t)b->opt.samples, b->opt.seed);
     struct qv_bench_progress progress = {
         .label = "learning", .total = b->opt.samples, .start_ns = qv_bench_now_ns()};
     bool done = false;
@@ -283,11 +328,14 @@ static int find_fixed(struct bench *b, double recall, uint32_t *out)
 
 static int measure(struct bench *b, double target, struct result *out)
 {
-    const struct qv_effort_plan *plan = qv_effort_plan(&b->effort, target);
+    struct qv_effort_plan planned;
+    const struct qv_effort_plan *plan = &planned;
     struct pass passes[3][PAIRS_MAX] = {0};
     double v[PAIRS_MAX];
     struct pass first;
     uint32_t pairs = (uint32_t)b->opt.pairs;
+    if (!qv_effort_plan(&b->effort, target, &planned))
+        return qv_fail(&b->msg, QV_EINTERNAL, "nothing was learned");
     int err = run_pass(b, plan, 0, &first); /* warms up, too */
     if (err == 0)
         err = find_fixed(b, target, &out->fixed_ef);
@@ -303,7 +351,7 @@ static int measure(struct bench *b, double target, struct result *out)
     if (err != 0)
         return qv_fail(&b->msg, err, "search: %s", qv_err_text(err));
     out->reached = first.recall;
-    out->expected = (double)plan->expected;
+    out->expected = (double)plan->goal.expected;
     out->distances_ratio = (double)passes[2][0].distances / (double)passes[0][0].distances;
     double *qps[3] = {&out->qps, &out->qps_fixed, &out->qps_same};
     for (int s = 0; s < 3; s++) {
@@ -374,6 +422,7 @@ int qv_cli_bench_target(int argc, char **argv)
                               .threads = 1,
                               .pairs = 7,
                               .samples = 2000,
+                              .seed = 1,
                               .queries = UINT32_MAX,
                               .ef_construct = 100};
     const struct qv_bench_option table[] = {
@@ -381,11 +430,13 @@ int qv_cli_bench_target(int argc, char **argv)
         {"--query", QV_BENCH_TEXT, &b->opt.query, 0, 0},
         {"--gt", QV_BENCH_TEXT, &b->opt.gt, 0, 0},
         {"--metric", QV_BENCH_TEXT, &b->opt.metric, 0, 0},
-        {"--threads", QV_BENCH_NUMBER, &b->opt.threads, 1, 64},
+        {"--threads", QV_BENCH_NUMBER, &b->opt.threads, 1, THREADS_MAX},
         {"--pairs", QV_BENCH_NUMBER, &b->opt.pairs, 1, PAIRS_MAX},
         {"--samples", QV_BENCH_NUMBER, &b->opt.samples, 100, 1000000},
+        {"--seed", QV_BENCH_NUMBER, &b->opt.seed, 0, UINT32_MAX},
         {"--queries", QV_BENCH_NUMBER, &b->opt.queries, 1, UINT32_MAX},
         {"--ef-construct", QV_BENCH_NUMBER, &b->opt.ef_construct, 1, QV_HNSW_EF_MAX},
+        {"--insert", QV_BENCH_FLAG, &b->opt.insert, 0, 0},
         {"--rows", QV_BENCH_FLAG, &b->opt.rows, 0, 0},
         {"--json", QV_BENCH_FLAG, &b->opt.json, 0, 0}};
     int err = qv_bench_read_options(usage, table, sizeof table / sizeof table[0], argc, argv);

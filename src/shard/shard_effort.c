@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-#define SAMPLES 1000u
+#define SAMPLES 2000u
 #define SAMPLES_A_JOB 8u /* one pass over the rows */
 #define RETRY_NS (10 * QV_NS_PER_S)
 #define PENDING_MAX 1000u  /* while more wait for the graph it is not what it will be */
@@ -26,20 +26,20 @@ static void effort_run(struct qv_job *job, unsigned worker)
     qv_epoch_enter(&s->epoch, worker);
     e->err = qv_effort_trace_step(e->trace, e->graph, *ctx, SAMPLES_A_JOB, &e->done);
     qv_epoch_leave(&s->epoch, worker);
+    if (e->err == 0 && e->done)
+        qv_effort_trace_fit(e->trace, &e->learned);
 }
 
 static void end_trace(struct qv_shard *s)
 {
     struct qv_shard_effort *e = &s->effort;
     struct qv_shard_vector *v = &s->vectors[e->vector];
-    struct qv_effort learned;
-    qv_effort_trace_fit(e->trace, &learned);
     qv_effort_trace_destroy(&e->trace);
-    if (learned.samples == 0)
+    if (e->learned.samples == 0)
         e->next_ns = qv_env_mono_ns(s->env) + RETRY_NS;
     pthread_rwlock_wrlock(&s->lock);
-    v->effort = learned;
-    v->effort_of = learned.samples == 0 ? NULL : e->graph;
+    v->effort = e->learned;
+    v->effort_of = e->learned.samples == 0 ? NULL : e->graph;
     pthread_rwlock_unlock(&s->lock);
 }
 
@@ -102,11 +102,9 @@ bool qv_shard_effort_plan(struct qv_shard *s, uint32_t vector, double target,
     if (!atomic_load_explicit(&v->effort_wanted, memory_order_relaxed))
         atomic_store_explicit(&v->effort_wanted, true, memory_order_relaxed);
     pthread_rwlock_rdlock(&s->lock);
-    const struct qv_effort_plan *plan = qv_effort_plan(&v->effort, target);
-    if (plan != NULL)
-        *out = *plan;
+    const bool known = qv_effort_plan(&v->effort, target, out);
     pthread_rwlock_unlock(&s->lock);
-    return plan != NULL;
+    return known;
 }
 
 uint32_t qv_shard_effort_unknown(double target)

@@ -137,6 +137,7 @@ struct qv_shard_effort {
     uint32_t vector;
     struct qv_hnsw *graph;         /* the vector's, when it began */
     struct qv_effort_trace *trace; /* NULL: none is being made */
+    struct qv_effort learned;      /* once it is done */
     int err;
     uint64_t next_ns; /* not before, after one that taught nothing */
 };

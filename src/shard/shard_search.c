@@ -306,7 +306,7 @@ static uint32_t walk_ef(const struct search *x, uint32_t k)
     if (x->q->hnsw_ef.has)
         ef = x->q->hnsw_ef.v < QV_EF_MAX ? (uint32_t)x->q->hnsw_ef.v : QV_EF_MAX;
     else if (find_effort(x, &effort))
-        ef = effort.fixed;
+        ef = effort.goal.fixed;
     else if (x->q->recall_target.has)
         ef = qv_shard_effort_unknown(x->q->recall_target.v);
     return ef < k ? k : ef;

@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "index/effort.h"
 #include "index/flat.h"
+#include "index/hnsw_walk.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -60,7 +61,9 @@ static void empty(struct world *w)
 static uint32_t next_of(void *arg, const struct qv_hnsw_stage *stage)
 {
     const uint32_t *to = arg;
-    assert_true(stage->n > 0 && stage->last >= stage->hits[0].dist);
+    assert_true(stage->n > 0 && stage->near_hop <= stage->hops && stage->next_hop <= stage->hops);
+    for (uint32_t i = 1; i < stage->n; i++)
+        assert_true(stage->cands[i - 1] < stage->cands[i]);
     return stage->ef * 2 < *to ? stage->ef * 2 : *to;
 }
 
@@ -77,16 +80,12 @@ static void test_stages_find_what_one_walk_finds(void **state)
             struct qv_hnsw_hit b[10];
             uint32_t n;
             uint32_t m;
-            uint32_t to = 20 + i % 3 * 50;
+            uint32_t to = i % 7 == 0 ? 600 : 20 + i % 3 * 50;
             struct qv_hnsw_query q = {.row = w.rows + (ROWS + i) * DIM, .k = 10, .ef = to};
             assert_int_equal(qv_hnsw_search(w.h, w.ctx, &q, a, &n), 0);
-            const struct qv_hnsw_stages stages = {.ef_max = to,
-                                                  .once = i % 2 == 0,
-                                                  .next = next_of,
-                                                  .arg = &to,
-                                                  .without = QV_SLOT_NONE,
-                                                  .ef_else = to};
-            q.ef = stages.once ? to / 2 : 10;
+            const struct qv_hnsw_stages stages = {
+                .ef_max = to, .next = next_of, .arg = &to, .without = QV_SLOT_NONE, .ef_else = to};
+            q.ef = i % 2 == 0 ? to / 2 : 5;
             assert_int_equal(qv_hnsw_search_stages(w.h, w.ctx, &q, &stages, b, &m), 0);
             assert_int_equal(n, m);
             for (uint32_t k = 0; k < n; k++)
@@ -127,9 +126,12 @@ static void learn(struct world *w, struct qv_effort *out)
     qv_effort_trace_destroy(&t);
 }
 
-static double recall_of(struct world *w, const struct qv_effort_plan *plan)
+/* By the plan, or (NULL) with one breadth; *distances of all queries. */
+static double recall_of(struct world *w, const struct qv_effort_plan *plan, uint32_t ef,
+                        uint64_t *distances)
 {
     uint32_t hits = 0;
+    const uint64_t before = qv_hnsw_ctx_work(w->ctx).distances;
     const struct qv_flat flat = {
         .rows = w->view, .metric = QV_METRIC_L2, .dtype = QV_DTYPE_F32, .dim = DIM, .end = ROWS};
     for (uint32_t i = 0; i < QUERIES; i++) {
@@ -139,15 +141,30 @@ static double recall_of(struct world *w, const struct qv_effort_plan *plan)
         uint32_t count;
         const struct qv_hnsw_query q = {.row = w->rows + (ROWS + i) * DIM,
                                         .k = qv_hnsw_has_codes(w->h) ? QV_EFFORT_RANKED
-                                                                     : QV_EFFORT_K};
+                                                                     : QV_EFFORT_K,
+                                        .ef = ef};
         assert_int_equal(qv_flat_search(&flat, q.row, QV_EFFORT_K, near, &count), 0);
         const struct qv_effort_query wanted = {.query = q, .plan = plan, .k = QV_EFFORT_K};
-        assert_int_equal(qv_effort_search(w->h, w->ctx, &wanted, found, &n), 0);
+        if (plan != NULL)
+            assert_int_equal(qv_effort_search(w->h, w->ctx, &wanted, found, &n), 0);
+        else
+            assert_int_equal(qv_hnsw_search(w->h, w->ctx, &q, found, &n), 0);
         for (uint32_t k = 0; k < count; k++)
             for (uint32_t j = 0; j < n; j++)
                 hits += found[j].slot == near[k].slot;
     }
+    *distances = qv_hnsw_ctx_work(w->ctx).distances - before;
     return (double)hits / (QUERIES * QV_EFFORT_K);
+}
+
+/* Of the smallest breadth for all that finds as much. */
+static uint64_t fixed_distances(struct world *w, double recall)
+{
+    uint64_t distances = 0;
+    for (uint32_t ef = 10; ef < 2000; ef += 1 + ef / 20)
+        if (recall_of(w, NULL, ef, &distances) >= recall)
+            break;
+    return distances;
 }
 
 static void test_targets_are_reached_by_queries_not_stored(void **state)
@@ -157,19 +174,33 @@ static void test_targets_are_reached_by_queries_not_stored(void **state)
     for (int coding = QV_HNSW_CODING_ROWS; coding <= QV_HNSW_CODING_LVQ8; coding++) {
         struct world w;
         struct qv_effort e;
+        uint64_t less = 0;
         fill(&w, 9, (enum qv_hnsw_coding)coding, ROWS);
         learn(&w, &e);
         assert_true(e.samples >= 590);
         assert_int_equal(e.rows, ROWS);
-        for (uint32_t p = 1; p < QV_EFFORT_PLANS; p++)
-            assert_true(e.plans[p].fixed >= e.plans[p - 1].fixed);
+        for (uint32_t p = 1; p < QV_EFFORT_GOALS; p++) {
+            assert_true(e.goals[p].target > e.goals[p - 1].target);
+            assert_true(e.goals[p].fixed >= e.goals[p - 1].fixed);
+        }
         for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
-            const struct qv_effort_plan *plan = qv_effort_plan(&e, targets[i]);
-            assert_true((double)plan->target >= targets[i] - 1e-6);
-            double recall = recall_of(&w, plan);
-            printf("coding %d, target %.2f: %.4f, of the sample %.4f\n", coding, targets[i], recall,
-                   (double)plan->expected);
+            struct qv_effort_plan plan;
+            uint64_t distances;
+            assert_true(qv_effort_plan(&e, targets[i], &plan));
+            assert_true((double)plan.goal.target >= targets[i] - 1e-6);
+            const double recall = recall_of(&w, &plan, 0, &distances);
+            const uint64_t fixed = fixed_distances(&w, recall);
+            printf("coding %d, target %.2f: %.4f, of the sample %.4f; distances %llu, %llu of one "
+                   "breadth for all\n",
+                   coding, targets[i], recall, (double)plan.goal.expected,
+                   (unsigned long long)distances, (unsigned long long)fixed);
             assert_true(recall >= targets[i] - 0.03); /* of 300 queries */
+            assert_true((double)plan.goal.expected >= targets[i]);
+            assert_true((double)plan.goal.expected <= targets[i] + 0.03);
+            assert_true(distances > less); /* more is paid for more */
+            if (targets[i] > 0.98)         /* below, breadth 10 to 15 is enough for all */
+                assert_true((double)distances < 0.96 * (double)fixed);
+            less = distances;
         }
         empty(&w);
     }
@@ -184,12 +215,15 @@ static void test_small_and_dying_graphs(void **state)
     fill(&w, 10, QV_HNSW_CODING_ROWS, 15);
     learn(&w, &e);
     assert_int_equal(e.samples, 0);
-    assert_null(qv_effort_plan(&e, 0.9));
+    struct qv_effort_plan plan;
+    uint64_t distances;
+    assert_false(qv_effort_plan(&e, 0.9, &plan));
     empty(&w);
     fill(&w, 11, QV_HNSW_CODING_ROWS, ROWS);
     learn(&w, &e);
     assert_int_equal(qv_hnsw_remove(w.h, 17), 0);
-    assert_true(recall_of(&w, qv_effort_plan(&e, 0.95)) >= 0.9); /* one breadth for all */
+    assert_true(qv_effort_plan(&e, 0.95, &plan));
+    assert_true(recall_of(&w, &plan, 0, &distances) >= 0.9); /* one breadth for all */
     empty(&w);
 }
 
