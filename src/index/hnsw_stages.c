@@ -168,7 +168,10 @@ static int walk(struct run *r)
             r->near_hop = placed < QV_HNSW_STAGE_NEAR ? r->hops : r->near_hop;
             r->next_hop = placed < QV_HNSW_STAGE_NEXT ? r->hops : r->next_hop;
             r->placed += placed < r->ef ? 1 : 0;
-            at = placed < at ? placed : at;
+            if (placed <= at) { /* the next to be expanded, as it seems now */
+                at = placed;
+                qv_hnsw_step_prefetch_list(r->h, ctx->ids[i], 0);
+            }
         }
         r->at = qv_hnsw_step_next(pool, at);
     }
