@@ -57,6 +57,10 @@ static const char help[] =
     "  --json             result as JSON\n"
     "  --help\n"
     "\n"
+    "A collection that is created for 5,000 vectors or more gets its graph when they are there, "
+    "which "
+    "is\n"
+    "two to three times as fast; until then searches scan.\n"
     "Every acknowledged point is durable. The exit code is 0 when all are, 1 when something "
     "failed,\n"
     "2 for wrong usage or input.\n"
@@ -205,28 +209,50 @@ static int change_collection(struct import *x, const char *method, struct qv_byt
     return err == already && x->target.repeats > repeats ? 0 : err;
 }
 
+#define GRAPH_LATER_MIN 5000u /* vectors: what a graph is built from at once */
+#define GRAPH_M 16u           /* links a node where nobody says */
+
 static int create_collection(struct import *x)
 {
     struct qv_buf body;
     struct qv_str exported = qv_source_create_body(&x->source);
+    x->state.graph_later = false;
     if (exported.n > 0)
         return change_collection(
             x, "PUT", (struct qv_bytes){(const uint8_t *)exported.p, exported.n}, QV_EEXISTS);
     qv_buf_init(&body, 0);
     qv_buf_str(&body, "{");
     int err = qv_source_put_schema(&x->source, x->o.distance, x->o.datatype, &body, &x->msg);
-    if (x->o.has_m || x->o.has_ef) {
+    const bool later = x->source.total >= GRAPH_LATER_MIN && !(x->o.has_m && x->o.m == 0);
+    if (later || x->o.has_m || x->o.has_ef) {
+        const bool says_m = later || x->o.has_m;
         qv_buf_str(&body, ",\"hnsw_config\":{");
-        if (x->o.has_m)
-            qv_buf_printf(&body, "\"m\":%llu", (unsigned long long)x->o.m);
+        if (says_m)
+            qv_buf_printf(&body, "\"m\":%llu", (unsigned long long)(later ? 0 : x->o.m));
         if (x->o.has_ef)
-            qv_buf_printf(&body, "%s\"ef_construct\":%llu", x->o.has_m ? "," : "",
+            qv_buf_printf(&body, "%s\"ef_construct\":%llu", says_m ? "," : "",
                           (unsigned long long)x->o.ef_construct);
         qv_buf_str(&body, "}");
     }
     qv_buf_str(&body, "}");
     if (err == 0)
         err = change_collection(x, "PUT", (struct qv_bytes){body.data, body.len}, QV_EEXISTS);
+    qv_buf_close(&body);
+    x->state.graph_later = later;
+    if (err == 0 && later) /* whoever goes on after a kill must know */
+        err = qv_import_state_save(&x->state, 0, &x->msg);
+    return err;
+}
+
+/* All is there: its graph is built from all rows at once. */
+static int make_graph(struct import *x)
+{
+    struct qv_buf body;
+    qv_buf_init(&body, 0);
+    qv_buf_printf(&body, "{\"hnsw_config\":{\"m\":%llu}}",
+                  (unsigned long long)(x->o.has_m ? x->o.m : GRAPH_M));
+    int err = qv_target_call(&x->target, "PATCH", "", (struct qv_bytes){body.data, body.len}, NULL,
+                             &x->msg);
     qv_buf_close(&body);
     return err;
 }
@@ -246,6 +272,8 @@ static int prepare_collection(struct import *x, bool resuming, bool *fresh)
     if (err != 0)
         return err;
     *fresh = info.points == 0;
+    /* An import that was interrupted left it without. */
+    x->state.graph_later = x->state.graph_later && info.no_graph;
     if (resuming || strcmp(on, "append") == 0)
         return 0;
     if (strcmp(on, "fail") == 0)
@@ -321,6 +349,10 @@ static int begin(struct import *x)
     int err = qv_import_state_init(&id, x->o.state, &x->state, &x->msg);
     if (err == 0 && x->o.resume)
         err = qv_import_state_load(&x->state, &done, &x->msg);
+    else if (err == 0 && qv_import_state_load(&x->state, &done, &x->msg) != 0)
+        x->msg.text[0] = 0; /* nothing that this one needs */
+    if (!x->o.resume)
+        done = 0; /* begins again, but knows of the graph */
     if (err == 0 && done > x->source.total)
         err = qv_fail(&x->msg, QV_EINVAL, "%s: %llu points done; the input has %llu", x->state.path,
                       (unsigned long long)done, (unsigned long long)x->source.total);
@@ -356,11 +388,10 @@ static int send_points(struct import *x)
     int err = qv_import_run(&x->run, &x->msg);
     qv_progress_finish(&progress);
     x->send_s = (double)(qv_progress_now_ns() - progress.start_ns) / 1e9;
-    if (err == 0)
-        qv_import_state_remove(&x->state);
-    else if (x->run.acked > 0)
-        fprintf(stderr, "%llu of %llu points are acknowledged; --resume goes on there\n",
-                (unsigned long long)x->run.acked, (unsigned long long)x->source.total);
+    if (err != 0 && x->run.acked > 0)
+        fprintf(stderr, "%llu of %llu points are acknowledged; --resume goes on there%s\n",
+                (unsigned long long)x->run.acked, (unsigned long long)x->source.total,
+                x->state.graph_later ? ", and makes the graph at its end" : "");
     return err;
 }
 
@@ -420,6 +451,10 @@ static int run(struct import *x)
     err = begin(x);
     if (err == 0)
         err = send_points(x);
+    if (err == 0 && x->state.graph_later)
+        err = make_graph(x);
+    if (err == 0)
+        qv_import_state_remove(&x->state);
     if (err == 0 && x->o.wait)
         err = wait_indexed(x);
     if (err == 0)

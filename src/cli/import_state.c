@@ -85,6 +85,7 @@ int qv_import_state_init(const struct qv_import_identity *id, const char *path,
 {
     char dir[DIR_BYTES_MAX];
     out->key = make_key(id);
+    out->graph_later = false;
     if (path != NULL) {
         if (strlen(path) >= DIR_BYTES_MAX)
             return qv_fail(msg, QV_EINVAL, "--state: the path is too long");
@@ -98,7 +99,7 @@ int qv_import_state_init(const struct qv_import_identity *id, const char *path,
     return err;
 }
 
-static int parse(const struct qv_import_state *s, struct qv_bytes text, uint64_t *done,
+static int parse(struct qv_import_state *s, struct qv_bytes text, uint64_t *done,
                  struct qv_errmsg *msg)
 {
     struct qv_arena arena;
@@ -116,12 +117,15 @@ static int parse(const struct qv_import_state *s, struct qv_bytes text, uint64_t
         } else if (qv_str_is(key, "done")) {
             *done = qv_json_u64(&j);
             has_done = true;
+        } else if (qv_str_is(key, "graph_later")) {
+            s->graph_later = qv_json_bool(&j);
         } else {
             qv_json_skip(&j);
         }
     }
     int err = qv_json_finish(&j);
     qv_arena_close(&arena);
+    s->graph_later = s->graph_later && err == 0 && import == s->key;
     if (err != 0 || !has_done)
         return qv_fail(msg, QV_EINVAL, "%s: not a state of an import; remove it to begin again",
                        s->path);
@@ -133,10 +137,11 @@ static int parse(const struct qv_import_state *s, struct qv_bytes text, uint64_t
     return 0;
 }
 
-int qv_import_state_load(const struct qv_import_state *s, uint64_t *done, struct qv_errmsg *msg)
+int qv_import_state_load(struct qv_import_state *s, uint64_t *done, struct qv_errmsg *msg)
 {
     char text[STATE_BYTES_MAX];
     *done = 0;
+    s->graph_later = false;
     FILE *f = fopen(s->path, "rbe");
     if (f == NULL && errno == ENOENT)
         return 0;
@@ -154,8 +159,9 @@ int qv_import_state_save(const struct qv_import_state *s, uint64_t done, struct 
     FILE *f = fopen(part, "wbe");
     if (f == NULL)
         return qv_fail(msg, QV_EIO, "%s: %s", part, strerror(errno));
-    int bad = fprintf(f, "{\"import\": %llu, \"done\": %llu}\n", (unsigned long long)s->key,
-                      (unsigned long long)done) < 0;
+    int bad = fprintf(f, "{\"import\": %llu, \"done\": %llu, \"graph_later\": %s}\n",
+                      (unsigned long long)s->key, (unsigned long long)done,
+                      s->graph_later ? "true" : "false") < 0;
     bad |= fclose(f) != 0;
     if (bad || rename(part, s->path) != 0) {
         int err = qv_fail(msg, QV_EIO, "%s: %s", s->path, strerror(errno));

@@ -210,6 +210,22 @@ int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
     return err;
 }
 
+/* {"hnsw_config": {"m": ..}} */
+static void read_config(struct qv_json *j, struct qv_target_info *out)
+{
+    struct qv_str key;
+    qv_json_begin_object(j);
+    while (qv_json_find_key(j, "hnsw_config")) {
+        qv_json_begin_object(j);
+        while (qv_json_next_key(j, &key)) {
+            if (qv_str_is(key, "m"))
+                out->no_graph = !qv_json_null(j) && qv_json_u64(j) == 0;
+            else
+                qv_json_skip(j);
+        }
+    }
+}
+
 static void read_info(struct qv_json *j, struct qv_target_info *out)
 {
     struct qv_str key;
@@ -223,6 +239,8 @@ static void read_info(struct qv_json *j, struct qv_target_info *out)
             struct qv_str s = qv_json_string(j);
             (void)snprintf(out->status, sizeof out->status, "%.*s", (int)(s.n < 15 ? s.n : 15),
                            s.p);
+        } else if (qv_str_is(key, "config")) {
+            read_config(j, out);
         } else {
             qv_json_skip(j);
         }

@@ -74,6 +74,7 @@ struct qv_target_info {
     uint64_t points;
     uint64_t indexed; /* points times vectors */
     char status[16];  /* "green", "yellow", ... */
+    bool no_graph;    /* the collection is configured to have none: m is 0 */
 };
 /* GET /collections/NAME. QV_ENOTFOUND: there is none. */
 QV_MUST_USE int qv_target_read_info(struct qv_target *t, struct qv_target_info *out,

@@ -337,6 +337,15 @@ static bool place_waits(struct qv_shard *s, uint32_t index, uint64_t oldest)
     return !failed && wanted_otherwise(s, index, v->graph);
 }
 
+static bool graph_wanted(const struct qv_shard *s)
+{
+    for (uint32_t v = 0; v < s->vector_count; v++) {
+        if (s->vectors[v].life == QV_VECTOR_IN && wanted_otherwise(s, v, s->vectors[v].graph))
+            return true;
+    }
+    return false;
+}
+
 static void remove_place(struct qv_shard *s, uint32_t index)
 {
     struct qv_shard_vector *v = &s->vectors[index];
@@ -434,6 +443,8 @@ void qv_shard_reshape_step(struct qv_shard *s)
         return;
     for (uint32_t v = 0; v < s->vector_count; v++)
         s->reshape = s->reshape || place_waits(s, v, oldest);
+    if (!s->rebuilding) /* a graph that is still to be begun is one that is not done */
+        atomic_store(&s->rebuild_left, graph_wanted(s) ? 1 : 0);
     if (!s->reshape || s->checkpoint != NULL || !qv_shard_heal_idle(s) || s->scrubbing)
         return;
     s->resting = true;
