@@ -145,6 +145,9 @@ enum qv_hnsw_step {
 int qv_hnsw_bulk_step(struct qv_hnsw_bulk *b, struct qv_hnsw_ctx *ctx,
                       enum qv_hnsw_step *step) QV_MUST_USE;
 
+/* How many of its rows' worth of work is done, 0 .. n; roughly, for a progress bar. Any thread. */
+uint32_t qv_hnsw_bulk_done(struct qv_hnsw_bulk *b);
+
 /* Before it is done: the graph is empty again. No step may be under way. NULL is fine; sets NULL.
  */
 void qv_hnsw_bulk_destroy(struct qv_hnsw_bulk **b);

@@ -337,6 +337,24 @@ int qv_hnsw_bulk_step(struct qv_hnsw_bulk *b, struct qv_hnsw_ctx *ctx, enum qv_h
     return err;
 }
 
+/* What comes before a phase of level 0, of all the time; the levels above are a few percent. */
+static const float phase_from[] = {
+    [QV_HNSW_BULK_CODE] = 0,       [QV_HNSW_BULK_ASSIGN] = 0.05F, [QV_HNSW_BULK_MEET] = 0.35F,
+    [QV_HNSW_BULK_PICK] = 0.65F,   [QV_HNSW_BULK_MERGE] = 0.82F,  [QV_HNSW_BULK_ENTER] = 0.96F,
+    [QV_HNSW_BULK_ATTACH] = 0.98F, [QV_HNSW_BULK_OVER] = 1};
+
+uint32_t qv_hnsw_bulk_done(struct qv_hnsw_bulk *b)
+{
+    pthread_mutex_lock(&b->lock);
+    float share = phase_from[b->phase];
+    if (b->phase < QV_HNSW_BULK_OVER && b->units > 0)
+        share += (phase_from[b->phase + 1] - share) * (float)b->done / (float)b->units;
+    if (b->phase != QV_HNSW_BULK_CODE && b->level > 0)
+        share = phase_from[QV_HNSW_BULK_ASSIGN];
+    pthread_mutex_unlock(&b->lock);
+    return (uint32_t)(share * (float)b->given);
+}
+
 /* ---- life ---- */
 
 static int check_items(const struct qv_hnsw *h, const struct qv_hnsw_item *items, uint32_t n)

@@ -59,8 +59,10 @@ void qv_shard_bulk_begin(struct qv_shard *s, uint32_t vector)
 
 void qv_shard_bulk_discard(struct qv_shard *s, uint32_t vector)
 {
-    if (s->bulk.vector == vector)
-        qv_hnsw_bulk_destroy(&s->bulk.build);
+    if (s->bulk.vector != vector)
+        return;
+    qv_hnsw_bulk_destroy(&s->bulk.build);
+    atomic_store_explicit(&s->bulk_indexed, 0, memory_order_relaxed);
 }
 
 bool qv_shard_bulk_hides(const struct qv_shard *s, uint32_t vector)
@@ -94,6 +96,7 @@ void qv_shard_bulk_end(struct qv_shard *s)
     const qv_slot high = qv_slot_table_high(&s->slots);
     QV_ASSERT(b->jobs == 0 && s->index_jobs == 0 && s->repair_jobs == 0 && graph != NULL);
     qv_hnsw_bulk_destroy(&b->build); /* it failed: the graph is empty again */
+    atomic_store_explicit(&s->bulk_indexed, 0, memory_order_relaxed);
     for (qv_slot slot = 0; slot < high && b->err == 0; slot++) {
         if (qv_hnsw_slot_state(graph, slot, NULL) != QV_HNSW_LIVE)
             continue;
@@ -132,6 +135,8 @@ void qv_shard_bulk_done(struct qv_shard *s, enum qv_hnsw_step step, int err)
 {
     struct qv_shard_bulk *b = &s->bulk;
     b->jobs--;
+    if (b->build != NULL)
+        atomic_store_explicit(&s->bulk_indexed, qv_hnsw_bulk_done(b->build), memory_order_relaxed);
     b->err = b->err != 0 ? b->err : err;
     b->through = b->through || step == QV_HNSW_STEP_DONE;
     /* One that found nothing to do is not sent again before another has done something. */

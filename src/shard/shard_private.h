@@ -231,6 +231,8 @@ struct qv_shard {
     uint64_t rebuild_failed_ns; /* no memory for a new graph; 0: there was */
     uint64_t rebuild_mark;      /* ring position behind the last of them */
     atomic_uint_fast64_t rebuild_left;
+    atomic_uint_fast64_t
+        bulk_indexed; /* rows' worth of work done by `bulk`; 0: none is under way */
 
     struct qv_checkpoint *checkpoint;
     uint64_t graph_changes;        /* nodes linked or unlinked since the last capture */

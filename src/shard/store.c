@@ -526,6 +526,7 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
     pthread_mutex_unlock(&s->store->text_lock);
     if (atomic_load(&s->state) != QV_SHARD_OPEN)
         return;
+    bool lacking = false;
     pthread_rwlock_rdlock(
         &s->lock); /* what is taken down is taken out under the other lock first */
     for (uint32_t v = 0; v < s->vector_count; v++) {
@@ -534,10 +535,13 @@ void qv_shard_info(struct qv_shard *s, struct qv_shard_info *out)
             continue;
         if (graph != NULL)
             out->indexed_vectors += qv_hnsw_stats(graph).live;
+        lacking = lacking || graph == NULL;
         out->disk_bytes += qv_rowfile_disk_bytes(s->vectors[v].rows);
         out->vector_bytes += out->points * s->vectors[v].row_bytes;
     }
     pthread_rwlock_unlock(&s->lock);
+    if (lacking) /* a first graph, from all rows at once: as far as that is */
+        out->indexed_vectors += atomic_load_explicit(&s->bulk_indexed, memory_order_relaxed);
     out->payload_index_bytes = qv_shard_fields_bytes(s);
     out->payload_bytes = qv_kv_disk_bytes(s->kv) + out->dirty_bytes;
     out->disk_bytes += qv_kv_disk_bytes(s->kv);

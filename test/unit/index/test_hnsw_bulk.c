@@ -278,6 +278,7 @@ static void a_build_may_be_given_up_anywhere(void **state)
     const uint32_t n = 1500;
     struct qv_hnsw_item *items = items_of(n, 1);
     (void)state;
+    uint32_t before = 0;
     for (uint32_t stop = 0, done = 0; done == 0; stop += 7) {
         struct fixture f;
         struct qv_hnsw_bulk *b;
@@ -287,6 +288,9 @@ static void a_build_may_be_given_up_anywhere(void **state)
         for (uint32_t i = 0; i < stop && step == QV_HNSW_STEP_MORE; i++)
             assert_int_equal(qv_hnsw_bulk_step(b, f.ctx, &step), 0);
         done = step == QV_HNSW_STEP_DONE;
+        const uint32_t so_far = qv_hnsw_bulk_done(b); /* more work, no less is done */
+        assert_true(so_far >= before && so_far <= n && (so_far == n) == (done != 0));
+        before = so_far;
         qv_hnsw_bulk_destroy(&b);
         if (!done) {
             assert_int_equal(qv_hnsw_stats(f.h).live, 0);
