@@ -22,6 +22,7 @@
 #ifndef QV_INDEX_EFFORT_H
 #define QV_INDEX_EFFORT_H
 
+#include "base/buf.h"
 #include "index/hnsw_stages.h"
 
 #define QV_EFFORT_K 10u
@@ -82,5 +83,16 @@ int qv_effort_trace_step(struct qv_effort_trace *t, const struct qv_hnsw *h,
                          struct qv_hnsw_ctx *ctx, uint32_t n, bool *done) QV_MUST_USE;
 /* What the sample teaches; samples 0 when it is empty. Some tenths of a second for 2,000. */
 void qv_effort_trace_fit(const struct qv_effort_trace *t, struct qv_effort *out);
+
+/* ---- keeping ---- */
+
+#define QV_EFFORT_BYTES_MAX 4096u
+
+/* Appends what was learned on the graph; e->samples > 0. Format: effort_file.c. */
+void qv_effort_encode(const struct qv_effort *e, const struct qv_hnsw *h, struct qv_buf *out);
+/* QV_EINVAL: of a graph with other parameters, or by a version that walks otherwise.
+ * QV_ECORRUPT. On an error *out knows nothing. */
+int qv_effort_decode(struct qv_bytes bytes, const struct qv_hnsw *h, struct qv_effort *out,
+                     struct qv_errmsg *msg) QV_MUST_USE;
 
 #endif

@@ -395,6 +395,7 @@ static int load_graph(struct qv_shard *s, uint32_t index, const struct qv_checkp
     qv_statefile_close(in.r);
     if (err == 0 && !anew) {
         v->graph = graph;
+        qv_shard_effort_load(s, index);
         return 0;
     }
     qv_hnsw_destroy(&graph);
@@ -431,7 +432,8 @@ static bool remove_stray(void *arg, const char *name, bool is_dir)
     bool state = strncmp(name, "slots-", 6) == 0 || strncmp(name, "graph-", 6) == 0;
     bool unfinished = n > 4 && strcmp(name + n - 4, ".tmp") == 0;
     bool rows = strncmp(name, "rows-", 5) == 0 && !is_present_vector(x->shard, name + 5);
-    if (is_dir || (!state && !unfinished && !rows) ||
+    bool effort = strncmp(name, "effort-", 7) == 0 && !is_present_vector(x->shard, name + 7);
+    if (is_dir || (!state && !unfinished && !rows && !effort) ||
         (state && n > k && strcmp(name + n - k, keep) == 0))
         return true;
     x->found = true;

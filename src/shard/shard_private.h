@@ -360,6 +360,10 @@ uint64_t qv_shard_pending(const struct qv_shard *s); /* any thread */
 
 /* shard_effort.c */
 void qv_shard_effort_step(struct qv_shard *s); /* owner: learns what searches have asked for */
+/* At an open, once the vector's graph is there: takes what was learned before. */
+void qv_shard_effort_load(struct qv_shard *s, uint32_t vector);
+/* Removes its file. */
+void qv_shard_effort_forget(struct qv_shard *s, uint32_t vector);
 /* Copies the plan for the target; false: not known yet, it will be learned. Reader. */
 bool qv_shard_effort_plan(struct qv_shard *s, uint32_t vector, double target,
                           struct qv_effort_plan *out);

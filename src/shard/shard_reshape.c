@@ -354,6 +354,7 @@ static void remove_place(struct qv_shard *s, uint32_t index)
     rows_path(s, v, rows, sizeof rows);
     qv_checkpoint_path(s, graph, sizeof graph, (int)index, s->durable_file);
     qv_shard_bulk_discard(s, index);
+    qv_shard_effort_forget(s, index);
     close_place(v);
     remove_file(s, rows);
     remove_file(s, graph);

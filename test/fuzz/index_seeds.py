@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz target hnsw_file: payloads as src/index/hnsw_file.h tells them, written
-a second time here. Frames and checksums are put around them by the target. The result is committed.
+"""Writes the seeds of the fuzz targets hnsw_file and effort: payloads as src/index/hnsw_file.h and
+src/index/effort_file.c tell them, written a second time here. Frames and checksums are put around the
+former by the target. The result is committed.
 """
 
 import os
@@ -47,8 +48,49 @@ def graph(rng, n, beyond=0, dead=0.0):
     return out + end(n, max(slots, key=lambda s: levels[s], default=NONE))
 
 
+RUNGS, FEATURES = 37, 8
+TARGETS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.999)
+
+
+def effort(rng, version=1, graph=(1, 16, 32, 100), samples=500, weight=None, targets=TARGETS, expected=0.9,
+           fixed=40, cut=None):
+    out = struct.pack("<IIIIIII", version, *graph, samples, 40)
+    out += b"".join(struct.pack("<f", rng.gauss(0, 1) if weight is None else weight)
+                    for _ in range((RUNGS - 1) * FEATURES))
+    for target in targets:
+        out += struct.pack("<ffI", target, expected, fixed)
+        out += b"".join(struct.pack("<f", rng.gauss(0, 1) if cut is None else cut) for _ in range(RUNGS - 1))
+    return out
+
+
+def save_effort(name, payload):
+    folder = os.path.join(HERE, "corpus", "effort")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as f:
+        f.write(payload)
+
+
+def efforts(rng):
+    nan = float("nan")
+    save_effort("whole", effort(rng))
+    save_effort("all-go-on", effort(rng, cut=-3.4028234663852886e38))
+    save_effort("none-goes-on", effort(rng, cut=float("inf")))
+    save_effort("empty", b"")
+    save_effort("cut", effort(rng)[:-3])
+    save_effort("cut-head", effort(rng)[:19])
+    save_effort("longer", effort(rng) + b"\0")
+    for name, change in (("version", {"version": 2}), ("rows", {"graph": (0, 16, 32, 100)}),
+                         ("other-m", {"graph": (1, 8, 16, 100)}), ("no-samples", {"samples": 0}),
+                         ("weight-nan", {"weight": nan}), ("cut-nan", {"cut": nan}),
+                         ("descending", {"targets": TARGETS[::-1]}), ("above-one", {"targets": TARGETS[1:] + (1.5,)}),
+                         ("expected", {"expected": -0.5}), ("expected-nan", {"expected": nan}),
+                         ("fixed-none", {"fixed": 0}), ("fixed-wide", {"fixed": 2**20})):
+        save_effort(name, effort(rng, **change))
+
+
 def main():
     rng = random.Random(11)
+    efforts(random.Random(12))
     pair = node(1, [[2]]) + node(2, [[1]])
     save("empty", 1, header() + end(0))
     save("one-node", 1, header() + node(0, [[]]) + end(1, 0))
