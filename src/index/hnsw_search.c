@@ -151,7 +151,9 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     err = qv_hnsw_search_code(h, ctx, query, &row);
     if (err != 0)
         return err;
-    qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, row, entry, ef);
+    /* A walk over bridges begins from elsewhere too: it can do with half the beam. */
+    const uint32_t beam = query->way == QV_HNSW_WAY_BRIDGES ? ef / 2 : ef;
+    qv_hnsw_cand start = qv_hnsw_walk_approach(h, ctx, row, entry, beam);
     const uint64_t done = ctx->work.distances + ctx->work.bridges;
     const struct qv_hnsw_walk walk = {.row = row,
                                       .level = 0,
@@ -169,12 +171,16 @@ int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 
 #define SCAN_ASK (1u << 16) /* slots between two looks at whether to go on */
 
-/* Compares the n slots of ctx->ids and keeps the k nearest in the pool. */
+/* Rows that are under way while as many before them are compared: memory is what a scan waits for,
+ * and the kernel's own look ahead is short. */
+#define SCAN_AHEAD 128u
+_Static_assert(2 * SCAN_AHEAD + 64 <= QV_HNSW_NEAR_MAX, "and a word of the bitmap");
+
+/* Compares the first n slots of ctx->ids and keeps the k nearest in the pool. */
 static void scan_block(struct qv_hnsw_ctx *ctx, const void *row, uint32_t k, uint32_t n)
 {
     qv_hnsw_step_compare(ctx, row, n);
-    for (uint32_t i = 0; i < n; i++)
-        (void)qv_hnsw_step_keep(&ctx->pool, k, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
+    (void)qv_hnsw_step_keep_all(ctx, k, n);
 }
 
 /* The slots of word w of the bitmap that are live. */
@@ -206,15 +212,19 @@ int qv_hnsw_scan(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     bound = query->bitmap_slots < bound ? query->bitmap_slots : bound;
     ctx->pool.n = 0;
     uint32_t n = 0;
+    uint32_t asked = 0; /* of n, are under way */
     for (uint32_t w = 0; w * 64 < bound; w++) {
         if (w % (SCAN_ASK / 64) == 0 && query->stop != NULL &&
             (err = query->stop(query->stop_arg)) != 0)
             return err;
         for (uint64_t bits = scan_word(h, query, w); bits != 0; bits &= bits - 1)
             ctx->ids[n++] = w * 64 + (uint32_t)__builtin_ctzll(bits);
-        if (n >= QV_HNSW_M0_MAX - 63) {
-            scan_block(ctx, row, query->k, n);
-            n = 0;
+        if (n - asked >= SCAN_AHEAD) {
+            qv_hnsw_step_prefetch_rows(ctx, asked, n);
+            scan_block(ctx, row, query->k, asked);
+            n -= asked;
+            memmove(ctx->ids, ctx->ids + asked, n * sizeof *ctx->ids);
+            asked = n;
         }
     }
     scan_block(ctx, row, query->k, n);

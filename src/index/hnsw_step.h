@@ -21,6 +21,20 @@ static inline void qv_hnsw_step_compare(struct qv_hnsw_ctx *ctx, const void *row
     ctx->work.distances += n;
 }
 
+/* The rows of ctx->ids from place `from` up to `to` are under way. */
+static inline void qv_hnsw_step_prefetch_rows(const struct qv_hnsw_ctx *ctx, uint32_t from,
+                                              uint32_t to)
+{
+    const struct qv_hnsw_codes *c = ctx->space;
+    const size_t bytes = c->row_bytes <= QV_HNSW_STEP_AHEAD_MAX ? c->row_bytes : QV_HNSW_STEP_AHEAD;
+    for (uint32_t i = from; i < to; i++) {
+        const uint8_t *row = c->rows.base + (size_t)ctx->ids[i] * c->rows.stride_bytes;
+        for (size_t at = 0; at < bytes; at += QV_CACHE_LINE)
+            __builtin_prefetch(row + at, 0, 2);
+        __builtin_prefetch(row + bytes - 1, 0, 2);
+    }
+}
+
 /* Adds the neighbours of slot not seen before to ctx->ids, which has n; now they are seen and their
  * rows under way. Returns how many there are then. Whether a neighbour is new is a coin's throw: it
  * is counted, not branched on. */
@@ -43,14 +57,7 @@ static inline uint32_t qv_hnsw_step_collect(const struct qv_hnsw *h, struct qv_h
         n += visited[to] != epoch ? 1 : 0;
         visited[to] = epoch;
     }
-    const struct qv_hnsw_codes *c = ctx->space;
-    const size_t bytes = c->row_bytes <= QV_HNSW_STEP_AHEAD_MAX ? c->row_bytes : QV_HNSW_STEP_AHEAD;
-    for (uint32_t i = before; i < n; i++) {
-        const uint8_t *row = c->rows.base + (size_t)ctx->ids[i] * c->rows.stride_bytes;
-        for (size_t at = 0; at < bytes; at += QV_CACHE_LINE)
-            __builtin_prefetch(row + at, 0, 2);
-        __builtin_prefetch(row + bytes - 1, 0, 2);
-    }
+    qv_hnsw_step_prefetch_rows(ctx, before, n);
     ctx->work.hops++;
     return n;
 }
@@ -108,6 +115,24 @@ static inline uint32_t qv_hnsw_step_keep(struct qv_hnsw_cands *pool, uint32_t ef
     pool->at[at] = c;
     pool->n++;
     return at;
+}
+
+/* Puts the first n of ctx->ids into the pool of at most ef, as qv_hnsw_step_keep each. Most are too
+ * far: those cost a compare. Returns the first place that changed, or ef. */
+static inline uint32_t qv_hnsw_step_keep_all(struct qv_hnsw_ctx *ctx, uint32_t ef, uint32_t n)
+{
+    struct qv_hnsw_cands *pool = &ctx->pool;
+    uint32_t first = ef;
+    float bound = pool->n == ef ? qv_hnsw_cand_dist(pool->at[ef - 1]) : INFINITY;
+    for (uint32_t i = 0; i < n; i++) {
+        if (ctx->dists[i] > bound)
+            continue;
+        const uint32_t placed =
+            qv_hnsw_step_keep(pool, ef, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
+        first = placed < first ? placed : first;
+        bound = pool->n == ef ? qv_hnsw_cand_dist(pool->at[ef - 1]) : INFINITY;
+    }
+    return first;
 }
 
 #endif

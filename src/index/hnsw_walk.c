@@ -5,6 +5,7 @@
 #include "index/hnsw_search_many.h"
 #include "index/hnsw_step.h"
 #include "index/hnsw_walk_filtered.h"
+#include "simd/links.h"
 
 #define VISITED_MIN 4096u
 
@@ -53,11 +54,11 @@ int qv_hnsw_walk_begin(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx)
     uint32_t need = atomic_load_explicit(&h->usable_slots, memory_order_acquire);
     if (need > ctx->visited_slots) {
         uint32_t to = need > VISITED_MIN ? need : VISITED_MIN;
-        uint8_t *p = qv_mem_try_realloc(ctx->visited, to);
+        uint8_t *p = qv_mem_try_realloc(ctx->visited, (size_t)to + QV_LINKS_SLACK);
         if (p == NULL && ctx->visited == NULL)
             return QV_ENOMEM;
         if (p != NULL) { /* else: the newest slots count as seen, this walk does without them */
-            memset(p + ctx->visited_slots, 0, to - ctx->visited_slots);
+            memset(p + ctx->visited_slots, 0, (size_t)to + QV_LINKS_SLACK - ctx->visited_slots);
             ctx->visited = p;
             ctx->visited_slots = to;
         }

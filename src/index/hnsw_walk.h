@@ -21,6 +21,12 @@ typedef uint64_t qv_hnsw_cand; /* a candidate's key */
  * 138, 122, 116 with one, two, three at once; sift, ef 76: 75.5, 70.1, 68.4. */
 #define QV_HNSW_STEP_EXPAND 3u
 
+/* What a step may meet: a plain one, its nodes' neighbours; one of a filtered walk, those of
+ * QV_HNSW_FILTERED_EXPAND nodes, one list more, and some beside. */
+#define QV_HNSW_FILTERED_EXPAND 4u
+#define QV_HNSW_NEAR_MAX ((QV_HNSW_FILTERED_EXPAND + 1) * QV_HNSW_M0_MAX + 512)
+_Static_assert(QV_HNSW_STEP_EXPAND <= QV_HNSW_FILTERED_EXPAND, "room for a plain step");
+
 static inline qv_hnsw_cand qv_hnsw_cand_make(float dist, qv_slot slot)
 {
     float d = dist != dist ? INFINITY : dist + 0.0F; /* NaN last; -0 is 0 */
@@ -70,8 +76,9 @@ struct qv_hnsw_ctx {
     struct qv_hnsw_cands picks; /* insert: the links chosen on each level, m a level */
 
     /* the neighbourhood of the nodes expanded in a step */
-    qv_slot ids[QV_HNSW_STEP_EXPAND * QV_HNSW_M0_MAX + 1];
-    float dists[QV_HNSW_STEP_EXPAND * QV_HNSW_M0_MAX + 1];
+    qv_slot ids[QV_HNSW_NEAR_MAX];
+    float dists[QV_HNSW_NEAR_MAX];
+    qv_slot failing[QV_HNSW_NEAR_MAX]; /* of them, what a filter refuses */
     qv_slot list[QV_HNSW_M0_MAX + 1];
     qv_hnsw_cand near[QV_HNSW_M0_MAX + 1];
     qv_slot chosen[QV_HNSW_M0_MAX + 1];

@@ -2,6 +2,9 @@
 
 #include "base/qv_assert.h"
 #include "index/hnsw_step.h"
+#include "simd/links.h"
+
+#include <math.h>
 
 static bool passes(const struct qv_hnsw *h, const struct qv_hnsw_query *q, qv_slot slot)
 {
@@ -95,17 +98,47 @@ static int walk_wide(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 
 /* ---- bridges ---- */
 
-#define SEEDS 16u     /* rows that pass, from anywhere, that a walk begins with */
-#define SEEDS_FAR 64u /* where nothing passes about the query */
-#define GATHER_MAX (QV_HNSW_M0_MAX - SEEDS_FAR) /* of a neighbourhood */
-#define BRIDGE_AHEAD 8u                         /* lists that are prefetched */
-#define SHARE_MIN 0.01F                         /* bounds the reach; a scan is cheaper below */
+#define EXPAND QV_HNSW_FILTERED_EXPAND /* nodes expanded in a step: they wait together */
+#define SEEDS 16u                      /* rows that pass, from anywhere, that a walk begins with */
+#define SEEDS_FAR 128u                 /* where nothing passes about the query */
+#define PASSING_MAX (EXPAND * QV_HNSW_M0_MAX) /* of a step, and what one list adds */
+#define PASSING_ROOM (QV_HNSW_NEAR_MAX - SEEDS_FAR - QV_LINKS_SLACK)
+#define FAILING_MAX (QV_HNSW_NEAR_MAX - QV_HNSW_M0_MAX - QV_LINKS_SLACK)
+#define BRIDGES 4u          /* lists read before what they hold is marked */
+#define BRIDGE_AHEAD 12u    /* lists that are prefetched */
+#define SHARE_MIN 0.01F     /* bounds the reach; a scan is cheaper below */
 #define LISTS_OF_SHARE 2.0F /* lists read a hop: twice what is expected to be needed */
 #define LISTS_MIN 4.0F
 #define ABOUT_PASSING 16.0F /* looks about the start at so many rows that should pass; */
+#define ABOUT_LISTS 200u    /* in at most so many lists; */
 #define FAR_SHARE 0.5F      /* fewer than this of them do: the query is far from what passes */
 #define FAR_LISTS 4u
-#define FAR_EF 2u
+#define FAR_VISITS 1.25   /* of a node of the pool, of its links and what it takes to find them */
+#define FAR_EF 2.3F       /* breadth beside: so many roots of it, */
+#define FAR_EF_SHARE 1.9F /* and so many each time that what passes is half as much */
+_Static_assert(PASSING_MAX + QV_HNSW_M0_MAX <= PASSING_ROOM, "a list more than is enough");
+
+struct bridging {
+    uint32_t level;
+    uint32_t ef;
+    float share; /* of all that passes */
+    bool far;    /* next to nothing does about the query */
+    /* of each node expanded */
+    uint32_t passing; /* enough of them; 0: as many as it has links */
+    uint32_t lists;   /* may be read */
+    uint32_t met;     /* links looked at, and it is enough */
+    qv_links_split_f split;
+    struct qv_links_filter filter;
+};
+
+/* A neighbourhood under way. */
+struct gather {
+    struct qv_links_parts parts; /* ctx->ids, seen now; ctx->failing, seen or not */
+    uint32_t met;                /* links looked at */
+    uint32_t compared;           /* of ctx->ids, have their distance */
+    /* of ctx->failing: stepped over; that are ready to be, behind those; looked at */
+    uint32_t done, ready, looked;
+};
 
 static bool bit_passes(const struct qv_hnsw *h, const struct qv_hnsw_query *q, qv_slot slot)
 {
@@ -113,82 +146,104 @@ static bool bit_passes(const struct qv_hnsw *h, const struct qv_hnsw_query *q, q
            qv_hnsw_live_get(h, slot);
 }
 
-/* A neighbourhood under way. */
-struct gather {
-    uint32_t passing; /* in ctx->ids, now seen */
-    uint32_t failing; /* in ctx->list, not seen */
-    uint32_t met;     /* links looked at */
-};
-
-/* When to stop stepping over what fails. */
-struct reach {
-    uint32_t passing; /* enough of them; 0: as many as the node has links */
-    uint32_t met;
-    uint32_t lists; /* may be read */
-};
-
-/* Adds the neighbours of slot that were not seen. Most of what it meets fails, and whether it was
- * seen is any one's guess: no branch asks for that alone. */
-static void gather_list(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                        const struct qv_hnsw_walk *walk, qv_slot slot, struct gather *g)
+/* Adds the neighbours of n nodes that were not seen; of those that fail, as many as there is room.
+ * Lists first and marks after, so that no list waits for another; a row met twice is dropped. */
+static void gather_lists(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const struct bridging *b,
+                         const qv_slot *slots, uint32_t n, struct gather *g)
 {
-    const _Atomic uint32_t *list = qv_hnsw_list(h, slot, walk->level);
-    const uint32_t cap = qv_hnsw_list_cap(h, walk->level);
-    const uint64_t *bits = walk->filter->bitmap;
-    const uint32_t bound = walk->filter->bitmap_slots;
-    uint32_t failing = g->failing;
-    uint32_t i = 0;
-    for (; i < cap; i++) {
-        qv_slot to = qv_hnsw_list_get(list, i);
-        if (to == QV_SLOT_NONE)
-            break;
-        if (to >= bound || to >= ctx->visited_slots)
-            continue;
-        const uint32_t pass = (uint32_t)(bits[to >> 6] >> (to & 63)) & 1;
-        const uint32_t unseen = ctx->visited[to] != ctx->epoch;
-        ctx->list[failing] = to;
-        failing += unseen & ~pass & (failing < GATHER_MAX);
-        if ((pass & unseen) != 0 && g->passing < GATHER_MAX && qv_hnsw_live_get(h, to)) {
-            ctx->visited[to] = ctx->epoch;
-            ctx->ids[g->passing++] = to;
-        }
+    const uint32_t cap = qv_hnsw_list_cap(h, b->level);
+    const uint32_t before = g->parts.passing_count;
+    for (uint32_t i = 0; i < n; i++) {
+        g->met += b->split(qv_hnsw_list(h, slots[i], b->level), cap, &b->filter, &g->parts);
+        if (g->parts.failing_count > FAILING_MAX)
+            g->parts.failing_count = FAILING_MAX;
     }
-    g->failing = failing;
-    g->met += i;
+    uint32_t to = before;
+    for (uint32_t i = before; i < g->parts.passing_count; i++) {
+        const qv_slot slot = ctx->ids[i];
+        ctx->ids[to] = slot;
+        to += ctx->visited[slot] != ctx->epoch && qv_hnsw_live_get(h, slot) ? 1 : 0;
+        ctx->visited[slot] = ctx->epoch;
+    }
+    g->parts.passing_count = to;
+    qv_hnsw_step_prefetch_rows(ctx, before, to);
 }
 
-/* ctx->ids = what passes near slot: its neighbours and, while those do not reach far enough, what
- * lies behind the neighbours that fail, breadth first. */
-static struct gather gather_passing(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                                    const struct qv_hnsw_walk *walk, qv_slot slot,
-                                    struct reach reach)
+/* Distances of what was gathered and has none yet. */
+static void gather_compare(struct qv_hnsw_ctx *ctx, const void *row, struct gather *g)
 {
-    struct gather g = {0};
-    gather_list(h, ctx, walk, slot, &g);
-    ctx->work.hops++;
-    const uint32_t enough = reach.passing == 0 ? g.met : reach.passing;
-    for (uint32_t i = 0; i < BRIDGE_AHEAD && i < g.failing && g.passing < enough; i++)
-        qv_hnsw_step_prefetch_list(h, ctx->list[i], walk->level);
-    for (uint32_t at = 0; at < g.failing && reach.lists > 0; at++) {
-        if (g.passing >= enough || g.met >= reach.met)
-            break;
-        if (at + BRIDGE_AHEAD < g.failing)
-            qv_hnsw_step_prefetch_list(h, ctx->list[at + BRIDGE_AHEAD], walk->level);
-        if (!qv_hnsw_walk_visit(ctx, ctx->list[at]))
+    const struct qv_hnsw_codes *c = ctx->space;
+    const uint32_t n = g->parts.passing_count - g->compared;
+    c->dist_batch(row, c->rows.base, c->rows.stride_bytes, ctx->ids + g->compared, n, c->dim,
+                  ctx->dists + g->compared);
+    ctx->work.distances += n;
+    g->compared = g->parts.passing_count;
+}
+
+/* Makes some of what failed ready: seen now, so that no list is read twice, and its list under
+ * way. */
+static void ready_behind(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, uint32_t level,
+                         struct gather *g)
+{
+    while (g->ready - g->done < BRIDGE_AHEAD && g->looked < g->parts.failing_count) {
+        const qv_slot slot = ctx->failing[g->looked++];
+        if (!qv_hnsw_walk_visit(ctx, slot))
             continue;
-        gather_list(h, ctx, walk, ctx->list[at], &g);
-        ctx->work.bridges++;
-        reach.lists--;
+        ctx->failing[g->ready++] = slot;
+        qv_hnsw_step_prefetch_list(h, slot, level);
     }
+}
+
+/* Steps over neighbours that fail, breadth first, until what passes behind them is enough. */
+static void gather_behind(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                          const struct bridging *b, uint32_t enough, uint32_t lists,
+                          struct gather *g)
+{
+    const uint32_t cap = qv_hnsw_list_cap(h, b->level);
+    while (g->parts.passing_count < enough && g->met < b->met) {
+        const uint32_t room = (PASSING_ROOM - g->parts.passing_count) / cap;
+        uint32_t n = g->ready - g->done < BRIDGES ? g->ready - g->done : BRIDGES;
+        n = n < lists ? n : lists;
+        n = n < room ? n : room;
+        if (n == 0)
+            break;
+        gather_lists(h, ctx, b, ctx->failing + g->done, n, g);
+        ctx->work.bridges += n;
+        g->done += n;
+        lists -= n;
+        ready_behind(h, ctx, b->level, g);
+    }
+    for (uint32_t i = g->done; i < g->ready; i++)
+        ctx->visited[ctx->failing[i]] = 0; /* never an epoch: another node may step over it */
+}
+
+/* ctx->ids and dists = what passes near n nodes: their neighbours and, while those do not reach far
+ * enough, what lies behind the neighbours that fail. */
+static struct gather gather_passing(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                                    const void *row, const struct bridging *b, const qv_slot *slots,
+                                    uint32_t n)
+{
+    struct gather g = {.parts = {.passing = ctx->ids, .failing = ctx->failing}};
+    gather_lists(h, ctx, b, slots, n, &g);
+    ctx->work.hops += n;
+    uint32_t enough = b->passing == 0 ? g.met : b->passing * n;
+    enough = enough < PASSING_MAX ? enough : PASSING_MAX;
+    if (g.parts.passing_count < enough) {
+        ready_behind(h, ctx, b->level, &g);
+        gather_compare(ctx, row, &g); /* while the lists come */
+        gather_behind(h, ctx, b, enough, b->lists * n, &g);
+    }
+    gather_compare(ctx, row, &g);
     return g;
 }
 
-/* Up to n members of the bitmap, anywhere in it, into ctx->ids from `at` on. */
-static uint32_t sample(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                       const struct qv_hnsw_query *q, uint32_t at, uint32_t n)
+/* Adds up to n members of the bitmap, anywhere in it. */
+static void sample(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const struct qv_hnsw_query *q,
+                   uint32_t n, struct gather *g)
 {
     const uint32_t words = (q->bitmap_slots + 63) / 64;
     const uint32_t step = words / n + 1;
+    const uint32_t before = g->parts.passing_count;
     for (uint32_t w = step / 2; w < words && n > 0; w += step, n--) {
         uint32_t from = w;
         uint32_t end = from + step < words ? from + step : words;
@@ -198,60 +253,69 @@ static uint32_t sample(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
             continue;
         qv_slot slot = from * 64 + (uint32_t)__builtin_ctzll(q->bitmap[from]);
         if (slot < ctx->visited_slots && bit_passes(h, q, slot) && qv_hnsw_walk_visit(ctx, slot))
-            ctx->ids[at++] = slot;
+            ctx->ids[g->parts.passing_count++] = slot;
     }
-    return at;
+    qv_hnsw_step_prefetch_rows(ctx, before, g->parts.passing_count);
 }
 
-static uint32_t keep_all(struct qv_hnsw_ctx *ctx, const struct qv_hnsw_walk *walk, uint32_t ef,
-                         uint32_t n)
-{
-    uint32_t first = ef;
-    qv_hnsw_step_compare(ctx, walk->row, n);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t placed =
-            qv_hnsw_step_keep(&ctx->pool, ef, qv_hnsw_cand_make(ctx->dists[i], ctx->ids[i]));
-        first = placed < first ? placed : first;
-    }
-    return first;
-}
-
-struct bridging {
-    uint32_t ef;
-    struct reach reach; /* of each hop */
-};
-
-/* Where the walk begins: what passes about `start`, and some of what passes anywhere, for where the
- * query lies far from all that passes. What is sought lies then at the rim of what passes, where
- * links are fewer: the walk gets broader and reaches farther. False: that would cost more than the
- * walk may. */
-static bool begin_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
-                          const struct qv_hnsw_walk *walk, qv_hnsw_cand start, struct bridging *b)
+static struct bridging bridging_of(const struct qv_hnsw_ctx *ctx, const struct qv_hnsw_walk *walk)
 {
     const float share = walk->filter->share > SHARE_MIN ? walk->filter->share : SHARE_MIN;
     const float lists = LISTS_OF_SHARE / share;
-    const struct reach about = {.passing = GATHER_MAX,
-                                .met = (uint32_t)(ABOUT_PASSING / share),
-                                .lists = (uint32_t)(LISTS_OF_SHARE / SHARE_MIN)};
-    *b = (struct bridging){
+    const uint32_t slots = walk->filter->bitmap_slots;
+    return (struct bridging){
+        .level = walk->level,
         .ef = walk->ef,
-        .reach = {.met = UINT32_MAX, .lists = (uint32_t)(lists > LISTS_MIN ? lists : LISTS_MIN)}};
+        .share = share,
+        .lists = (uint32_t)(lists > LISTS_MIN ? lists : LISTS_MIN),
+        .met = UINT32_MAX,
+        .split = qv_simd_links_split(),
+        .filter = {.bits = walk->filter->bitmap,
+                   .seen = ctx->visited,
+                   .bound = slots < ctx->visited_slots ? slots : ctx->visited_slots,
+                   .epoch = ctx->epoch}};
+}
+
+/* What a walk far from its query takes beside: what it seeks lies at the rim of what passes, where
+ * links are fewer, and no two of it need lie near each other. */
+static void go_far(const struct qv_hnsw *h, struct bridging *b)
+{
+    const float roots = FAR_EF + FAR_EF_SHARE * log2f(1 / b->share);
+    const float ef = (float)b->ef + roots * sqrtf((float)b->ef);
+    b->far = true;
+    b->lists *= FAR_LISTS;
+    b->passing = h->params.m0;
+    b->ef = ef < (float)QV_HNSW_EF_MAX ? (uint32_t)ef : QV_HNSW_EF_MAX;
+}
+
+/* Where the walk begins: what passes about `start`, and some of what passes anywhere, for where the
+ * query lies far from all that passes. QV_ELIMIT: the walk would cost more than it may. QV_ENOMEM.
+ */
+static int begin_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
+                         const struct qv_hnsw_walk *walk, qv_hnsw_cand start, struct bridging *b)
+{
+    struct bridging about = *b;
+    about.passing = PASSING_MAX;
+    about.met = (uint32_t)(ABOUT_PASSING / b->share);
+    about.lists = ABOUT_LISTS;
     if (bit_passes(h, walk->filter, qv_hnsw_cand_slot(start)))
         (void)qv_hnsw_step_keep(&ctx->pool, b->ef, start);
-    struct gather g = gather_passing(h, ctx, walk, qv_hnsw_cand_slot(start), about);
-    const bool far = (float)g.passing < (float)g.met * share * FAR_SHARE;
-    if (far) {
-        b->reach.lists *= FAR_LISTS;
-        b->reach.passing = h->params.m0;
-        b->ef = b->ef < QV_HNSW_EF_MAX / FAR_EF ? b->ef * FAR_EF : QV_HNSW_EF_MAX;
-        const double visits = 1.5 * b->ef * (h->params.m0 + 1.0 / share);
+    const qv_slot slot = qv_hnsw_cand_slot(start);
+    struct gather g = gather_passing(h, ctx, walk->row, &about, &slot, 1);
+    if ((float)g.parts.passing_count < (float)g.met * b->share * FAR_SHARE) {
+        go_far(h, b);
+        const double visits = FAR_VISITS * b->ef * (h->params.m0 + 1.0 / b->share);
         if (walk->work_max != 0 &&
             (double)(ctx->work.distances + ctx->work.bridges) + visits > (double)walk->work_max)
-            return false;
+            return QV_ELIMIT;
     }
-    (void)keep_all(ctx, walk, b->ef,
-                   sample(h, ctx, walk->filter, g.passing, far ? SEEDS_FAR : SEEDS));
-    return true;
+    int err = qv_hnsw_cands_reserve(&ctx->pool, b->ef);
+    if (err != 0)
+        return err;
+    sample(h, ctx, walk->filter, b->far ? SEEDS_FAR : SEEDS, &g);
+    gather_compare(ctx, walk->row, &g);
+    (void)qv_hnsw_step_keep_all(ctx, b->ef, g.compared);
+    return 0;
 }
 
 /* The plain walk over the graph of what passes, whose links are made as they are asked for. */
@@ -259,25 +323,23 @@ static int walk_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                         const struct qv_hnsw_walk *walk, qv_hnsw_cand start)
 {
     struct qv_hnsw_cands *pool = &ctx->pool;
-    struct bridging b;
-    int err = qv_hnsw_cands_reserve(pool, FAR_EF * walk->ef);
-    if (err != 0)
-        return err;
-    if (!begin_bridges(h, ctx, walk, start, &b))
-        return QV_ELIMIT;
-    for (uint32_t at = 0; at < pool->n;) {
-        qv_slot slot = qv_hnsw_cand_slot(pool->at[at]);
-        pool->at[at] |= QV_HNSW_CAND_EXPANDED;
+    struct bridging b = bridging_of(ctx, walk);
+    int err = begin_bridges(h, ctx, walk, start, &b);
+    for (uint32_t at = 0; at < pool->n && err == 0;) {
+        qv_slot slots[EXPAND];
+        uint32_t n = 0;
+        for (; n < EXPAND && at < pool->n; at = qv_hnsw_step_next(pool, at + 1)) {
+            slots[n++] = qv_hnsw_cand_slot(pool->at[at]);
+            pool->at[at] |= QV_HNSW_CAND_EXPANDED;
+        }
         if (spent(ctx, walk))
             return QV_ELIMIT;
-        struct gather g = gather_passing(h, ctx, walk, slot, b.reach);
-        at = qv_hnsw_step_next(pool, at + 1);
-        if (at < pool->n)
-            qv_hnsw_step_prefetch_list(h, qv_hnsw_cand_slot(pool->at[at]), walk->level);
-        uint32_t placed = keep_all(ctx, walk, b.ef, g.passing);
+        const struct gather g = gather_passing(h, ctx, walk->row, &b, slots, n);
+        const uint32_t placed = qv_hnsw_step_keep_all(ctx, b.ef, g.compared);
         at = qv_hnsw_step_next(pool, placed < at ? placed : at);
+        qv_hnsw_step_prefetch_next(h, pool, at, b.level);
     }
-    return 0;
+    return err;
 }
 
 int qv_hnsw_walk_filtered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,

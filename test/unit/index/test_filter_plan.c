@@ -90,11 +90,10 @@ static bool bit(const uint64_t *bits, uint32_t i)
     return (bits[i / 64] >> (i & 63) & 1) != 0;
 }
 
-static void world_open(struct world *w, enum qv_metric metric, enum qv_hnsw_coding coding,
-                       uint32_t n)
+static void world_fill(struct world *w, enum qv_hnsw_coding coding)
 {
+    const uint32_t n = w->f.n;
     struct qv_errmsg msg;
-    fixture_open(&w->f, metric, QV_DTYPE_F32, n, 24, SEED);
     qv_hnsw_destroy(&w->f.h);
     w->f.params.coding = coding;
     assert_int_equal(qv_hnsw_create(&w->f.params, &w->f.rows, &w->f.h, &msg), 0);
@@ -103,6 +102,25 @@ static void world_open(struct world *w, enum qv_metric metric, enum qv_hnsw_codi
     w->filter = qv_mem_calloc(n / 64 + 1, 8);
     w->live = qv_mem_calloc(n / 64 + 1, 8);
     memcpy(w->live, w->f.bits, (n / 64 + 1) * sizeof(uint64_t));
+}
+
+static void world_open(struct world *w, enum qv_metric metric, enum qv_hnsw_coding coding,
+                       uint32_t n)
+{
+    fixture_open(&w->f, metric, QV_DTYPE_F32, n, 24, SEED);
+    world_fill(w, coding);
+}
+
+/* Rows drawn evenly from a cube. */
+static void world_open_even(struct world *w, uint32_t n)
+{
+    struct qv_rng rng;
+    qv_rng_init(&rng, SEED);
+    fixture_open(&w->f, QV_METRIC_L2, QV_DTYPE_F32, n, 12, SEED);
+    float *row = (float *)(void *)w->f.data;
+    for (size_t i = 0; i < (size_t)(n + w->f.queries) * 12; i++)
+        row[i] = (float)qv_rng_unit(&rng);
+    world_fill(w, QV_HNSW_CODING_LVQ8);
 }
 
 static void world_close(struct world *w)
@@ -331,6 +349,35 @@ static void a_walk_that_costs_more_than_the_scan_becomes_one(void **state)
     world_close(&w);
 }
 
+/* Filters that exclude all that lies near the query: what passes is found from its rim. Rows of no
+ * clusters: between clusters nothing leads to what passes but the seeds. Work is counted, not
+ * timed. */
+static void what_is_far_is_found_at_bounded_work(void **state)
+{
+    static const struct {
+        double share, distances, bridges;
+    } most[] = {{0.5, 2350, 870}, {0.2, 1350, 3100}};
+    struct world w;
+    (void)state;
+    world_open_even(&w, 6000);
+    const double plain = plain_recall(&w);
+    for (uint32_t c = 0; c < sizeof most / sizeof most[0]; c++) {
+        const struct qv_hnsw_work before = qv_hnsw_ctx_work(w.f.ctx);
+        const double got = recall(&w, FAR, most[c].share, QV_PLAN_BRIDGES);
+        const struct qv_hnsw_work now = qv_hnsw_ctx_work(w.f.ctx);
+        const double queries = w.f.queries / (double)(QSTEP * FIXTURE_LESS);
+        const double distances = (double)(now.distances - before.distances) / queries;
+        const double bridges = (double)(now.bridges - before.bridges) / queries;
+        if (got < plain - 0.08 || distances > most[c].distances || bridges > most[c].bridges)
+            print_error("far, share %g: recall %.4f, %.4f unfiltered; %.0f rows compared, %.0f "
+                        "stepped over\n",
+                        most[c].share, got, plain, distances, bridges);
+        assert_true(got >= plain - 0.08);
+        assert_true(distances <= most[c].distances && bridges <= most[c].bridges);
+    }
+    world_close(&w);
+}
+
 static void a_check_that_finds_too_few_walks_over_bridges(void **state)
 {
     (void)state;
@@ -449,6 +496,7 @@ int main(void)
         cmocka_unit_test(recall_holds_after_deletes),
         cmocka_unit_test(a_scan_is_exact_over_rows),
         cmocka_unit_test(a_walk_that_costs_more_than_the_scan_becomes_one),
+        cmocka_unit_test(what_is_far_is_found_at_bounded_work),
         cmocka_unit_test(a_check_that_finds_too_few_walks_over_bridges),
         cmocka_unit_test(filters_of_nothing_and_of_little),
         cmocka_unit_test(a_scan_can_be_stopped),
