@@ -105,6 +105,8 @@ static int widen(struct run *r, uint32_t keep)
     if (err != 0)
         return err;
     r->keep = keep;
+    if (rest->n == 0) /* at the beginning it has no memory yet */
+        return 0;
     const uint32_t most = REST_POOLS * keep > REST_MIN ? REST_POOLS * keep : REST_MIN;
     if (rest->n > most + most / 2) {
         select_first(rest->at, rest->n, most);
