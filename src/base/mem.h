@@ -8,6 +8,10 @@
 
 #define QV_CACHE_LINE ((size_t)64)
 
+/* Of a function that only prefetches. To gcc it has no effect: calls of it are dropped unless they
+ * were inlined before that is found out. */
+#define QV_PREFETCHES static inline __attribute__((always_inline))
+
 void *qv_mem_alloc(size_t bytes);                /* uninitialised; gives; free with qv_mem_free */
 void *qv_mem_calloc(size_t count, size_t bytes); /* zeroed; gives */
 void *qv_mem_realloc(void *p, size_t bytes);     /* takes p, gives the new block */

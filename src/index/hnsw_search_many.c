@@ -134,7 +134,7 @@ static inline uint32_t seen_add(struct seen *s, qv_slot slot)
  * of the first while it waits, and the other lanes need those. From there the kernel asks, some
  * rows ahead. (sift: 1.26 times searches one by one that don't; 1.12 since they do; into the first
  * level 1.09.) */
-static void prefetch_rows(const struct qv_hnsw_lane *l)
+QV_PREFETCHES void prefetch_rows(const struct qv_hnsw_lane *l)
 {
     const struct qv_hnsw_codes *c = l->space;
     for (uint32_t i = 0; i < l->n; i++) {

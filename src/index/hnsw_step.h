@@ -62,7 +62,7 @@ static inline uint32_t qv_hnsw_step_collect(const struct qv_hnsw *h, struct qv_h
     return n;
 }
 
-static inline void qv_hnsw_step_prefetch_list(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
+QV_PREFETCHES void qv_hnsw_step_prefetch_list(const struct qv_hnsw *h, qv_slot slot, uint32_t level)
 {
     const char *p = (const char *)qv_hnsw_list(h, slot, level);
     for (size_t at = 0; at < (size_t)qv_hnsw_list_cap(h, level) * 4; at += 64)
@@ -78,7 +78,7 @@ static inline uint32_t qv_hnsw_step_next(const struct qv_hnsw_cands *pool, uint3
 }
 
 /* What is to be expanded next, as it seems now: most often it is. */
-static inline void qv_hnsw_step_prefetch_next(const struct qv_hnsw *h,
+QV_PREFETCHES void qv_hnsw_step_prefetch_next(const struct qv_hnsw *h,
                                               const struct qv_hnsw_cands *pool, uint32_t at,
                                               uint32_t level)
 {

@@ -116,7 +116,7 @@ static size_t prefetch_of(const struct qv_pack *p)
 /* A row of one line into the first level of cache. Longer ones into the second, where a request
  * holds none of the few line fill buffers: the list that is next needs one. (us a query, to the
  * other way: sift, 128 bytes, 0.95; glove, 64 bytes, 1.01.) */
-static inline void prefetch_row(const struct qv_pack *p, uint32_t place)
+QV_PREFETCHES void prefetch_row(const struct qv_pack *p, uint32_t place)
 {
     const uint8_t *row = p->walk.base + (size_t)place * p->walk.stride;
     if (p->walk.stride <= QV_CACHE_LINE) {
@@ -197,7 +197,7 @@ static uint32_t collect_unseen(const struct qv_pack *p, struct qv_pack_ctx *ctx,
     return n;
 }
 
-static inline void prefetch_list(const struct qv_pack *p, uint32_t place)
+QV_PREFETCHES void prefetch_list(const struct qv_pack *p, uint32_t place)
 {
     const struct qv_pack_lists *l = &p->levels[0];
     const uint8_t *ids = l->ids + qv_pack_list_begin(l, place) * p->link_bytes;
