@@ -114,8 +114,8 @@ static int walk_wide(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 #define FAR_SHARE 0.5F      /* fewer than this of them do: the query is far from what passes */
 #define FAR_LISTS 4u
 #define FAR_VISITS 1.25   /* of a node of the pool, of its links and what it takes to find them */
-#define FAR_EF 2.3F       /* breadth beside: so many roots of it, */
-#define FAR_EF_SHARE 1.9F /* and so many each time that what passes is half as much */
+#define FAR_EF 2.2F       /* breadth beside: so many roots of it, */
+#define FAR_EF_SHARE 2.1F /* and so many each time that what passes is half as much */
 _Static_assert(PASSING_MAX + QV_HNSW_M0_MAX <= PASSING_ROOM, "a list more than is enough");
 
 struct bridging {
@@ -127,6 +127,7 @@ struct bridging {
     uint32_t passing; /* enough of them; 0: as many as it has links */
     uint32_t lists;   /* may be read */
     uint32_t met;     /* links looked at, and it is enough */
+    bool all_live;    /* what was linked when it began; what went since is dropped at the end */
     qv_links_split_f split;
     struct qv_links_filter filter;
 };
@@ -162,7 +163,8 @@ static void gather_lists(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const
     for (uint32_t i = before; i < g->parts.passing_count; i++) {
         const qv_slot slot = ctx->ids[i];
         ctx->ids[to] = slot;
-        to += ctx->visited[slot] != ctx->epoch && qv_hnsw_live_get(h, slot) ? 1 : 0;
+        const bool live = b->all_live || qv_hnsw_live_get(h, slot);
+        to += ctx->visited[slot] != ctx->epoch && live ? 1 : 0;
         ctx->visited[slot] = ctx->epoch;
     }
     g->parts.passing_count = to;
@@ -258,7 +260,8 @@ static void sample(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx, const struc
     qv_hnsw_step_prefetch_rows(ctx, before, g->parts.passing_count);
 }
 
-static struct bridging bridging_of(const struct qv_hnsw_ctx *ctx, const struct qv_hnsw_walk *walk)
+static struct bridging bridging_of(const struct qv_hnsw *h, const struct qv_hnsw_ctx *ctx,
+                                   const struct qv_hnsw_walk *walk)
 {
     const float share = walk->filter->share > SHARE_MIN ? walk->filter->share : SHARE_MIN;
     const float lists = LISTS_OF_SHARE / share;
@@ -269,6 +272,7 @@ static struct bridging bridging_of(const struct qv_hnsw_ctx *ctx, const struct q
         .share = share,
         .lists = (uint32_t)(lists > LISTS_MIN ? lists : LISTS_MIN),
         .met = UINT32_MAX,
+        .all_live = atomic_load_explicit(&h->dead_count, memory_order_acquire) == 0,
         .split = qv_simd_links_split(),
         .filter = {.bits = walk->filter->bitmap,
                    .seen = ctx->visited,
@@ -323,7 +327,7 @@ static int walk_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                         const struct qv_hnsw_walk *walk, qv_hnsw_cand start)
 {
     struct qv_hnsw_cands *pool = &ctx->pool;
-    struct bridging b = bridging_of(ctx, walk);
+    struct bridging b = bridging_of(h, ctx, walk);
     int err = begin_bridges(h, ctx, walk, start, &b);
     for (uint32_t at = 0; at < pool->n && err == 0;) {
         qv_slot slots[EXPAND];

@@ -2,8 +2,8 @@
  * a filter wants them: what passes, if it was not seen; what fails, seen or not, since most of that
  * is never looked at and a mark is a cache miss.
  *
- * A filtered walk looks at many lists for each row it compares. Glove, ef 64, half of the rows pass,
- * far from the query: 1.24 times the searches with sixteen links at a time.
+ * A filtered walk looks at many lists for each row it compares. Glove, ef 64, half of the rows
+ * pass, far from the query: 1.24 times the searches with sixteen links at a time.
  *
  * Others may change the list meanwhile. A cell is read once; a link may be met twice then, so what
  * comes back may hold a slot twice. Every ISA returns the same, in the order of the list. Any
