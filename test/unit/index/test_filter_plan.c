@@ -356,7 +356,7 @@ static void what_is_far_is_found_at_bounded_work(void **state)
 {
     static const struct {
         double share, distances, bridges;
-    } most[] = {{0.5, 2350, 870}, {0.2, 1350, 3100}};
+    } most[] = {{0.5, 2350, 870}, {0.2, 1350, 3700}};
     struct world w;
     (void)state;
     world_open_even(&w, 6000);
