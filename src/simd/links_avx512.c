@@ -28,8 +28,7 @@ QV_AVX512 NO_TSAN uint32_t qv_links_split_avx512(const _Atomic uint32_t *list, u
     uint32_t failing = parts->failing_count;
     uint32_t at = 0;
     for (; at < cap; at += LANES) {
-        const __mmask16 there =
-            cap - at >= LANES ? (__mmask16)0xFFFF : (__mmask16)((1u << (cap - at)) - 1);
+        const __mmask16 there = (__mmask16)(cap - at >= LANES ? 0xFFFFu : (1u << (cap - at)) - 1);
         const __m512i to = _mm512_mask_loadu_epi32(none, there, (const void *)(list + at));
         const __mmask16 end = _mm512_cmpeq_epi32_mask(to, none);
         const uint32_t links = end == 0 ? LANES : (uint32_t)__builtin_ctz(end);
