@@ -5,6 +5,7 @@
 #define QV_BASE_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define QV_CACHE_LINE ((size_t)64)
 
@@ -26,5 +27,11 @@ void *qv_mem_try_realloc(void *p, size_t bytes); /* p stays valid when NULL is r
 void *qv_mem_try_aligned(size_t align, size_t bytes);
 
 void qv_mem_free(void *p); /* NULL is fine */
+
+/* Bytes that this process could take now without pushing anybody out: what Linux says is available,
+ * or what is left of the limit of its cgroup (version 2) when that is less. UINT64_MAX: it is not
+ * said. For work that takes much and can be done otherwise: malloc hardly ever says no. Reads four
+ * small files. */
+uint64_t qv_mem_available(void);
 
 #endif

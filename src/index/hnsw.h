@@ -124,6 +124,9 @@ struct qv_hnsw_item {
     uint32_t generation;
 };
 
+/* Bytes that a build of n rows takes, beside the graph. */
+uint64_t qv_hnsw_bulk_bytes(const struct qv_hnsw *h, uint32_t n);
+
 /* items: n >= 1 rows of different slots, which must not change before the build is done; copied.
  * Borrows h until destroy. QV_ENOTIMPL: not by this metric (L1), or with so many links a node:
  * insert instead. QV_EEXISTS: the graph is not empty. QV_ELIMIT: beyond max_slots. QV_ENOMEM.

@@ -31,6 +31,7 @@
 #include <string.h>
 
 #define M_MAX 64u
+#define BYTES_A_ROW 750u /* measured, m 16, ef_construct 100 */
 #define CODE_ALIGN ((size_t)16)
 #define ASIDE_SHARE                                                                                \
     16u /* more than one in so many rows equal others: insertions handle it better */
@@ -371,6 +372,12 @@ static int check_items(const struct qv_hnsw *h, const struct qv_hnsw_item *items
         if (items[i].slot >= p->max_slots)
             return QV_ELIMIT;
     return (uint64_t)n * p->m < UINT32_MAX ? 0 : QV_ENOTIMPL;
+}
+
+uint64_t qv_hnsw_bulk_bytes(const struct qv_hnsw *h, uint32_t n)
+{
+    const uint64_t codes = qv_hnsw_has_codes(h) ? 0 : qv_lvq_row_bytes(h->params.dim) + CODE_ALIGN;
+    return n * (BYTES_A_ROW + codes);
 }
 
 int qv_hnsw_bulk_create(struct qv_hnsw *h, const struct qv_hnsw_item *items, uint32_t n,

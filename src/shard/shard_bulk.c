@@ -30,6 +30,13 @@ static bool is_row(const struct qv_shard *s, uint32_t vector, qv_slot slot)
     return (state & QV_SLOT_PENDING) == 0 && qv_slot_table_is_live(&s->slots, vector, slot);
 }
 
+/* Is there memory for a build of n rows? malloc would say yes, and the kernel would end the node.
+ */
+static bool has_room(const struct qv_hnsw *graph, uint32_t n)
+{
+    return qv_hnsw_bulk_bytes(graph, n) <= qv_mem_available() / 4 * 3;
+}
+
 void qv_shard_bulk_begin(struct qv_shard *s, uint32_t vector)
 {
     struct qv_shard_bulk *b = &s->bulk;
@@ -41,7 +48,8 @@ void qv_shard_bulk_begin(struct qv_shard *s, uint32_t vector)
         n += is_row(s, vector, slot);
     if (n < s->store->config.bulk_rows_min)
         return;
-    struct qv_hnsw_item *items = qv_mem_try_alloc((size_t)n * sizeof *items);
+    struct qv_hnsw_item *items =
+        has_room(s->vectors[vector].next, n) ? qv_mem_try_alloc((size_t)n * sizeof *items) : NULL;
     n = 0;
     for (qv_slot slot = 0; slot < high && items != NULL; slot++) {
         if (is_row(s, vector, slot))
