@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "base/utf8.h"
-#include "meta/meta_file.h"
+#include "storage/records_file.h"
 #include "wire/json_answer.h"
 
 #include <stdio.h>
@@ -210,11 +210,11 @@ static void tick(struct qv_timer *timer)
 
 static int first_start(struct qv_node *n, struct qv_errmsg *msg)
 {
-    const struct qv_meta_change changes[] = {
+    const struct qv_records_change changes[] = {
         {"writer", {(const uint8_t *)&n->writer, sizeof n->writer}},
         {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
     };
-    return qv_meta_txn(n->meta, n->meta->epoch, changes, 2, msg);
+    return qv_records_txn(n->meta, n->meta->epoch, changes, 2, msg);
 }
 
 static struct qv_node *node_alloc(const struct qv_node_config *config)
@@ -235,7 +235,7 @@ static struct qv_node *node_alloc(const struct qv_node_config *config)
 static void node_free(struct qv_node *n)
 {
     qv_topology_unref(n->topology);
-    qv_meta_close(n->meta);
+    qv_records_close(n->meta);
     pthread_mutex_destroy(&n->lock);
     qv_mem_free(n->shards);
     qv_mem_free(n->dir);
@@ -267,10 +267,10 @@ static int load_metadata(struct qv_node *n, struct qv_errmsg *msg)
     struct loading l = {.n = n, .msg = msg};
     char path[4096];
     snprintf(path, sizeof path, "%s/meta", n->dir);
-    int err = qv_meta_file_open(n->env->disk, path, &n->meta, msg);
+    int err = qv_records_file_open(n->env->disk, path, &n->meta, msg);
     if (err == 0 && n->meta->epoch == 0)
         err = check_no_data(n, msg);
-    return err == 0 ? qv_meta_list(n->meta, "", load_entry, &l) : err;
+    return err == 0 ? qv_records_list(n->meta, "", load_entry, &l) : err;
 }
 
 static struct qv_store_config store_config(const struct qv_node *n,
@@ -395,15 +395,15 @@ int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c, st
 {
     struct qv_buf b;
     char key[KEY_BYTES];
-    qv_buf_init(&b, QV_META_VALUE_BYTES_MAX);
+    qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     encode_collection(c, &b);
     collection_key(c, key);
-    const struct qv_meta_change changes[] = {
+    const struct qv_records_change changes[] = {
         {key, {b.data, b.len}},
         {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
     };
     int err = b.failed ? qv_fail(msg, QV_ETOOBIG, "the configuration is too large")
-                       : qv_meta_txn(n->meta, n->meta->epoch, changes, 2, msg);
+                       : qv_records_txn(n->meta, n->meta->epoch, changes, 2, msg);
     qv_buf_close(&b);
     return err;
 }
@@ -491,19 +491,19 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
     const struct qv_topology *next = qv_topology_without(n->topology, n->meta->epoch + 1, name);
     const struct qv_aliases_out *left = &next->aliases;
     struct qv_buf aliases;
-    qv_buf_init(&aliases, QV_META_VALUE_BYTES_MAX);
+    qv_buf_init(&aliases, QV_RECORDS_VALUE_BYTES_MAX);
     qv_node_encode_aliases(left->list, left->count, &aliases);
     collection_key(c, key);
-    const struct qv_meta_change changes[] = {
+    const struct qv_records_change changes[] = {
         {key, {NULL, 0}},
         {QV_NODE_ALIAS_KEY, {aliases.data, aliases.len}},
     };
     bool fewer = left->count != n->topology->aliases.count;
     int err = aliases.failed ? QV_ENOMEM
-                             : qv_meta_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
+                             : qv_records_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
     if (err == QV_ENOSPC &&
         qv_store_use_reserve(n->store)) /* it makes room: not refused for want */
-        err = qv_meta_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
+        err = qv_records_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
     qv_buf_close(&aliases);
     if (err != 0) {
         qv_topology_unref(next);

@@ -10,7 +10,7 @@
 #include "core/api.h"
 #include "core/env.h"
 #include "core/kv.h"
-#include "core/meta.h"
+#include "core/records.h"
 #include "shard/store.h"
 
 struct qv_node;

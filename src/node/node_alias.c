@@ -132,11 +132,11 @@ static int run_action(struct draft *d, const struct qv_alias_action *action)
 static int save(struct qv_node *n, const struct draft *d, struct qv_errmsg *msg)
 {
     struct qv_buf b;
-    qv_buf_init(&b, QV_META_VALUE_BYTES_MAX);
+    qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     qv_node_encode_aliases(d->list, d->count, &b);
-    const struct qv_meta_change change = {QV_NODE_ALIAS_KEY, {b.data, b.len}};
+    const struct qv_records_change change = {QV_NODE_ALIAS_KEY, {b.data, b.len}};
     int err = b.failed ? qv_fail(msg, QV_ELIMIT, "the names of all aliases are too long together")
-                       : qv_meta_txn(n->meta, n->meta->epoch, &change, 1, msg);
+                       : qv_records_txn(n->meta, n->meta->epoch, &change, 1, msg);
     qv_buf_close(&b);
     return err;
 }

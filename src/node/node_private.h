@@ -10,7 +10,7 @@
 
 struct qv_node {
     struct qv_env *env;
-    struct qv_meta *meta;
+    struct qv_records *meta;
     struct qv_store *store;
     char *dir;
     pthread_mutex_t lock; /* guards topology, shards, stats, quota */

@@ -132,7 +132,7 @@ static int put_collection(struct task *t)
 {
     const struct qv_collection *c = t->list[t->next];
     struct qv_buf b;
-    qv_buf_init(&b, QV_META_VALUE_BYTES_MAX);
+    qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     qv_buf_u32(&b, QV_NODE_PART_FORMAT);
     qv_buf_u32(&b, (uint32_t)c->name.n);
     qv_buf_append(&b, c->name.p, c->name.n);
@@ -164,7 +164,7 @@ static int put_aliases(struct task *t)
 {
     const struct qv_aliases_out *a = &t->topology->aliases;
     struct qv_buf b;
-    qv_buf_init(&b, QV_META_VALUE_BYTES_MAX);
+    qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     qv_node_encode_aliases(a->list, a->count, &b);
     int err =
         b.failed ? QV_ENOMEM : qv_snapshot_begin_part(t->w, QV_NODE_PART_ALIASES, 0, 0, &t->msg);
