@@ -82,6 +82,13 @@ void qv_collection_unref(const struct qv_collection *c)
     }
 }
 
+uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *id)
+{
+    if (c->shard_count == 1)
+        return 0;
+    return (uint32_t)((qv_id_key_hash(id) >> 32) * c->shard_count >> 32);
+}
+
 /* ---- aliases ---- */
 
 static int alias_compare(const void *a, const void *b)

@@ -12,13 +12,19 @@
 
 #define QV_UUID_BYTES 16
 
+/* One shard of a collection. */
+struct qv_shard_place {
+    uint32_t number; /* within the collection; never used again */
+    uint32_t store;  /* this node's store knows it by this number; 0: it is not here */
+};
+
 struct qv_collection {
     struct qv_str name;
     uint8_t uuid[QV_UUID_BYTES];
     uint64_t generation; /* of the configuration */
     const struct qv_collection_config *config;
     uint32_t shard_count;
-    const uint32_t *shards; /* their numbers */
+    const struct qv_shard_place *shards; /* ascending by number */
 };
 
 struct qv_topology {
@@ -37,7 +43,7 @@ struct qv_collection_spec {
     uint64_t generation;
     const struct qv_collection_config *config;
     uint32_t shard_count;
-    const uint32_t *shards;
+    const struct qv_shard_place *shards; /* ascending by number */
     const struct qv_collection *before;
 };
 
@@ -46,6 +52,9 @@ QV_MUST_USE int qv_collection_create(const struct qv_collection_spec *spec,
                                      const struct qv_collection **out);
 void qv_collection_ref(const struct qv_collection *c);
 void qv_collection_unref(const struct qv_collection *c); /* NULL is fine */
+
+/* Which of c->shards holds the point of that id: an index. */
+uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *id);
 
 /* The empty tree at an epoch. Gives a reference. */
 const struct qv_topology *qv_topology_create(uint64_t epoch);

@@ -15,6 +15,7 @@
 #define QV_RECORD_BYTES_MAX (40u << 20)      /* change bytes of one log record */
 #define QV_NAME_BYTES_MAX 255u               /* collection, vector, field names */
 #define QV_PAYLOAD_BYTES_MAX (16u << 20)     /* one point's payload */
+#define QV_SHARDS_MAX 1024u                  /* of a collection */
 #define QV_COLLECTIONS_MAX 1000u             /* on one node */
 #define QV_ALIASES_MAX 2000u                 /* of all collections: one metadata record */
 #define QV_REQUEST_BYTES_DEFAULT (32u << 20) /* service.max_request_size_mb */

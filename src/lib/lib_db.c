@@ -318,12 +318,8 @@ int quiver_get_stats(struct quiver *db, struct quiver_stats *out, struct quiver_
     qv_node_stats(db->node, &store);
     const struct qv_topology *t = qv_node_topology(db->node);
     for (uint32_t i = 0; i < t->count; i++) {
-        struct qv_shard *s = NULL;
         struct qv_shard_info info;
-        if (qv_node_shard(db->node, t->collections[i]->name, &s, NULL) != 0)
-            continue; /* dropped meanwhile */
-        qv_shard_info(s, &info);
-        qv_shard_unref(s);
+        qv_node_shard_info(db->node, t->collections[i], &info);
         all.points += info.points;
         all.quarantined += info.err == QV_ECORRUPT;
     }

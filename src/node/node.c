@@ -1,8 +1,9 @@
 /* Metadata keys of a node that is alone:
  *   writer                 u32: this data directory's writer id
  *   next_shard             u32: the next shard number
- *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, shard numbers
- * u32, then the configuration as JSON (wire/json_answer.h)
+ *   collections/<uuid>     format u32 (1), name bytes u32, name, shard count u32, the shards'
+ *                          numbers in the store u32, then the configuration as JSON
+ *                          (wire/json_answer.h)
  *   aliases                see node_alias.c
  *   quotas                 as the API's JSON */
 #include "node/node_private.h"
@@ -20,7 +21,6 @@
 
 #define COLLECTION_FORMAT 1
 #define RESERVE_MIB 4
-#define KEY_BYTES 80
 
 struct qv_env *qv_node_env(struct qv_node *n)
 {
@@ -42,20 +42,31 @@ int qv_node_missing(struct qv_str name, struct qv_errmsg *msg)
                    (int)(name.n < 300 ? name.n : 300), name.p);
 }
 
-int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard **out,
-                  struct qv_errmsg *msg)
+int qv_node_shard_at(struct qv_node *n, const struct qv_collection *c, uint32_t i,
+                     struct qv_shard **out, struct qv_errmsg *msg)
 {
+    QV_ASSERT(i < c->shard_count);
     *out = NULL;
     pthread_mutex_lock(&n->lock);
-    const struct qv_collection *c = qv_topology_find(n->topology, collection);
-    for (uint32_t i = 0; c != NULL && i < n->shard_count; i++) {
-        if (n->shards[i].number == c->shards[0]) {
-            *out = n->shards[i].shard;
+    for (uint32_t k = 0; k < n->shard_count; k++) {
+        if (n->shards[k].number == c->shards[i].store) {
+            *out = n->shards[k].shard;
             qv_shard_ref(*out);
         }
     }
     pthread_mutex_unlock(&n->lock);
-    return *out != NULL ? 0 : qv_node_missing(collection, msg);
+    return *out != NULL ? 0 : qv_node_missing(c->name, msg);
+}
+
+int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard **out,
+                  struct qv_errmsg *msg)
+{
+    *out = NULL;
+    const struct qv_topology *t = qv_node_topology(n);
+    const struct qv_collection *c = qv_topology_find(t, collection);
+    int err = c != NULL ? qv_node_shard_at(n, c, 0, out, msg) : qv_node_missing(collection, msg);
+    qv_topology_unref(t);
+    return err;
 }
 
 /* ---- records ---- */
@@ -66,11 +77,11 @@ static void uuid_text(const uint8_t uuid[QV_UUID_BYTES], char out[2 * QV_UUID_BY
         snprintf(out + (size_t)2 * (size_t)i, 3, "%02x", uuid[i]);
 }
 
-static void collection_key(const struct qv_collection *c, char out[KEY_BYTES])
+void qv_node_collection_key(const struct qv_collection *c, char out[QV_NODE_KEY_BYTES])
 {
     char uuid[2 * QV_UUID_BYTES + 1];
     uuid_text(c->uuid, uuid);
-    snprintf(out, KEY_BYTES, "collections/%s", uuid);
+    snprintf(out, QV_NODE_KEY_BYTES, "collections/%s", uuid);
 }
 
 static void encode_collection(const struct qv_collection *c, struct qv_buf *b)
@@ -80,7 +91,7 @@ static void encode_collection(const struct qv_collection *c, struct qv_buf *b)
     qv_buf_append(b, c->name.p, c->name.n);
     qv_buf_u32(b, c->shard_count);
     for (uint32_t i = 0; i < c->shard_count; i++)
-        qv_buf_u32(b, c->shards[i]);
+        qv_buf_u32(b, c->shards[i].store);
     qv_json_config_write(b, c->config, c->generation);
 }
 
@@ -107,11 +118,16 @@ static int decode_collection(const char *key, struct qv_bytes value,
     spec.name.n = qv_rd_u32(&rd);
     spec.name.p = (const char *)qv_rd_take(&rd, spec.name.n);
     spec.shard_count = qv_rd_u32(&rd);
-    if (rd.failed || format != COLLECTION_FORMAT || spec.name.n == 0 || spec.shard_count != 1 ||
+    if (rd.failed || format != COLLECTION_FORMAT || spec.name.n == 0 || spec.shard_count == 0 ||
+        spec.shard_count > QV_SHARDS_MAX ||
         parse_uuid(key + strlen("collections/"), spec.uuid) != 0)
         return QV_CORRUPT(msg, "metadata record %s", key);
-    uint32_t shard = qv_rd_u32(&rd);
-    spec.shards = &shard;
+    struct qv_shard_place shards[QV_SHARDS_MAX];
+    for (uint32_t i = 0; i < spec.shard_count; i++)
+        shards[i] = (struct qv_shard_place){.number = i, .store = qv_rd_u32(&rd)};
+    if (rd.failed)
+        return QV_CORRUPT(msg, "metadata record %s", key);
+    spec.shards = shards;
     spec.config = &config;
     qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
     int err = qv_json_config_read((struct qv_bytes){rd.p, qv_rd_left(&rd)}, &arena, &config,
@@ -158,19 +174,31 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
     return 0;
 }
 
-struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c)
+struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c, uint32_t shard)
 {
-    struct qv_shard_spec spec = {
-        .number = c->shards[0], .generation = (uint32_t)c->generation, .config = c->config};
+    struct qv_shard_spec spec = {.number = c->shards[shard].store,
+                                 .generation = (uint32_t)c->generation,
+                                 .config = c->config};
+    uint32_t word;
     memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
+    memcpy(&word, spec.uuid + 12, sizeof word);
+    word ^= c->shards[shard].number; /* a shard's identity: (collection, number) */
+    memcpy(spec.uuid + 12, &word, sizeof word);
     return spec;
 }
 
-static struct qv_shard_spec *all_specs(const struct qv_topology *t)
+/* Gives an array of *count. */
+static struct qv_shard_spec *all_specs(const struct qv_topology *t, uint32_t *count)
 {
-    struct qv_shard_spec *specs = qv_mem_calloc(t->count, sizeof *specs);
+    *count = 0;
     for (uint32_t i = 0; i < t->count; i++)
-        specs[i] = qv_node_spec_of(t->collections[i]);
+        *count += t->collections[i]->shard_count;
+    struct qv_shard_spec *specs = qv_mem_calloc(*count, sizeof *specs);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        for (uint32_t k = 0; k < t->collections[i]->shard_count; k++)
+            specs[at++] = qv_node_spec_of(t->collections[i], k);
+    }
     return specs;
 }
 
@@ -299,8 +327,11 @@ int qv_node_open(const struct qv_node_config *config, struct qv_node **out, stru
         err = first_start(n, msg);
     if (err == 0) {
         struct qv_store_config store = store_config(n, config);
-        struct qv_shard_spec *specs = all_specs(n->topology);
-        err = qv_store_open(&store, specs, n->topology->count, &n->store, msg);
+        uint32_t count;
+        struct qv_shard_spec *specs = all_specs(n->topology, &count);
+        err = qv_store_open(&store, specs, count, &n->store, msg);
+        for (uint32_t i = 0; i < count && err == 0; i++)
+            qv_node_reach_shard(n, specs[i].number, qv_store_shard(n->store, specs[i].number));
         qv_mem_free(specs);
     }
     if (err != 0) {
@@ -310,10 +341,6 @@ int qv_node_open(const struct qv_node_config *config, struct qv_node **out, stru
     struct qv_errmsg left = {""};
     if (qv_node_snapshot_clean(n, &left) != 0)
         QV_WARN("snapshot", "%s", left.text); /* of the node itself nothing lies there */
-    for (uint32_t i = 0; i < n->topology->count; i++) {
-        uint32_t number = n->topology->collections[i]->shards[0];
-        qv_node_reach_shard(n, number, qv_store_shard(n->store, number));
-    }
     n->timer = (struct qv_timer){.run = tick, .arg = n};
     tick(&n->timer);
     *out = n;
@@ -356,31 +383,6 @@ void qv_node_checkpoint(struct qv_node *n, void (*done)(void *arg, int err), voi
     qv_store_checkpoint(n->store, done, arg);
 }
 
-/* ---- collections ---- */
-
-int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
-{
-    if (name.n == 0)
-        return qv_fail(msg, QV_EVALIDATION, "collection_name: must not be empty");
-    if (!qv_utf8_valid(name.p, name.n))
-        return qv_fail(msg, QV_EVALIDATION, "collection_name: must be UTF-8");
-    if (qv_str_equal(name, qv_str_of(".")) || qv_str_equal(name, qv_str_of("..")))
-        return qv_fail(msg, QV_EVALIDATION,
-                       "collection_name: clients take '.' and '..' out of "
-                       "paths, so they can't be names");
-    if (name.n > QV_NAME_BYTES_MAX)
-        return qv_fail(msg, QV_EVALIDATION,
-                       "collection_name: is %zu bytes long, must be %u at most", name.n,
-                       QV_NAME_BYTES_MAX);
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char c = (unsigned char)name.p[i];
-        if (c < 0x20 || c == 0x7F || strchr("<>:\"/\\|?*", c) != NULL)
-            return qv_fail(msg, QV_EVALIDATION, "collection_name: character 0x%02x is not allowed",
-                           c);
-    }
-    return 0;
-}
-
 /* Swaps the tree that requests see. */
 void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next)
 {
@@ -394,10 +396,10 @@ void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next)
 int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c, struct qv_errmsg *msg)
 {
     struct qv_buf b;
-    char key[KEY_BYTES];
+    char key[QV_NODE_KEY_BYTES];
     qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     encode_collection(c, &b);
-    collection_key(c, key);
+    qv_node_collection_key(c, key);
     const struct qv_records_change changes[] = {
         {key, {b.data, b.len}},
         {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
@@ -416,189 +418,6 @@ void qv_node_new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES])
     out[8] = (uint8_t)((out[8] & 0x3F) | 0x80);
 }
 
-int qv_node_check_new(struct qv_node *n, struct qv_str name,
-                      const struct qv_collection_config *config, struct qv_errmsg *msg)
-{
-    int err = qv_node_check_name(name, msg);
-    if (err == 0)
-        err = qv_config_check(config, msg);
-    if (err != 0)
-        return err;
-    if (qv_topology_alias(n->topology, name) != NULL)
-        return qv_fail(msg, QV_EINVAL,
-                       "Can't create collection with name %.*s. Alias with the same name already "
-                       "exists",
-                       (int)name.n, name.p);
-    if (qv_topology_find_own(n->topology, name) != NULL)
-        return qv_fail(msg, QV_EEXISTS, "Collection `%.*s` already exists!", (int)name.n, name.p);
-    if (n->topology->count >= QV_COLLECTIONS_MAX)
-        return qv_fail(msg, QV_ELIMIT, "%u collections exist: more are not allowed",
-                       QV_COLLECTIONS_MAX);
-    if (config->shard_number > 1)
-        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: shard_number > 1");
-    if (config->replication_factor > 1)
-        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: replication_factor > 1");
-    return 0;
-}
-
-void qv_node_collection_gone(void *arg)
-{
-    qv_collection_unref(arg);
-}
-
-int qv_node_create_collection(struct qv_node *n, struct qv_str name,
-                              const struct qv_collection_config *config, struct qv_errmsg *msg)
-{
-    const struct qv_collection *c;
-    struct qv_shard *shard;
-    uint32_t number = n->next_shard;
-    struct qv_collection_spec spec = {
-        .name = name, .generation = 1, .config = config, .shard_count = 1, .shards = &number};
-    int err = qv_node_check_new(n, name, config, msg);
-    if (err != 0)
-        return err;
-    qv_node_new_uuid(n, spec.uuid);
-    err = qv_collection_create(&spec, &c);
-    if (err != 0)
-        return err;
-    n->next_shard++;
-    struct qv_shard_spec shard_spec = qv_node_spec_of(c);
-    err = qv_store_add_shard(n->store, &shard_spec, &shard, msg);
-    if (err != 0) {
-        qv_collection_unref(c);
-        return err;
-    }
-    err = qv_node_save_collection(n, c, msg);
-    if (err != 0) { /* the shard goes, and the collection's value with it */
-        qv_store_drop_shard(n->store, number, qv_node_collection_gone, (void *)(uintptr_t)c);
-        return err;
-    }
-    const struct qv_topology *next = qv_topology_with(n->topology, n->meta->epoch, c);
-    qv_node_reach_shard(n, number, shard);
-    qv_node_set_topology(n, next);
-    return 0;
-}
-
-int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *existed,
-                              struct qv_errmsg *msg)
-{
-    const struct qv_collection *c = qv_topology_find_own(n->topology, name);
-    char key[KEY_BYTES];
-    *existed = c != NULL;
-    if (c == NULL)
-        return 0;
-    uint32_t number = c->shards[0];
-    const struct qv_topology *next = qv_topology_without(n->topology, n->meta->epoch + 1, name);
-    const struct qv_aliases_out *left = &next->aliases;
-    struct qv_buf aliases;
-    qv_buf_init(&aliases, QV_RECORDS_VALUE_BYTES_MAX);
-    qv_node_encode_aliases(left->list, left->count, &aliases);
-    collection_key(c, key);
-    const struct qv_records_change changes[] = {
-        {key, {NULL, 0}},
-        {QV_NODE_ALIAS_KEY, {aliases.data, aliases.len}},
-    };
-    bool fewer = left->count != n->topology->aliases.count;
-    int err = aliases.failed ? QV_ENOMEM
-                             : qv_records_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
-    if (err == QV_ENOSPC &&
-        qv_store_use_reserve(n->store)) /* it makes room: not refused for want */
-        err = qv_records_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
-    qv_buf_close(&aliases);
-    if (err != 0) {
-        qv_topology_unref(next);
-        return err;
-    }
-    qv_node_unreach_shard(n, number);
-    /* The shard may still be read by requests under way, and reads the configuration: the
-     * collection's value stays until the shard is gone. */
-    qv_collection_ref(c);
-    qv_node_set_topology(n, next);
-    qv_store_drop_shard(n->store, number, qv_node_collection_gone, (void *)(uintptr_t)c);
-    return 0;
-}
-
-/* ---- telling ---- */
-
-/* How many points hold a value at each indexed field: counted, while the indexes themselves are
- * declarations only. */
-static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                        struct qv_collection_info *out, struct qv_errmsg *msg)
-{
-    const struct qv_collection_config *config = out->config;
-    struct qv_payload_schema_entry *list =
-        QV_ARENA_ARRAY(arena, struct qv_payload_schema_entry, config->payload_index_count);
-    if (list == NULL)
-        return QV_ENOMEM;
-    for (uint32_t i = 0; i < config->payload_index_count; i++) {
-        struct qv_cond cond = {.type = QV_COND_IS_EMPTY, .key = config->payload_indexes[i].field};
-        struct qv_filter filter = {.must_not = &cond, .must_not_count = 1};
-        const struct qv_count_req count = {.filter = &filter, .exact = true};
-        list[i].index = &config->payload_indexes[i];
-        int err = qv_path_parse(arena, cond.key, &cond.path, msg);
-        if (err == 0)
-            err = qv_filter_seal(&filter, arena, msg);
-        if (err == 0)
-            err = qv_shard_count(s, reader, arena, &count, &list[i].points, msg);
-        if (err != 0)
-            return err;
-    }
-    out->schema = list;
-    out->schema_count = config->payload_index_count;
-    return 0;
-}
-
-/* Red: it takes no writes, or a part of it can't be answered. Yellow: rows wait for the graph, or
- * checkpoints fail and the log grows. */
-static int tell_state(const struct qv_shard_info *info, struct qv_arena *arena,
-                      struct qv_collection_info *out)
-{
-    const char *why = info->err != 0                ? info->reason
-                      : info->log_reason[0] != '\0' ? info->log_reason
-                      : info->damage[0] != '\0'     ? info->damage
-                                                    : info->failing;
-    bool red = info->err != 0 || info->log_reason[0] != '\0' || info->damage[0] != '\0';
-    out->status = red                                           ? QV_COLLECTION_RED
-                  : info->pending != 0 || info->failing[0] != 0 ? QV_COLLECTION_YELLOW
-                                                                : QV_COLLECTION_GREEN;
-    if (why[0] == '\0')
-        return 0;
-    out->optimizer_error = qv_arena_dup(arena, why, strlen(why) + 1);
-    return out->optimizer_error == NULL ? QV_ENOMEM : 0;
-}
-
-int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c, unsigned reader,
-                            struct qv_arena *arena, struct qv_collection_info *out,
-                            struct qv_errmsg *msg)
-{
-    struct qv_shard_info info;
-    struct qv_shard *s;
-    int err = qv_node_shard(n, c->name, &s, msg);
-    if (err != 0)
-        return err;
-    qv_shard_info(s, &info);
-    memset(out, 0, sizeof *out);
-    out->config = c->config;
-    out->points_count = info.points;
-    out->indexed_vectors_count = info.indexed_vectors;
-    out->segments_count = 1;
-    if (info.err != QV_ECORRUPT)
-        err = count_fields(s, reader, arena, out, msg);
-    if (err == QV_ECORRUPT) { /* its state can be told though its payloads can't be read */
-        err = 0;
-        qv_shard_info(s, &info);
-    }
-    qv_shard_unref(s);
-    return err == 0 ? tell_state(&info, arena, out) : err;
-}
-
-void qv_node_stats(struct qv_node *n, struct qv_store_stats *out)
-{
-    pthread_mutex_lock(&n->lock);
-    *out = n->stats;
-    pthread_mutex_unlock(&n->lock);
-}
-
 /* ---- check ---- */
 
 struct checking {
@@ -613,8 +432,10 @@ static void check_report(void *arg, const struct qv_store_finding *f)
     struct qv_store_finding named = *f;
     const struct qv_topology *t = x->n->topology;
     for (uint32_t i = 0; i < t->count && f->shard != 0; i++) {
-        if (t->collections[i]->shards[0] == f->shard)
-            named.collection = t->collections[i]->name;
+        for (uint32_t k = 0; k < t->collections[i]->shard_count; k++) {
+            if (t->collections[i]->shards[k].store == f->shard)
+                named.collection = t->collections[i]->name;
+        }
     }
     x->listener->report(x->listener->arg, &named);
 }
@@ -634,11 +455,12 @@ int qv_node_check(const struct qv_node_config *config, const struct qv_store_lis
     int err = load_metadata(n, msg);
     if (err == 0) {
         struct qv_store_config store = store_config(n, config);
-        struct qv_shard_spec *specs = all_specs(n->topology);
+        uint32_t count;
+        struct qv_shard_spec *specs = all_specs(n->topology, &count);
         struct checking x = {.n = n, .listener = listener};
         struct qv_store_listener own = {
             .report = check_report, .progress = check_progress, .arg = &x};
-        err = qv_store_check(&store, specs, n->topology->count, &own, out, msg);
+        err = qv_store_check(&store, specs, count, &own, out, msg);
         qv_mem_free(specs);
     }
     node_free(n);

@@ -48,10 +48,18 @@ struct qv_env *qv_node_env(struct qv_node *n);
 /* The present topology; give the reference back with qv_topology_unref. Any thread. */
 const struct qv_topology *qv_node_topology(struct qv_node *n);
 
-/* The shard of a collection, with a reference (qv_shard_unref). Any thread. QV_ENOTFOUND when the
- * collection does not exist, with the API's text. */
+/* The first shard of a collection, with a reference (qv_shard_unref). Any thread. QV_ENOTFOUND when
+ * the collection does not exist, with the API's text. */
 QV_MUST_USE int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard **out,
                               struct qv_errmsg *msg);
+/* The i-th shard of a collection that a topology held by the caller names, with a reference. Any
+ * thread. QV_ENOTFOUND when it is not here, or not any more. */
+QV_MUST_USE int qv_node_shard_at(struct qv_node *n, const struct qv_collection *c, uint32_t i,
+                                 struct qv_shard **out, struct qv_errmsg *msg);
+/* What the collection's shards on this node say, in one: sums, and the worst of their states. Any
+ * thread. */
+void qv_node_shard_info(struct qv_node *n, const struct qv_collection *c,
+                        struct qv_shard_info *out);
 
 /* ---- collections; on the owner ---- */
 

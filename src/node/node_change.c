@@ -17,6 +17,13 @@ static int next_value(const struct qv_collection *c, const struct qv_collection_
     return qv_collection_create(&spec, out);
 }
 
+/* Tells the first `count` shards. */
+static void set_config(struct qv_node *n, const struct qv_collection *c, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        qv_store_set_config(n->store, c->shards[i].store, c->config, (uint32_t)c->generation);
+}
+
 static int commit(struct qv_node *n, const struct qv_collection *c,
                   const struct qv_collection_config *config, struct qv_errmsg *msg)
 {
@@ -24,17 +31,19 @@ static int commit(struct qv_node *n, const struct qv_collection *c,
     int err = next_value(c, config, &next);
     if (err != 0)
         return err;
-    err = qv_store_prepare_config(n->store, c->shards[0], next->config, msg);
-    if (err == 0) {
-        err = qv_node_save_collection(n, next, msg);
-        if (err != 0)
-            qv_store_set_config(n->store, c->shards[0], c->config, (uint32_t)c->generation);
+    uint32_t prepared = 0;
+    while (prepared < c->shard_count && err == 0) {
+        err = qv_store_prepare_config(n->store, c->shards[prepared].store, next->config, msg);
+        prepared += err == 0;
     }
+    if (err == 0)
+        err = qv_node_save_collection(n, next, msg);
     if (err != 0) {
+        set_config(n, c, prepared);
         qv_collection_unref(next);
         return err;
     }
-    qv_store_set_config(n->store, next->shards[0], next->config, (uint32_t)next->generation);
+    set_config(n, next, next->shard_count);
     qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
     return 0;
 }

@@ -44,7 +44,7 @@ QV_MUST_USE int qv_node_save_collection(struct qv_node *n, const struct qv_colle
                                         struct qv_errmsg *msg);
 
 /* How a store's shard is told of a collection. */
-struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c);
+struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c, uint32_t shard);
 /* May a collection of that name and configuration be made? */
 QV_MUST_USE int qv_node_check_new(struct qv_node *n, struct qv_str name,
                                   const struct qv_collection_config *config, struct qv_errmsg *msg);
@@ -54,6 +54,12 @@ void qv_node_reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
 void qv_node_unreach_shard(struct qv_node *n, uint32_t number);
 void qv_node_close_store(struct qv_node *n);
 void qv_node_collection_gone(void *arg); /* gives a reference to a collection back */
+/* A collection whose shards leave the store: each holds a reference to c, whose configuration it
+ * reads until it is gone. replaced: another collection's value has taken its place. */
+void qv_node_drop_shards(struct qv_node *n, const struct qv_collection *c, bool replaced);
+
+#define QV_NODE_KEY_BYTES 80
+void qv_node_collection_key(const struct qv_collection *c, char out[QV_NODE_KEY_BYTES]);
 
 /* node_quota.c */
 #define QV_NODE_QUOTA_KEY "quotas"

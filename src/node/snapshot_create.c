@@ -241,7 +241,10 @@ static void next_collection(struct task *t)
         qv_slices_next(&t->slices);
         return;
     }
-    int err = qv_node_shard(t->n, t->list[t->next]->name, &t->shard, &t->msg);
+    const struct qv_collection *c = t->list[t->next];
+    int err = c->shard_count == 1
+                  ? qv_node_shard_at(t->n, c, 0, &t->shard, &t->msg)
+                  : qv_fail(&t->msg, QV_ENOTIMPL, "Not implemented: snapshots of shard_number > 1");
     if (err != 0) {
         finish(t, err);
         return;

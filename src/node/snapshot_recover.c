@@ -251,12 +251,12 @@ static int decide(struct task *t)
 {
     struct qv_node *n = t->n;
     struct qv_collection_config config = t->config;
-    uint32_t number = n->next_shard;
+    struct qv_shard_place place = {.number = 0, .store = n->next_shard};
     struct qv_collection_spec spec = {.name = t->collection,
                                       .generation = 1,
                                       .config = &config,
                                       .shard_count = 1,
-                                      .shards = &number};
+                                      .shards = &place};
     int err = 0;
     t->seen = qv_node_topology(n);
     t->before = qv_topology_find_own(t->seen, t->collection);
@@ -278,7 +278,7 @@ static int decide(struct task *t)
     if (err != 0)
         return err;
     n->next_shard++; /* never used again, whatever happens */
-    struct qv_shard_spec shard = qv_node_spec_of(t->made);
+    struct qv_shard_spec shard = qv_node_spec_of(t->made, 0);
     t->im = qv_shard_import_create(n->store, &shard, t->r, t->owner);
     return 0;
 }
@@ -297,7 +297,7 @@ static int switch_over(struct task *t)
     if (err != 0)
         return err;
     const struct qv_collection *made = t->made;
-    uint32_t number = made->shards[0];
+    uint32_t number = made->shards[0].store;
     t->made = NULL;
     err = qv_node_save_collection(n, made, &t->msg);
     if (err != 0) {
@@ -306,12 +306,11 @@ static int switch_over(struct task *t)
     }
     qv_node_reach_shard(n, number, shard);
     if (t->before != NULL)
-        qv_collection_ref(t->before); /* its shard reads the configuration until it is gone */
+        qv_collection_ref(t->before); /* its shards read the configuration until they are gone */
     qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, made));
     if (t->before != NULL) {
-        qv_node_unreach_shard(n, t->before->shards[0]);
-        qv_store_replace_shard(n->store, t->before->shards[0], qv_node_collection_gone,
-                               (void *)(uintptr_t)t->before);
+        qv_node_drop_shards(n, t->before, true);
+        qv_collection_unref(t->before);
     }
     QV_INFO("snapshot", "collection %.*s is restored", (int)t->collection.n, t->collection.p);
     return 0;

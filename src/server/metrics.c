@@ -178,12 +178,8 @@ static void write_collections(struct qv_edge *edge, const struct qv_topology *t,
     qv_buf_str(b, ",\"collections\":[");
     for (uint32_t i = 0; i < t->count; i++) {
         const struct qv_collection *c = t->collections[i];
-        struct qv_shard_info info = {0};
-        struct qv_shard *s;
-        if (qv_node_shard(qv_edge_node(edge), c->name, &s, NULL) == 0) {
-            qv_shard_info(s, &info);
-            qv_shard_unref(s);
-        }
+        struct qv_shard_info info;
+        qv_node_shard_info(qv_edge_node(edge), c, &info);
         qv_buf_str(b, i == 0 ? "{\"id\":" : ",{\"id\":");
         qv_json_write_str(b, c->name);
         qv_buf_printf(b,

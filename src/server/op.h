@@ -13,7 +13,7 @@
 #include "core/api.h"
 #include "core/env.h"
 #include "net/server.h"
-#include "node/node.h"
+#include "node/node_write.h"
 #include "wire/json_request.h"
 
 struct qv_edge;
@@ -128,7 +128,7 @@ struct qv_op {
     struct qv_job job;
     uint64_t held_since_ns; /* answers before this one wait for it since then; 0: none */
     struct qv_task task;
-    struct qv_write write;
+    struct qv_node_write write;
     struct qv_errmsg msg;
 };
 

@@ -163,14 +163,10 @@ static int run_collection_info(struct qv_op *op, unsigned worker)
 
 static int run_optimizations(struct qv_op *op)
 {
-    struct qv_shard *s;
-    if (qv_topology_find(op->topology, op->collection) == NULL)
+    const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
+    if (c == NULL)
         return qv_node_missing(op->collection, &op->msg);
-    int err = qv_node_shard(qv_edge_node(op->edge), op->collection, &s, &op->msg);
-    if (err != 0)
-        return err;
-    qv_shard_info(s, &op->out.shard);
-    qv_shard_unref(s);
+    qv_node_shard_info(qv_edge_node(op->edge), c, &op->out.shard);
     return 0;
 }
 
@@ -273,7 +269,7 @@ static void collection_task(struct qv_task *task)
 
 /* ---- writes ---- */
 
-static void write_done(struct qv_write *w, int err)
+static void write_done(struct qv_node_write *w, int err)
 {
     struct qv_op *op = w->arg;
     op->call->keep_plain = true; /* on the owner */
@@ -288,20 +284,22 @@ static void write_done(struct qv_write *w, int err)
 
 static void run_write(struct qv_op *op)
 {
-    struct qv_write *w = &op->write;
+    struct qv_node_write *w = &op->write;
     w->req = &op->req.write;
     w->arena = &op->call->arena;
-    w->shard = op->shard;
+    w->node = qv_edge_node(op->edge);
+    w->collection = qv_topology_find(op->topology, op->collection);
     w->done = write_done;
     w->arg = op;
     w->msg.text[0] = '\0';
-    int err = qv_write_prepare(w);
+    int err = w->collection != NULL ? qv_node_write_prepare(w)
+                                    : qv_node_missing(op->collection, &w->msg);
     if (err != 0) {
         op->msg = w->msg;
         qv_op_answer(op, err);
         return;
     }
-    qv_write_submit(w);
+    qv_node_write_submit(w);
 }
 
 /* ---- dispatch ---- */

@@ -3,6 +3,7 @@
 
 #include "core/strict.h"
 #include "io/memory_use.h"
+#include "server/edge.h"
 
 static void usage_of(struct qv_op *op, const struct qv_strict *s, struct qv_strict_usage *out)
 {
@@ -10,8 +11,9 @@ static void usage_of(struct qv_op *op, const struct qv_strict *s, struct qv_stri
     *out = (struct qv_strict_usage){0};
     if (!qv_strict_needs_usage(s))
         return;
-    if (op->shard != NULL)
-        qv_shard_info(op->shard, &info);
+    const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
+    if (c != NULL)
+        qv_node_shard_info(qv_edge_node(op->edge), c, &info);
     out->points = info.points;
     out->vector_bytes = info.vector_bytes;
     out->payload_bytes = info.payload_bytes;

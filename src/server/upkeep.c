@@ -320,11 +320,7 @@ void qv_upkeep_write_issues(struct qv_op *op, struct qv_buf *b)
     for (uint32_t i = 0; i < op->topology->count; i++) {
         const struct qv_collection *c = op->topology->collections[i];
         struct qv_shard_info info;
-        struct qv_shard *s;
-        if (qv_node_shard(qv_edge_node(op->edge), c->name, &s, NULL) != 0)
-            continue;
-        qv_shard_info(s, &info);
-        qv_shard_unref(s);
+        qv_node_shard_info(qv_edge_node(op->edge), c, &info);
         pthread_mutex_lock(&u->lock);
         shard_issues(&x, c, &info);
         if (info.points >= POINTS_MIN)

@@ -15,11 +15,12 @@ static const struct qv_collection *make(const char *name, uint64_t generation, u
                                           .shard_number = 1,
                                           .replication_factor = 1,
                                           .write_consistency_factor = 1};
+    struct qv_shard_place place = {.number = 0, .store = shard};
     struct qv_collection_spec spec = {.name = qv_str_of(name),
                                       .generation = generation,
                                       .config = &config,
                                       .shard_count = 1,
-                                      .shards = &shard,
+                                      .shards = &place,
                                       .before = before};
     const struct qv_collection *c;
     assert_int_equal(qv_collection_create(&spec, &c), 0);
@@ -51,7 +52,7 @@ static void test_changes_make_new_trees(void **state)
     expect_names(t4, "a z ");
     assert_int_equal(t4->epoch, 11);
     assert_ptr_equal(t4->collections[1], t3->collections[2]); /* branches are shared */
-    assert_int_equal(qv_topology_find(t3, qv_str_of("m"))->shards[0], 1);
+    assert_int_equal(qv_topology_find(t3, qv_str_of("m"))->shards[0].store, 1);
     assert_null(qv_topology_find(t4, qv_str_of("m")));
     assert_null(qv_topology_find(t4, qv_str_of("zz")));
     qv_topology_unref(t3);
