@@ -1,5 +1,6 @@
 #include "core/api.h"
 
+#include "base/hash.h"
 #include "core/limits.h"
 
 #include <math.h>
@@ -20,4 +21,9 @@ int qv_query_check_params(const struct qv_query *q, struct qv_errmsg *msg)
                        "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
                        target);
     return 0;
+}
+
+int64_t qv_sample_chance(uint64_t seed, const struct qv_id *id)
+{
+    return (int64_t)qv_hash_mix(qv_id_key_hash(id) ^ seed);
 }

@@ -143,8 +143,11 @@ enum qv_query_kind {
 
 struct qv_query {
     enum qv_query_kind kind;
-    struct qv_vec vec;                  /* VECTOR */
-    struct qv_id id;                    /* ID */
+    struct qv_vec vec; /* VECTOR */
+    bool vec_stored;   /* VECTOR: as a stored point has it, to be taken as it is (not normalised) */
+    bool has_seed;     /* SAMPLE: several shards that sample under one seed make one sample: */
+    uint64_t seed;     /* qv_sample_chance's, smallest first */
+    struct qv_id id;   /* ID */
     const struct qv_order_by *order_by; /* ORDER_BY */
     const struct qv_stop *stop;         /* as in qv_read_opts; set by who runs it */
     struct qv_str using_;               /* vector name; empty: the unnamed */
@@ -162,9 +165,14 @@ struct qv_query {
     struct qv_opt_f64 quant_oversampling; /* candidates a result */
     struct qv_opt_f64 recall_target;      /* params.quiver: picks ef where hnsw_ef is not given */
     bool explain;                         /* params.quiver: tells the plan in the answer */
+    bool allow_partial;        /* params.quiver: an answer though some shards gave none */
+    struct qv_opt_u64 n_probe; /* params.quiver: shards to ask, where the placement can choose */
     struct qv_payload_select with_payload; /* default: none */
     struct qv_vector_select with_vector;   /* default: none */
 };
+
+/* A sample is the points whose chance is smallest. */
+int64_t qv_sample_chance(uint64_t seed, const struct qv_id *id);
 
 /* Are the params (hnsw_ef, quantization, recall_target) within what is allowed? QV_EVALIDATION and
  * why. Both protocols ask once a query is read, so that of several faults they name the same. */

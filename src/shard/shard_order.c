@@ -168,9 +168,8 @@ static int value_order(const void *a, const void *b)
 
 static void push_chance(struct order *o, const struct qv_id *id)
 {
-    const struct entry e = {
-        .value = {.type = QV_ORDER_INT, .i = (int64_t)qv_hash_mix(qv_id_key_hash(id) ^ o->seed)},
-        .id = *id};
+    const struct entry e = {.value = {.type = QV_ORDER_INT, .i = qv_sample_chance(o->seed, id)},
+                            .id = *id};
     push(o, &e);
 }
 
@@ -297,6 +296,8 @@ struct ask {
     const struct qv_filter *filter;
     const struct qv_stop *stop;
     uint64_t offset, limit;
+    bool has_seed; /* of a sample; otherwise a fresh one */
+    uint64_t seed;
     const struct qv_payload_select *with_payload;
     const struct qv_vector_select *with_vector;
 };
@@ -375,7 +376,7 @@ static int run(struct qv_shard *s, struct qv_arena *arena, const struct ask *a,
         if (o.type == QV_ORDER_NONE)
             return no_index(a->by->key, msg);
     } else {
-        o.seed = qv_hash_mix(qv_env_mono_ns(s->env));
+        o.seed = a->has_seed ? a->seed : qv_hash_mix(qv_env_mono_ns(s->env));
     }
     if (a->limit == 0)
         return 0;
@@ -424,6 +425,8 @@ int qv_order_query(struct qv_shard *s, struct qv_arena *arena, const struct qv_q
                           .stop = q->stop,
                           .offset = q->offset,
                           .limit = q->limit,
+                          .has_seed = q->has_seed,
+                          .seed = q->seed,
                           .with_payload = &q->with_payload,
                           .with_vector = &q->with_vector};
     return run(s, arena, &a, out, msg);

@@ -53,7 +53,7 @@ struct search {
 static int query_row(struct search *x, const float *values)
 {
     const struct qv_vector_config *vc = x->v->config;
-    if (x->v->normalise) {
+    if (x->v->normalise && !x->q->vec_stored) {
         float *unit = qv_arena_dup(x->arena, values, (size_t)vc->size * 4);
         if (unit == NULL)
             return QV_ENOMEM;
