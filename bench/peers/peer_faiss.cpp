@@ -7,7 +7,7 @@
  *
  * Cosine is l2 over rows of unit length, whose order is the same. HNSW is asked by its own walk with
  * a table of visited nodes that is kept: the library's call makes and clears one for each query. */
-#include "peer.h"
+#include "rival.h"
 
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>

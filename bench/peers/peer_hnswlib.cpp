@@ -1,5 +1,5 @@
 /* hnswlib under `make bench-index`: Debian's 0.6.2, or a newer one of PyPI's source package. */
-#include "peer.h"
+#include "rival.h"
 
 #include <hnswlib/hnswlib.h>
 

@@ -2,7 +2,7 @@
  *
  * i8: whole numbers from 0 to 255 (under l2) are moved by 128, which changes no distance; rows of
  * unit length are multiplied by 127. USearch's own conversion would scale each row by its length. */
-#include "peer.h"
+#include "rival.h"
 
 #include <usearch/index_dense.hpp>
 

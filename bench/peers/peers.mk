@@ -25,11 +25,11 @@ hnswlib-new: $(BIN)/peer_hnswlib_new
 faiss: $(BIN)/peer_faiss
 usearch: $(BIN)/peer_usearch
 
-$(BIN)/peer_hnswlib: $(HERE)peer_hnswlib.cpp $(HERE)peer.h
+$(BIN)/peer_hnswlib: $(HERE)peer_hnswlib.cpp $(HERE)rival.h
 	@mkdir -p $(BIN)
 	$(CXX) $(CXXFLAGS) -o $@ $<
 
-$(BIN)/peer_hnswlib_new: $(HERE)peer_hnswlib.cpp $(HERE)peer.h
+$(BIN)/peer_hnswlib_new: $(HERE)peer_hnswlib.cpp $(HERE)rival.h
 	@mkdir -p $(BIN)
 	$(CXX) $(CXXFLAGS) -DHNSWLIB_VERSION=\"$(NEWER_HNSWLIB_VERSION)\" -I$(NEWER_HNSWLIB) -o $@ $<
 
@@ -40,7 +40,7 @@ $(OBJ)/faiss/%.o: $(FAISS)/%.cpp
 $(OBJ)/libfaiss.a: $(FAISS_O)
 	ar rcs $@ $^
 
-$(BIN)/peer_faiss: $(HERE)peer_faiss.cpp $(HERE)peer.h $(OBJ)/libfaiss.a
+$(BIN)/peer_faiss: $(HERE)peer_faiss.cpp $(HERE)rival.h $(OBJ)/libfaiss.a
 	@mkdir -p $(BIN)
 	$(CXX) $(CXXFLAGS) -fopenmp -I$(FAISS) -o $@ $< $(OBJ)/libfaiss.a -lopenblas
 
@@ -60,7 +60,7 @@ $(OBJ)/numkong/%.o: $(NUMKONG)/c/%.c $(NUMKONG)/nk_probes.h
 $(OBJ)/libnumkong.a: $(NUMKONG_O)
 	ar rcs $@ $^
 
-$(BIN)/peer_usearch: $(HERE)peer_usearch.cpp $(HERE)peer.h $(OBJ)/libnumkong.a
+$(BIN)/peer_usearch: $(HERE)peer_usearch.cpp $(HERE)rival.h $(OBJ)/libnumkong.a
 	@mkdir -p $(BIN)
 	$(CXX) $(CXXFLAGS) -DUSEARCH_USE_NUMKONG=1 $(NUMKONG_FLAGS) -include $(NUMKONG)/nk_probes.h \
 		-DUSEARCH_VERSION=\"$(USEARCH_VERSION)\" -I$(USEARCH)/include \
