@@ -9,11 +9,25 @@
 
 #define COLLECTION_ARENA_BYTES ((size_t)64 << 20)
 
+/* A configuration, shared by the values of a collection that differ in their shards only. */
+struct config_box {
+    atomic_uint refs;
+    struct qv_arena arena;
+    const struct qv_collection_config *config;
+    struct config_box *before; /* shards may still read it */
+};
+
 struct collection_box {
     struct qv_collection value; /* first: a collection is its box */
     atomic_uint refs;
     struct qv_arena arena;
-    const struct qv_collection *before;
+    struct config_box *config;
+};
+
+/* The members of a tree, shared by the trees that have the same. */
+struct member_box {
+    atomic_uint refs;
+    struct qv_member list[];
 };
 
 /* The aliases of a tree, shared by the trees that have the same. */
@@ -25,7 +39,8 @@ struct alias_box {
 struct topology_box {
     struct qv_topology value; /* first */
     atomic_uint refs;
-    struct alias_box *aliases; /* NULL: none */
+    struct alias_box *aliases;  /* NULL: none */
+    struct member_box *members; /* NULL: none */
     const struct qv_collection *collections[];
 };
 
@@ -39,28 +54,64 @@ static struct topology_box *topology_box(const struct qv_topology *t)
     return (struct topology_box *)(uintptr_t)t;
 }
 
+/* ---- configurations ---- */
+
+static void config_unref(struct config_box *box)
+{
+    while (box != NULL) { /* down the chain of earlier ones */
+        if (atomic_fetch_sub(&box->refs, 1) != 1)
+            return;
+        struct config_box *before = box->before;
+        qv_arena_close(&box->arena);
+        qv_mem_free(box);
+        box = before;
+    }
+}
+
+/* Gives a reference; NULL without memory. */
+static struct config_box *config_of(const struct qv_collection_spec *spec)
+{
+    struct config_box *before = spec->before != NULL ? collection_box(spec->before)->config : NULL;
+    if (before != NULL)
+        atomic_fetch_add(&before->refs, 1);
+    if (before != NULL && spec->config == before->config)
+        return before;
+    struct config_box *box = qv_mem_calloc(1, sizeof *box);
+    qv_arena_init(&box->arena, COLLECTION_ARENA_BYTES);
+    atomic_init(&box->refs, 1);
+    box->before = before;
+    box->config = qv_config_copy(&box->arena, spec->config);
+    if (box->config != NULL)
+        return box;
+    config_unref(box);
+    return NULL;
+}
+
+/* ---- collections ---- */
+
 int qv_collection_create(const struct qv_collection_spec *spec, const struct qv_collection **out)
 {
     struct collection_box *box = qv_mem_calloc(1, sizeof *box);
     struct qv_collection *c = &box->value;
     QV_ASSERT(spec->name.n > 0 && spec->shard_count > 0);
+    for (uint32_t i = 1; i < spec->shard_count; i++)
+        QV_ASSERT(spec->shards[i - 1].number < spec->shards[i].number);
     qv_arena_init(&box->arena, COLLECTION_ARENA_BYTES);
     atomic_init(&box->refs, 1);
     c->name =
         (struct qv_str){qv_arena_strndup(&box->arena, spec->name.p, spec->name.n), spec->name.n};
     memcpy(c->uuid, spec->uuid, sizeof c->uuid);
     c->generation = spec->generation;
-    c->config = qv_config_copy(&box->arena, spec->config);
     c->shards = qv_arena_dup(&box->arena, spec->shards, spec->shard_count * sizeof *spec->shards);
     c->shard_count = spec->shard_count;
-    if (c->name.p == NULL || c->config == NULL || c->shards == NULL) {
+    box->config = config_of(spec);
+    if (c->name.p == NULL || box->config == NULL || c->shards == NULL) {
+        config_unref(box->config);
         qv_arena_close(&box->arena);
         qv_mem_free(box);
         return QV_ENOMEM;
     }
-    box->before = spec->before;
-    if (box->before != NULL)
-        qv_collection_ref(box->before);
+    c->config = box->config->config;
     *out = c;
     return 0;
 }
@@ -72,14 +123,28 @@ void qv_collection_ref(const struct qv_collection *c)
 
 void qv_collection_unref(const struct qv_collection *c)
 {
-    while (c != NULL) { /* down the chain of earlier values */
-        struct collection_box *box = collection_box(c);
-        if (atomic_fetch_sub(&box->refs, 1) != 1)
-            return;
-        c = box->before;
-        qv_arena_close(&box->arena);
-        qv_mem_free(box);
+    if (c == NULL || atomic_fetch_sub(&collection_box(c)->refs, 1) != 1)
+        return;
+    struct collection_box *box = collection_box(c);
+    config_unref(box->config);
+    qv_arena_close(&box->arena);
+    qv_mem_free(box);
+}
+
+const struct qv_shard_place *qv_collection_shard(const struct qv_collection *c, uint32_t number)
+{
+    uint32_t lo = 0;
+    uint32_t hi = c->shard_count;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (c->shards[mid].number == number)
+            return &c->shards[mid];
+        if (c->shards[mid].number < number)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
+    return NULL;
 }
 
 uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *id)
@@ -126,6 +191,53 @@ static void alias_box_unref(struct alias_box *box)
     if (box != NULL && atomic_fetch_sub(&box->refs, 1) == 1)
         qv_mem_free(box);
 }
+
+/* ---- members ---- */
+
+static int member_compare(const void *a, const void *b)
+{
+    const struct qv_member *x = a;
+    const struct qv_member *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static void set_members(struct topology_box *box, const struct qv_member *list, uint32_t count)
+{
+    if (count == 0)
+        return;
+    box->members = qv_mem_alloc(sizeof *box->members + count * sizeof *list);
+    atomic_init(&box->members->refs, 1);
+    memcpy(box->members->list, list, count * sizeof *list);
+    qsort(box->members->list, count, sizeof *list, member_compare);
+    box->value.members = box->members->list;
+    box->value.member_count = count;
+}
+
+/* The tree gets the members of t. */
+static void share_members(struct topology_box *box, const struct qv_topology *t)
+{
+    box->members = topology_box(t)->members;
+    box->value.members = t->members;
+    box->value.member_count = t->member_count;
+    if (box->members != NULL)
+        atomic_fetch_add(&box->members->refs, 1);
+}
+
+static void members_unref(struct member_box *box)
+{
+    if (box != NULL && atomic_fetch_sub(&box->refs, 1) == 1)
+        qv_mem_free(box);
+}
+
+const struct qv_member *qv_topology_member(const struct qv_topology *t, uint64_t id)
+{
+    struct qv_member key = {.id = id};
+    if (t->member_count == 0)
+        return NULL;
+    return bsearch(&key, t->members, t->member_count, sizeof key, member_compare);
+}
+
+/* ---- aliases of trees ---- */
 
 /* The tree gets the aliases of t. */
 static void share_aliases(struct topology_box *box, const struct qv_topology *t)
@@ -185,6 +297,7 @@ const struct qv_topology *qv_topology_with(const struct qv_topology *t, uint64_t
     if (!placed)
         tree_add(box, c);
     share_aliases(box, t);
+    share_members(box, t);
     return &box->value;
 }
 
@@ -210,18 +323,35 @@ const struct qv_topology *qv_topology_without(const struct qv_topology *t, uint6
     else
         set_aliases(box, left, n);
     qv_mem_free(left);
+    share_members(box, t);
     return &box->value;
 }
 
-const struct qv_topology *qv_topology_with_aliases(const struct qv_topology *t, uint64_t epoch,
-                                                   const struct qv_alias *list, uint32_t count)
+static struct topology_box *same_collections(const struct qv_topology *t, uint64_t epoch)
 {
     struct topology_box *box = tree_alloc(epoch, t->count);
     for (uint32_t i = 0; i < t->count; i++) {
         qv_collection_ref(t->collections[i]);
         tree_add(box, t->collections[i]);
     }
+    return box;
+}
+
+const struct qv_topology *qv_topology_with_aliases(const struct qv_topology *t, uint64_t epoch,
+                                                   const struct qv_alias *list, uint32_t count)
+{
+    struct topology_box *box = same_collections(t, epoch);
     set_aliases(box, list, count);
+    share_members(box, t);
+    return &box->value;
+}
+
+const struct qv_topology *qv_topology_with_members(const struct qv_topology *t, uint64_t epoch,
+                                                   const struct qv_member *list, uint32_t count)
+{
+    struct topology_box *box = same_collections(t, epoch);
+    share_aliases(box, t);
+    set_members(box, list, count);
     return &box->value;
 }
 
@@ -237,6 +367,7 @@ void qv_topology_unref(const struct qv_topology *t)
     for (uint32_t i = 0; i < t->count; i++)
         qv_collection_unref(t->collections[i]);
     alias_box_unref(topology_box(t)->aliases);
+    members_unref(topology_box(t)->members);
     qv_mem_free(topology_box(t));
 }
 
@@ -270,4 +401,14 @@ const struct qv_collection *qv_topology_find(const struct qv_topology *t, struct
     const struct qv_collection *c = qv_topology_find_own(t, name);
     const struct qv_alias *alias = c == NULL ? qv_topology_alias(t, name) : NULL;
     return alias != NULL ? qv_topology_find_own(t, alias->collection) : c;
+}
+
+const struct qv_collection *qv_topology_by_uuid(const struct qv_topology *t,
+                                                const uint8_t uuid[QV_UUID_BYTES])
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (memcmp(t->collections[i]->uuid, uuid, QV_UUID_BYTES) == 0)
+            return t->collections[i];
+    }
+    return NULL;
 }

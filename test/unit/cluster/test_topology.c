@@ -109,12 +109,61 @@ static void test_random_changes(void **state)
     qv_topology_unref(t);
 }
 
+static void test_members_are_kept_by_every_change(void **state)
+{
+    (void)state;
+    const struct qv_member members[] = {{.id = 9, .role = QV_ROLE_PROXY}, {.id = 3}};
+    const struct qv_topology *t0 = qv_topology_create(1);
+    const struct qv_topology *t1 = qv_topology_with_members(t0, 2, members, 2);
+    const struct qv_topology *t2 = qv_topology_with(t1, 3, make("c", 1, 1, NULL));
+    const struct qv_topology *t3 = qv_topology_with_aliases(t2, 4, NULL, 0);
+    const struct qv_topology *t4 = qv_topology_without(t3, 5, qv_str_of("c"));
+    assert_int_equal(t4->member_count, 2);
+    assert_ptr_equal(t4->members, t1->members);
+    assert_int_equal(t4->members[0].id, 3);
+    assert_int_equal(qv_topology_member(t4, 9)->role, QV_ROLE_PROXY);
+    assert_null(qv_topology_member(t4, 4));
+    assert_null(qv_topology_member(t0, 9));
+    const struct qv_topology *t5 = qv_topology_with_members(t4, 6, members, 1);
+    assert_null(qv_topology_member(t5, 3));
+    qv_topology_unref(t0);
+    qv_topology_unref(t1);
+    qv_topology_unref(t2);
+    qv_topology_unref(t3);
+    qv_topology_unref(t4);
+    qv_topology_unref(t5);
+}
+
+/* A shard's change makes a new value of the collection; its configuration is the same object. */
+static void test_a_configuration_is_shared(void **state)
+{
+    (void)state;
+    const struct qv_collection *a = make("c", 1, 1, NULL);
+    struct qv_shard_place places[] = {{.number = 0, .epoch = 5}, {.number = 7, .store = 2}};
+    struct qv_collection_spec spec = {.name = a->name,
+                                      .generation = 1,
+                                      .config = a->config,
+                                      .shard_count = 2,
+                                      .shards = places,
+                                      .before = a};
+    const struct qv_collection *b;
+    assert_int_equal(qv_collection_create(&spec, &b), 0);
+    assert_ptr_equal(b->config, a->config);
+    qv_collection_unref(a);
+    assert_int_equal(b->config->vectors[0].size, 4);
+    assert_int_equal(qv_collection_shard(b, 7)->store, 2);
+    assert_null(qv_collection_shard(b, 1));
+    qv_collection_unref(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes_make_new_trees),
         cmocka_unit_test(test_a_generation_keeps_the_one_before),
         cmocka_unit_test(test_random_changes),
+        cmocka_unit_test(test_members_are_kept_by_every_change),
+        cmocka_unit_test(test_a_configuration_is_shared),
     };
     return RUN_SUITE(tests);
 }
