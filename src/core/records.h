@@ -5,7 +5,8 @@
  * not here but in core/meta.h. Every change is one transaction that compares the epoch it was made
  * from, so that a repeated attempt can't do harm.
  *
- * Keys: at most 256 bytes, values at most 1 MiB, 10,000 keys. Calls block. One thread at a time. */
+ * Keys: at most 256 bytes, values a little over 1 MiB, 10,000 keys. Calls block. One thread at a
+ * time. */
 #ifndef QV_CORE_RECORDS_H
 #define QV_CORE_RECORDS_H
 
@@ -16,7 +17,7 @@
 #include <stdint.h>
 
 #define QV_RECORDS_KEY_BYTES_MAX 256u
-#define QV_RECORDS_VALUE_BYTES_MAX (1u << 20)
+#define QV_RECORDS_VALUE_BYTES_MAX ((1u << 20) + 64) /* a mebibyte and what is kept beside it */
 #define QV_RECORDS_KEYS_MAX 10000u
 
 struct qv_records;
