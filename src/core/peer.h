@@ -109,6 +109,12 @@ struct qv_peer_self {
     const char *secret;                  /* what all nodes share; NULL or "": none */
 };
 
+/* What may be under way to one peer in each class; one more is QV_EBUSY. 0: the default. */
+struct qv_peer_limits {
+    uint32_t calls_max[QV_PEER_PRIORITY_COUNT]; /* [1024, 1024, 256, 64] */
+    size_t bytes_max[QV_PEER_PRIORITY_COUNT];   /* [128 MiB each] of bodies */
+};
+
 /* What is known of a peer. */
 struct qv_peer_state {
     bool connected;         /* its greeting was answered, and the connection stands */

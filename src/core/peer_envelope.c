@@ -428,3 +428,14 @@ void qv_peer_self_fill(struct qv_peer_self *self)
     QV_ASSERT(self->id != 0 && self->incarnation != 0);
     QV_ASSERT(self->protocol_min <= self->protocol_max);
 }
+
+void qv_peer_limits_fill(struct qv_peer_limits *limits)
+{
+    static const uint32_t calls[QV_PEER_PRIORITY_COUNT] = {1024, 1024, 256, 64};
+    for (unsigned i = 0; i < QV_PEER_PRIORITY_COUNT; i++) {
+        if (limits->calls_max[i] == 0)
+            limits->calls_max[i] = calls[i];
+        if (limits->bytes_max[i] == 0)
+            limits->bytes_max[i] = 2 * QV_PEER_BODY_BYTES_MAX;
+    }
+}

@@ -81,5 +81,7 @@ QV_MUST_USE int qv_peer_hello_check(const struct qv_peer_hello *h, const struct 
                                     struct qv_errmsg *msg);
 /* self's zeros become this build's. */
 void qv_peer_self_fill(struct qv_peer_self *self);
+/* limits' zeros become the defaults. */
+void qv_peer_limits_fill(struct qv_peer_limits *limits);
 
 #endif
