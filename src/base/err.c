@@ -8,8 +8,9 @@ static const struct {
     const char *name;
     const char *text;
     enum qv_err_class class;
+    unsigned number;
 } err_table[] = {
-#define X(name, class, text) {"QV_" #name, text, QV_CLASS_##class},
+#define X(name, number, class, text) {"QV_" #name, text, QV_CLASS_##class, number},
     QV_ERRORS(X)
 #undef X
 };
@@ -47,6 +48,25 @@ enum qv_err_class qv_err_class(int err)
 {
     int i = err_index(err);
     return err == QV_OK ? QV_CLASS_OK : i < 0 ? QV_CLASS_FATAL : err_table[i].class;
+}
+
+unsigned qv_err_number(int err)
+{
+    int i = err_index(err == QV_OK || err_index(err) >= 0 ? err : QV_EINTERNAL);
+    return err == QV_OK ? 0 : err_table[i].number;
+}
+
+int qv_err_from_number(unsigned number, unsigned class)
+{
+    if (number == 0)
+        return QV_OK;
+    for (int i = 0; i < ERR_COUNT; i++) {
+        if (err_table[i].number == number)
+            return QV_ERR_BASE + 1 + i;
+    }
+    return class == QV_CLASS_TRANSIENT   ? QV_EUNKNOWN
+           : class == QV_CLASS_PERMANENT ? QV_EPROTO
+                                         : QV_EINTERNAL;
 }
 
 int qv_err_from_errno(int errnum)

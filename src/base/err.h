@@ -11,41 +11,42 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* X(name, class, text)
+/* X(name, number, class, text)
+ * number: what stands for it in messages between nodes; never changed, never used again.
  * TRANSIENT: the same request may succeed later, unchanged.
  * PERMANENT: it will not; the caller must change something.
  * FATAL: this process or this piece of data can't be trusted with it any more. */
 #define QV_ERRORS(X)                                                                               \
-    X(EINVAL, PERMANENT, "wrong input")                                                            \
-    X(EBADREQ, PERMANENT, "bad request")                                                           \
-    X(EFORMAT, PERMANENT, "format error")                                                          \
-    X(EVALIDATION, PERMANENT, "validation error")                                                  \
-    X(EAUTH, PERMANENT, "no credentials")                                                          \
-    X(EFORBIDDEN, PERMANENT, "forbidden")                                                          \
-    X(ENOTFOUND, PERMANENT, "not found")                                                           \
-    X(EEXISTS, PERMANENT, "already exists")                                                        \
-    X(ETOOBIG, PERMANENT, "too large")                                                             \
-    X(ELIMIT, PERMANENT, "limit exceeded")                                                         \
-    X(ENOTIMPL, PERMANENT, "not implemented")                                                      \
-    X(EMETHOD, PERMANENT, "method not allowed here")                                               \
-    X(EPROTO, PERMANENT, "protocol error")                                                         \
-    X(ETIMEOUT, TRANSIENT, "timeout")                                                              \
-    X(EBUSY, TRANSIENT, "busy")                                                                    \
-    X(ECANCELED, TRANSIENT, "canceled")                                                            \
-    X(ESTALE, TRANSIENT, "stale")                                                                  \
-    X(EUNAVAILABLE, TRANSIENT, "unavailable")                                                      \
-    X(EUNKNOWN, TRANSIENT, "outcome unknown")                                                      \
-    X(ENOSPC, TRANSIENT, "storage full")                                                           \
-    X(ENOMEM, TRANSIENT, "out of memory")                                                          \
-    X(EEOF, PERMANENT, "end of data")                                                              \
-    X(EIO, FATAL, "input/output error")                                                            \
-    X(ECORRUPT, FATAL, "corrupt data")                                                             \
-    X(EINTERNAL, FATAL, "internal error")
+    X(EINVAL, 1, PERMANENT, "wrong input")                                                         \
+    X(EBADREQ, 2, PERMANENT, "bad request")                                                        \
+    X(EFORMAT, 3, PERMANENT, "format error")                                                       \
+    X(EVALIDATION, 4, PERMANENT, "validation error")                                               \
+    X(EAUTH, 5, PERMANENT, "no credentials")                                                       \
+    X(EFORBIDDEN, 6, PERMANENT, "forbidden")                                                       \
+    X(ENOTFOUND, 7, PERMANENT, "not found")                                                        \
+    X(EEXISTS, 8, PERMANENT, "already exists")                                                     \
+    X(ETOOBIG, 9, PERMANENT, "too large")                                                          \
+    X(ELIMIT, 10, PERMANENT, "limit exceeded")                                                     \
+    X(ENOTIMPL, 11, PERMANENT, "not implemented")                                                  \
+    X(EMETHOD, 12, PERMANENT, "method not allowed here")                                           \
+    X(EPROTO, 13, PERMANENT, "protocol error")                                                     \
+    X(ETIMEOUT, 14, TRANSIENT, "timeout")                                                          \
+    X(EBUSY, 15, TRANSIENT, "busy")                                                                \
+    X(ECANCELED, 16, TRANSIENT, "canceled")                                                        \
+    X(ESTALE, 17, TRANSIENT, "stale")                                                              \
+    X(EUNAVAILABLE, 18, TRANSIENT, "unavailable")                                                  \
+    X(EUNKNOWN, 19, TRANSIENT, "outcome unknown")                                                  \
+    X(ENOSPC, 20, TRANSIENT, "storage full")                                                       \
+    X(ENOMEM, 21, TRANSIENT, "out of memory")                                                      \
+    X(EEOF, 22, PERMANENT, "end of data")                                                          \
+    X(EIO, 23, FATAL, "input/output error")                                                        \
+    X(ECORRUPT, 24, FATAL, "corrupt data")                                                         \
+    X(EINTERNAL, 25, FATAL, "internal error")
 
 enum qv_err {
     QV_OK = 0,
     QV_ERR_BASE = -1000, /* keeps our codes apart from -errno */
-#define X(name, class, text) QV_##name,
+#define X(name, number, class, text) QV_##name,
     QV_ERRORS(X)
 #undef X
         QV_ERR_END
@@ -59,6 +60,13 @@ const char *qv_err_text(int err);
 /* The other way; QV_EINTERNAL for a name that is none. */
 int qv_err_by_name(const char *name, size_t n);
 enum qv_err_class qv_err_class(int err);
+
+/* An error's number, 0 for none; what is not in the table goes as EINTERNAL. */
+unsigned qv_err_number(int err);
+/* And back. A number that this build does not know, from a newer node, gives what its class (as it
+ * was sent) asks of the reader: TRANSIENT QV_EUNKNOWN (nothing is said of the outcome), PERMANENT
+ * QV_EPROTO, else QV_EINTERNAL. */
+int qv_err_from_number(unsigned number, unsigned class);
 
 /* -errno of a failed system call -> our code (ENOSPC, EDQUOT -> QV_ENOSPC, ENOENT -> QV_ENOTFOUND,
  * EROFS, EIO and the rest -> QV_EIO). errnum is positive. */
