@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
-#include "core/records.h"
+#include "core/meta.h"
 
 #include <stdlib.h>
 
@@ -17,6 +17,7 @@ struct qv_mirror {
     uint32_t count, cap;
     /* What the next tree must make anew: */
     bool members, aliases;
+    uint64_t made;                     /* epoch of the tree that it made last */
     uint8_t (*touched)[QV_UUID_BYTES]; /* collections */
     uint32_t touched_count, touched_cap;
 };
@@ -163,6 +164,11 @@ static uint64_t number_at(const struct qv_mirror *m, const char *key)
     return n;
 }
 
+bool qv_mirror_is_dirty(const struct qv_mirror *m)
+{
+    return m->members || m->aliases || m->touched_count > 0;
+}
+
 uint64_t qv_mirror_epoch(const struct qv_mirror *m)
 {
     return number_at(m, QV_TREE_EPOCH);
@@ -232,7 +238,7 @@ static int build_aliases(struct building *x)
     struct qv_aliases_out aliases = {NULL, 0};
     struct qv_arena arena;
     int err = 0;
-    qv_arena_init(&arena, (size_t)4 * QV_RECORDS_VALUE_BYTES_MAX);
+    qv_arena_init(&arena, (size_t)4 * QV_META_VALUE_BYTES_MAX);
     if (value.p != NULL)
         err = named(x, QV_TREE_ALIASES, qv_tree_decode_aliases(value, &arena, &aliases, x->msg));
     if (err == 0)
@@ -285,7 +291,7 @@ static int build_value(struct building *x, const char *key, struct qv_bytes valu
     spec->name = record.name;
     spec->generation = record.generation;
     spec->shards = shards;
-    qv_arena_init(&arena, (size_t)16 * QV_RECORDS_VALUE_BYTES_MAX);
+    qv_arena_init(&arena, (size_t)16 * QV_META_VALUE_BYTES_MAX);
     if (spec->before != NULL && spec->before->generation == record.generation) {
         spec->config = spec->before->config; /* a generation is one configuration, for ever */
     } else {
@@ -317,11 +323,24 @@ static int build_collection(struct building *x, const uint8_t uuid[QV_UUID_BYTES
     return 0;
 }
 
+/* The tree before was not made from these records: nothing of it can be taken as it is. */
+static void touch_all(struct qv_mirror *m, const struct qv_topology *before)
+{
+    m->members = true;
+    m->aliases = true;
+    for (uint32_t i = 0; i < before->count; i++)
+        touch_collection(m, before->collections[i]->uuid);
+    for (uint32_t i = 0; i < m->count; i++)
+        touch(m, m->list[i].key);
+}
+
 int qv_mirror_tree(struct qv_mirror *m, const struct qv_topology *before,
                    const struct qv_topology **out, struct qv_errmsg *msg)
 {
     struct building x = {.m = m, .before = before, .epoch = qv_mirror_epoch(m), .msg = msg};
     int err = 0;
+    if (before->epoch != m->made)
+        touch_all(m, before);
     x.tree = qv_topology_with_aliases(before, x.epoch, before->aliases.list, before->aliases.count);
     if (m->members)
         err = build_members(&x);
@@ -337,6 +356,7 @@ int qv_mirror_tree(struct qv_mirror *m, const struct qv_topology *before,
     m->members = false;
     m->aliases = false;
     m->touched_count = 0;
+    m->made = x.epoch;
     *out = x.tree;
     return 0;
 }
@@ -356,16 +376,15 @@ void qv_mirror_encode(const struct qv_mirror *m, struct qv_buf *b)
 }
 
 /* The next key and value; the key is copied, NUL-terminated. False: they are not sound. */
-static bool take_entry(struct qv_rd *rd, char key[QV_RECORDS_KEY_BYTES_MAX + 1],
+static bool take_entry(struct qv_rd *rd, char key[QV_META_KEY_BYTES_MAX + 1],
                        struct qv_bytes *value)
 {
     size_t key_bytes = qv_rd_u16(rd);
     value->n = qv_rd_u32(rd);
     const uint8_t *text = qv_rd_take(rd, key_bytes);
     value->p = qv_rd_take(rd, value->n);
-    if (text == NULL || value->p == NULL || key_bytes == 0 ||
-        key_bytes > QV_RECORDS_KEY_BYTES_MAX || value->n > QV_RECORDS_VALUE_BYTES_MAX ||
-        memchr(text, 0, key_bytes) != NULL)
+    if (text == NULL || value->p == NULL || key_bytes == 0 || key_bytes > QV_META_KEY_BYTES_MAX ||
+        value->n > QV_META_VALUE_BYTES_MAX || memchr(text, 0, key_bytes) != NULL)
         return false;
     memcpy(key, text, key_bytes);
     key[key_bytes] = '\0';
@@ -377,13 +396,13 @@ int qv_mirror_decode(struct qv_mirror *m, struct qv_bytes bytes, struct qv_errms
     struct qv_rd rd;
     qv_rd_init(&rd, bytes.p, bytes.n);
     uint32_t count = qv_rd_u32(&rd);
-    if (rd.failed || count > QV_RECORDS_KEYS_MAX)
+    if (rd.failed || count > QV_META_KEYS_MAX)
         return QV_CORRUPT(msg, "a copy of the metadata: %u keys", count);
     struct qv_mirror_entry *list = qv_mem_calloc(count + 1u, sizeof *list);
-    char *keys = qv_mem_alloc((count + 1u) * (size_t)(QV_RECORDS_KEY_BYTES_MAX + 1));
+    char *keys = qv_mem_alloc((count + 1u) * (size_t)(QV_META_KEY_BYTES_MAX + 1));
     bool sound = true;
     for (uint32_t i = 0; i < count && sound; i++) {
-        char *key = keys + i * (size_t)(QV_RECORDS_KEY_BYTES_MAX + 1);
+        char *key = keys + i * (size_t)(QV_META_KEY_BYTES_MAX + 1);
         sound =
             take_entry(&rd, key, &list[i].value) && (i == 0 || strcmp(list[i - 1].key, key) < 0);
         list[i].key = key;

@@ -29,6 +29,8 @@ struct qv_bytes qv_mirror_get(const struct qv_mirror *m, const char *key);
 uint32_t qv_mirror_count(const struct qv_mirror *m);
 /* The i-th, ascending by key; borrowed until the next change. */
 struct qv_mirror_entry qv_mirror_at(const struct qv_mirror *m, uint32_t i);
+/* Is there something that the last tree lacks? A record that goes with its lease has no epoch. */
+bool qv_mirror_is_dirty(const struct qv_mirror *m);
 uint64_t qv_mirror_epoch(const struct qv_mirror *m);      /* 0: not known */
 uint64_t qv_mirror_controller(const struct qv_mirror *m); /* 0: none */
 
