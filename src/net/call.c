@@ -44,6 +44,7 @@ struct qv_call_priv *qv_call_acquire(struct qv_net_core *core)
         qv_buf_init(&call->body, 0);
         qv_buf_init(&call->reply_extra, 0);
         qv_buf_init(&call->reply_message, 0);
+        qv_buf_init(&call->reply_head, 0);
         qv_buf_init(&call->reply_body, 0);
         qv_buf_init(&call->out, 0);
         qv_arena_init(&call->pub.arena, core->limits.arena_bytes_max);
@@ -94,6 +95,7 @@ static void call_reset(struct qv_call_priv *call)
     call_keep_small(&call->body);
     call_keep_small(&call->reply_extra);
     call_keep_small(&call->reply_message);
+    call_keep_small(&call->reply_head);
     call_keep_small(&call->reply_body);
     call_keep_small(&call->out);
 }
@@ -125,6 +127,7 @@ void qv_call_free(struct qv_call_priv *call)
     qv_buf_close(&call->body);
     qv_buf_close(&call->reply_extra);
     qv_buf_close(&call->reply_message);
+    qv_buf_close(&call->reply_head);
     qv_buf_close(&call->reply_body);
     qv_buf_close(&call->out);
     qv_mem_free(call->slots);
@@ -598,4 +601,15 @@ void qv_call_reply_grpc(struct qv_call *call, int grpc_status, const char *grpc_
                         struct qv_buf *body)
 {
     qv_call_reply_grpc_extra(call, grpc_status, grpc_message, NULL, 0, body);
+}
+
+void qv_call_reply_grpc_parts(struct qv_call *pub, struct qv_bytes head, struct qv_buf *body)
+{
+    struct qv_call_priv *call = (struct qv_call_priv *)pub;
+    QV_ASSERT(head.n <= QV_NET_REPLY_HEAD_BYTES_MAX);
+    qv_buf_append(&call->reply_head, head.p, head.n);
+    if (body != NULL && call->reply_head.failed)
+        body->failed = true;
+    pub->keep_plain = true; /* compressed, the parts would have to be one */
+    qv_call_reply_grpc_extra(pub, QV_GRPC_OK, NULL, NULL, 0, body);
 }

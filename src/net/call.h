@@ -74,6 +74,7 @@ struct qv_call_priv {
     struct qv_buf reply_extra; /* name NUL value NUL ... */
     uint32_t n_extra;
     struct qv_buf reply_message; /* gRPC: percent-encoded */
+    struct qv_buf reply_head;    /* gRPC: what the message begins with */
     struct qv_buf reply_body;
     struct qv_filebody *reply_file; /* instead of reply_body */
     bool reply_packed;              /* reply_body is gzip */

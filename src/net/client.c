@@ -123,7 +123,8 @@ static int call_fill(struct qv_client_call *call, const struct qv_client_request
     const struct qv_client_config *config = &call->client->config;
     const char *method = request->grpc ? "POST" : request->method;
     if (method == NULL || request->path == NULL || request->path[0] != '/' ||
-        (request->grpc && config->http1) || request->path[strcspn(request->path, " \r\n")] != '\0')
+        (request->grpc && config->http1) || (request->head.n > 0 && !request->grpc) ||
+        request->path[strcspn(request->path, " \r\n")] != '\0')
         return QV_EINVAL;
     struct qv_buf *b = &call->head;
     put_z(b, method);
@@ -145,6 +146,9 @@ static int call_fill(struct qv_client_call *call, const struct qv_client_request
         put_z(b, request->headers[i].value);
     }
     call->n_headers = (uint32_t)request->n_headers;
+    call->front_at = (uint32_t)b->len;
+    call->front_bytes = (uint32_t)request->head.n;
+    qv_buf_append(b, request->head.p, request->head.n);
     call->grpc = request->grpc;
     call->is_head = strcmp(method, "HEAD") == 0;
     call->body = request->body;
@@ -261,6 +265,8 @@ void qv_client_finish(struct qv_client_call *call, int err)
             err = response_fill_grpc(call, &r);
     }
     r.err = err;
+    r.sent = call->begun;
+    r.buf = &call->answer;
     r.latency_ns = uv_hrtime() - call->sent_ns;
     call->done(call->arg, &r);
     call_release(call);
@@ -294,6 +300,18 @@ static void on_tick(uv_timer_t *timer)
     qv_client_settle(client);
 }
 
+/* Without calls only what keeps connections alive is looked after. */
+static uint32_t client_idle_tick_ms(const struct qv_client *client)
+{
+    if (client->config.keepalive_ms == 0)
+        return 0;
+    for (uint32_t i = 0; i < client->config.connections; i++) {
+        if (client->conns[i].state == QV_CLIENT_OPEN)
+            return client->config.keepalive_ms / 4 + 1;
+    }
+    return 0;
+}
+
 void qv_client_settle(struct qv_client *client)
 {
     if (client->settling || client->closing)
@@ -310,12 +328,12 @@ void qv_client_settle(struct qv_client *client)
             qv_client_conn_flush(&client->conns[i]);
     } while (client->waiting.first != NULL && pick_conn(client) != NULL);
     client->settling = false;
-    bool want = client->n_calls > 0;
-    if (want && !client->ticking)
-        uv_timer_start(&client->timer, on_tick, CLIENT_TICK_MS, CLIENT_TICK_MS);
-    else if (!want && client->ticking)
+    uint32_t tick_ms = client->n_calls > 0 ? CLIENT_TICK_MS : client_idle_tick_ms(client);
+    if (tick_ms != client->tick_ms && tick_ms > 0)
+        uv_timer_start(&client->timer, on_tick, tick_ms, tick_ms);
+    else if (tick_ms == 0 && client->tick_ms > 0)
         uv_timer_stop(&client->timer);
-    client->ticking = want;
+    client->tick_ms = tick_ms;
 }
 
 static void client_fail_all(struct qv_client *client, int err)
@@ -354,7 +372,8 @@ static void client_shut(struct qv_client *client)
 {
     client->closing = true;
     client_fail_all(client, QV_ECANCELED);
-    uv_walk(&client->uv, close_handle, NULL);
+    if (client->config.loop == NULL)
+        uv_walk(client->uv, close_handle, NULL);
 }
 
 static void on_async(uv_async_t *async)
@@ -370,7 +389,7 @@ static void on_async(uv_async_t *async)
 static void *client_main(void *arg)
 {
     struct qv_client *client = arg;
-    uv_run(&client->uv, UV_RUN_DEFAULT);
+    uv_run(client->uv, UV_RUN_DEFAULT);
     return NULL;
 }
 
@@ -409,6 +428,8 @@ static int client_configure(struct qv_client *client, const struct qv_client_con
     c->connect_timeout_ms = c->connect_timeout_ms == 0 ? 5000 : c->connect_timeout_ms;
     if (c->response_bytes_max == 0)
         c->response_bytes_max = (size_t)256 << 20;
+    c->dead_ms = c->dead_ms == 0 ? 10000 : c->dead_ms;
+    QV_ASSERT(c->loop == NULL || !c->own_thread);
     if (config->url == NULL || c->connections > 1024)
         return qv_fail(msg, QV_EINVAL, "a client needs a URL and at most 1024 connections");
     int err = qv_url_parse(config->url, &client->url, msg);
@@ -422,7 +443,11 @@ static int client_configure(struct qv_client *client, const struct qv_client_con
         n--;
     memcpy(client->prefix, client->url.path, n);
     client->prefix[n] = '\0';
-    return client_resolve(client, msg);
+    c->address = NULL; /* was borrowed */
+    if (config->address == NULL)
+        return client_resolve(client, msg);
+    memcpy(&client->address, config->address, sizeof client->address);
+    return 0;
 }
 
 static int client_open_tls(struct qv_client *client, struct qv_errmsg *msg)
@@ -434,6 +459,11 @@ static int client_open_tls(struct qv_client *client, struct qv_errmsg *msg)
                                 .http1 = c->http1};
     bool files = c->cert_path != NULL || c->key_path != NULL || c->ca_path != NULL;
     c->cert_path = c->key_path = c->ca_path = NULL; /* were borrowed */
+    if (client->url.tls && c->tls != NULL) {
+        client->tls = c->tls;
+        client->tls_borrowed = true;
+        return 0;
+    }
     if (client->url.tls)
         return qv_tls_ctx_create(&tls, &client->tls, msg);
     return files ? qv_fail(msg, QV_EINVAL, "certificates need an https:// URL") : 0;
@@ -447,17 +477,22 @@ int qv_client_create(const struct qv_client_config *config, struct qv_client **o
     int err = client_configure(client, config, msg);
     if (err == 0)
         err = client_open_tls(client, msg);
-    if (err == 0 && uv_loop_init(&client->uv) != 0)
+    client->uv = config->loop != NULL ? config->loop : &client->own;
+    if (err == 0 && config->loop == NULL && uv_loop_init(client->uv) != 0)
         err = qv_fail(msg, QV_EIO, "no event loop can be made");
     if (err != 0) {
-        qv_tls_ctx_destroy(&client->tls);
+        if (!client->tls_borrowed)
+            qv_tls_ctx_destroy(&client->tls);
         qv_mem_free(client);
         return err;
     }
-    int rv = uv_async_init(&client->uv, &client->async, on_async);
-    QV_ASSERT(rv == 0);
+    if (config->loop == NULL) {
+        int rv = uv_async_init(client->uv, &client->async, on_async);
+        QV_ASSERT(rv == 0);
+    }
     client->async.data = client;
-    uv_timer_init(&client->uv, &client->timer);
+    uv_timer_init(client->uv, &client->timer);
+    qv_client_hold(client);
     client->timer.data = client;
     pthread_mutex_init(&client->mutex, NULL);
     client->read_buf = qv_mem_alloc(CLIENT_READ_BYTES);
@@ -476,6 +511,46 @@ int qv_client_create(const struct qv_client_config *config, struct qv_client **o
     return 0;
 }
 
+static void client_free(struct qv_client *client)
+{
+    QV_ASSERT(client->n_calls == 0);
+    for (uint32_t i = 0; i < client->config.connections; i++)
+        qv_outq_close(&client->conns[i].out);
+    if (!client->tls_borrowed)
+        qv_tls_ctx_destroy(&client->tls);
+    while (client->free_calls != NULL) {
+        struct qv_client_call *call = client->free_calls;
+        client->free_calls = call->free_next;
+        call_free(call);
+    }
+    pthread_mutex_destroy(&client->mutex);
+    qv_mem_free(client->conns);
+    qv_mem_free(client->read_buf);
+    qv_mem_free(client);
+}
+
+void qv_client_hold(struct qv_client *client)
+{
+    client->n_handles++;
+}
+
+/* With a loop of its own the client is freed where that has ended. */
+void qv_client_let_go(struct qv_client *client)
+{
+    if (--client->n_handles > 0 || client->config.loop == NULL)
+        return;
+    void (*on_destroyed)(void *arg) = client->config.on_destroyed;
+    void *arg = client->config.arg;
+    client_free(client);
+    if (on_destroyed != NULL)
+        on_destroyed(arg);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    qv_client_let_go(handle->data);
+}
+
 void qv_client_destroy(struct qv_client **pclient)
 {
     struct qv_client *client = *pclient;
@@ -490,22 +565,15 @@ void qv_client_destroy(struct qv_client **pclient)
         pthread_join(client->thread, NULL);
     } else {
         client_shut(client);
-        uv_run(&client->uv, UV_RUN_DEFAULT);
+        if (client->config.loop != NULL) {
+            uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+            return; /* the last handle frees it */
+        }
+        uv_run(client->uv, UV_RUN_DEFAULT);
     }
-    int rv = uv_loop_close(&client->uv);
-    QV_ASSERT(rv == 0 && client->n_calls == 0);
-    for (uint32_t i = 0; i < client->config.connections; i++)
-        qv_outq_close(&client->conns[i].out);
-    qv_tls_ctx_destroy(&client->tls);
-    while (client->free_calls != NULL) {
-        struct qv_client_call *call = client->free_calls;
-        client->free_calls = call->free_next;
-        call_free(call);
-    }
-    pthread_mutex_destroy(&client->mutex);
-    qv_mem_free(client->conns);
-    qv_mem_free(client->read_buf);
-    qv_mem_free(client);
+    int rv = uv_loop_close(client->uv);
+    QV_ASSERT(rv == 0);
+    client_free(client);
 }
 
 const char *qv_client_why(const struct qv_client *client)
@@ -513,10 +581,11 @@ const char *qv_client_why(const struct qv_client *client)
     return client->why;
 }
 
-int qv_client_send(struct qv_client *client, const struct qv_client_request *request,
-                   qv_client_done_f *done, void *arg)
+int qv_client_send_call(struct qv_client *client, const struct qv_client_request *request,
+                        qv_client_done_f *done, void *arg, struct qv_client_call **out)
 {
     struct qv_client_call *call = call_create(client);
+    *out = NULL;
     call->done = done;
     call->arg = arg;
     int err = call_fill(call, request);
@@ -524,6 +593,7 @@ int qv_client_send(struct qv_client *client, const struct qv_client_request *req
         call_release(call);
         return err;
     }
+    *out = call;
     if (!client->config.own_thread) {
         qv_client_list_add(&client->waiting, call);
         client->n_calls++;
@@ -543,23 +613,48 @@ int qv_client_send(struct qv_client *client, const struct qv_client_request *req
     return 0;
 }
 
+int qv_client_send(struct qv_client *client, const struct qv_client_request *request,
+                   qv_client_done_f *done, void *arg)
+{
+    struct qv_client_call *call;
+    return qv_client_send_call(client, request, done, arg, &call);
+}
+
+void qv_client_cancel(struct qv_client_call *call)
+{
+    struct qv_client *client = call->client;
+    QV_ASSERT(!client->config.own_thread);
+    if (call->conn != NULL && call->conn->h2 != NULL)
+        qv_client_h2_cancel(call->conn->h2, call);
+    struct qv_client_conn *http1 = call->conn != NULL && call->conn->h1 != NULL ? call->conn : NULL;
+    qv_client_finish(call, QV_ECANCELED);
+    if (http1 != NULL) /* one request can't be taken back: see qv_client_conn_tick */
+        qv_client_conn_close(http1, QV_EUNKNOWN);
+}
+
+void qv_client_flush(struct qv_client *client)
+{
+    client->now_ns = uv_hrtime();
+    qv_client_settle(client);
+}
+
 /* Nothing ran the loop for a while: a connection that the server closed meanwhile is seen first. */
 static void client_catch_up(struct qv_client *client)
 {
     client->settling = true; /* what is queued isn't given to a connection that may be gone */
     client->now_ns = uv_hrtime();
-    uv_run(&client->uv, UV_RUN_NOWAIT);
+    uv_run(client->uv, UV_RUN_NOWAIT);
     client->settling = false;
     qv_client_settle(client);
 }
 
 void qv_client_run(struct qv_client *client)
 {
-    QV_ASSERT(!client->config.own_thread);
+    QV_ASSERT(!client->config.own_thread && client->config.loop == NULL);
     client->stop = false;
     client_catch_up(client);
     while (client->n_calls > 0 && !client->stop)
-        uv_run(&client->uv, UV_RUN_ONCE);
+        uv_run(client->uv, UV_RUN_ONCE);
 }
 
 void qv_client_stop(struct qv_client *client)
@@ -604,6 +699,7 @@ static void on_answer(void *arg, const struct qv_client_response *r)
 int qv_client_call(struct qv_client *client, const struct qv_client_request *request,
                    struct qv_client_answer *out)
 {
+    QV_ASSERT(client->config.loop == NULL);
     struct client_wait wait = {.client = client, .answer = out};
     memset(out, 0, sizeof *out);
     qv_buf_init(&out->body, 0);
@@ -613,7 +709,7 @@ int qv_client_call(struct qv_client *client, const struct qv_client_request *req
     if (err == 0 && !client->config.own_thread) {
         client_catch_up(client);
         while (!wait.done)
-            uv_run(&client->uv, UV_RUN_ONCE);
+            uv_run(client->uv, UV_RUN_ONCE);
     } else if (err == 0) {
         pthread_mutex_lock(&wait.mutex);
         while (!wait.done)

@@ -11,6 +11,9 @@
  * (the connection was lost after some of it was sent: it may have happened), QV_ECANCELED (client
  * destroyed), QV_EPROTO, QV_ETOOBIG (answer over response_bytes_max).
  *
+ * With `loop` it lives on a loop of the caller's, with others, all on that loop's thread: the way
+ * between nodes (net/peer_tcp.h).
+ *
  * A lost connection is opened again for the calls that come after; calls are not repeated. SIGPIPE
  * must be ignored by the process. */
 #ifndef QV_NET_CLIENT_H
@@ -24,6 +27,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct sockaddr_storage;
+struct uv_loop_s;
 struct qv_client;
 
 struct qv_client_config {
@@ -33,7 +38,19 @@ struct qv_client_config {
     const char *key_path;
     bool http1;             /* HTTP/1.1; else HTTP/2 (needed for gRPC) */
     bool own_thread;        /* see above */
-    uint32_t connections;   /* [1] opened when first needed */
+    struct uv_loop_s *loop; /* see above; borrowed until on_destroyed; NULL: one of its own */
+    /* With loop: its last handle is closed, and the client gone. May be NULL. */
+    void (*on_destroyed)(void *arg);
+    /* A connection that stood is closed; qv_client_why says why. After the calls on it have ended.
+     * May be NULL. */
+    void (*on_lost)(void *arg);
+    void *arg;                              /* of both */
+    struct qv_tls_ctx *tls;                 /* https: borrowed, instead of the paths above */
+    const struct sockaddr_storage *address; /* copied; where the URL's host is; NULL: looked up, and
+                                               the thread waits for that */
+    uint32_t keepalive_ms; /* HTTP/2: a ping after so long without a byte; 0: never */
+    uint32_t dead_ms;      /* closed after so long without one, while a ping is under way [10000] */
+    uint32_t connections;  /* [1] opened when first needed */
     uint32_t in_flight_max; /* [256; HTTP/1.1: 1] a connection; more wait in the client's queue */
     uint32_t connect_timeout_ms; /* [5000] */
     size_t response_bytes_max;   /* [256 MiB] */
@@ -46,6 +63,7 @@ struct qv_client_request {
     const char *content_type;            /* NULL = application/json when there is a body */
     const struct qv_net_header *headers; /* copied by send; lower-case names */
     size_t n_headers;
+    struct qv_bytes head; /* gRPC: what the message begins with; copied by send */
     struct qv_bytes body; /* borrowed until the callback has returned; gRPC: the bare message */
     uint32_t timeout_ms;  /* [60000]; over gRPC also sent as grpc-timeout */
 };
@@ -60,6 +78,8 @@ struct qv_client_response {
     size_t n_headers;
     struct qv_bytes body; /* gRPC: the bare message */
     uint64_t latency_ns;  /* send -> answer, queueing in the client included */
+    bool sent;            /* some of the request may have left */
+    struct qv_buf *buf;   /* what body is in: may be taken over whole, leaving it empty */
 };
 
 typedef void qv_client_done_f(void *arg, const struct qv_client_response *response);
@@ -69,7 +89,7 @@ int qv_client_create(const struct qv_client_config *config, struct qv_client **o
                      struct qv_errmsg *msg) QV_MUST_USE;
 
 /* Ends every call in flight with QV_ECANCELED, closes, frees; sets *client to NULL; NULL is fine.
- * Not from a callback. */
+ * Not from a callback. With loop: on its thread; the memory goes when the loop has run. */
 void qv_client_destroy(struct qv_client **client);
 
 /* Why the last connection could not be made, "" before: a refused certificate, say. Without
@@ -80,6 +100,17 @@ const char *qv_client_why(const struct qv_client *client);
  * with own_thread, else from the creating thread only; also from inside a callback. */
 int qv_client_send(struct qv_client *client, const struct qv_client_request *request,
                    qv_client_done_f *done, void *arg) QV_MUST_USE;
+
+struct qv_client_call;
+
+/* The same, without own_thread, and gives the call: to be cancelled until its callback. */
+int qv_client_send_call(struct qv_client *client, const struct qv_client_request *request,
+                        qv_client_done_f *done, void *arg, struct qv_client_call **out) QV_MUST_USE;
+/* Ends it with QV_ECANCELED, from inside this call; over HTTP/2 the server learns of it. Not from
+ * its own callback. */
+void qv_client_cancel(struct qv_client_call *call);
+/* With loop: gives what was sent to connections; after sends that no callback made. */
+void qv_client_flush(struct qv_client *client);
 
 /* Without own_thread: runs the loop until no call is in flight or qv_client_stop was called from a
  * callback. */

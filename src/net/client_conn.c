@@ -25,12 +25,15 @@ static void on_closed(uv_handle_t *handle)
     conn->draining = conn->writing = conn->write_failed = false;
     conn->sealed_bytes = 0;
     qv_client_settle(conn->client);
+    qv_client_let_go(conn->client);
 }
 
 void qv_client_conn_close(struct qv_client_conn *conn, int err)
 {
+    struct qv_client *client = conn->client;
     if (conn->state == QV_CLIENT_CLOSED || conn->state == QV_CLIENT_CLOSING)
         return;
+    bool stood = conn->state == QV_CLIENT_OPEN;
     conn->state = QV_CLIENT_CLOSING;
     qv_client_h1_destroy(&conn->h1);
     qv_client_h2_destroy(&conn->h2);
@@ -40,6 +43,8 @@ void qv_client_conn_close(struct qv_client_conn *conn, int err)
         bool lost = err == QV_EUNKNOWN && !call->begun;
         qv_client_finish(call, lost ? QV_EUNAVAILABLE : err);
     }
+    if (stood && !client->closing && client->config.on_lost != NULL)
+        client->config.on_lost(client->config.arg);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -128,6 +133,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == 0 || (conn->state != QV_CLIENT_OPEN && conn->state != QV_CLIENT_CONNECTING))
         return;
     client->now_ns = uv_hrtime();
+    conn->heard_ns = client->now_ns;
+    conn->ping_ns = 0;
     int err;
     if (n < 0)
         err = conn_eof(conn);
@@ -175,10 +182,13 @@ void qv_client_conn_open(struct qv_client_conn *conn)
 {
     struct qv_client *client = conn->client;
     QV_ASSERT(conn->state == QV_CLIENT_CLOSED);
-    uv_tcp_init(&client->uv, &conn->tcp);
+    uv_tcp_init(client->uv, &conn->tcp);
+    qv_client_hold(client);
     conn->tcp.data = conn;
     conn->connect.data = conn;
     conn->write.data = conn;
+    conn->heard_ns = uv_hrtime();
+    conn->ping_ns = 0;
     conn->state = QV_CLIENT_CONNECTING;
     conn->connect_by_ns = uv_hrtime() + client->config.connect_timeout_ms * 1000000ull;
     if (client->config.http1)
@@ -328,9 +338,29 @@ void qv_client_conn_flush(struct qv_client_conn *conn)
         qv_client_conn_close(conn, QV_EUNKNOWN);
 }
 
+/* Asks a silent server whether it is there; true when it has been silent for too long. */
+static bool conn_is_dead(struct qv_client_conn *conn)
+{
+    struct qv_client *client = conn->client;
+    const uint64_t now_ns = client->now_ns, ms = 1000000;
+    if (client->config.keepalive_ms == 0 || conn->h2 == NULL || conn->state != QV_CLIENT_OPEN)
+        return false;
+    if (conn->ping_ns != 0)
+        return now_ns - conn->ping_ns > client->config.dead_ms * ms;
+    if (now_ns - conn->heard_ns <= client->config.keepalive_ms * ms)
+        return false;
+    conn->ping_ns = now_ns;
+    return qv_client_h2_ping(conn->h2) != 0;
+}
+
 void qv_client_conn_tick(struct qv_client_conn *conn)
 {
     uint64_t now_ns = conn->client->now_ns;
+    if (conn_is_dead(conn)) {
+        snprintf(conn->client->why, sizeof conn->client->why, "nothing was heard for too long");
+        qv_client_conn_close(conn, QV_EUNKNOWN);
+        return;
+    }
     if (conn->state == QV_CLIENT_CONNECTING && now_ns > conn->connect_by_ns) {
         qv_client_conn_close(conn, QV_EUNAVAILABLE);
         return;

@@ -33,6 +33,8 @@ struct qv_client_call {
     uint32_t n_headers;
     bool grpc, has_type, is_head;
     struct qv_bytes body; /* borrowed */
+    uint32_t front_at;    /* gRPC: what the message begins with, in head */
+    uint32_t front_bytes;
     char timeout_text[16];
     size_t body_sent_bytes; /* gRPC: prefix included */
     bool begun;             /* some of it may have left */
@@ -66,6 +68,7 @@ struct qv_client_conn {
     uv_connect_t connect;
     uv_write_t write;
     uint64_t connect_by_ns;
+    uint64_t heard_ns, ping_ns; /* last byte received; ping under way since, 0: none */
     struct qv_outq out;
     struct qv_tls *tls;  /* NULL: none; the connection is OPEN when its handshake is over */
     size_t sealed_bytes; /* of out: encrypted and not all sent yet */
@@ -81,10 +84,12 @@ struct qv_client {
     char authority[300];
     char prefix[1024]; /* "" or "/path" without a slash at its end */
     struct sockaddr_storage address;
-    uv_loop_t uv;
+    uv_loop_t *uv; /* own, or the caller's */
+    uv_loop_t own;
+    unsigned n_handles; /* with a loop of the caller's: not closed yet */
     uv_async_t async;
     uv_timer_t timer;
-    bool ticking;
+    uint32_t tick_ms; /* 0: the timer is stopped */
     uint64_t now_ns;
     struct qv_client_conn *conns;
     struct qv_client_list waiting;
@@ -93,7 +98,8 @@ struct qv_client {
     uint32_t n_calls; /* waiting or on a connection */
     bool stop, closing, settling;
     struct qv_tls_ctx *tls; /* NULL: plain http */
-    char why[200];          /* see qv_client_why */
+    bool tls_borrowed;
+    char why[200]; /* see qv_client_why */
     char *read_buf;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards posted, quit */
@@ -106,6 +112,9 @@ void qv_client_list_add(struct qv_client_list *list, struct qv_client_call *call
 void qv_client_list_remove(struct qv_client_list *list, struct qv_client_call *call);
 /* Ends a call: err, or what its answer fields say. Calls back. */
 void qv_client_finish(struct qv_client_call *call, int err);
+/* One handle more, or one less, of a caller's loop; the last one frees the client. */
+void qv_client_hold(struct qv_client *client);
+void qv_client_let_go(struct qv_client *client);
 /* Gives waiting calls to connections and flushes; the end of every event. */
 void qv_client_settle(struct qv_client *client);
 void qv_client_add_field(struct qv_client_call *call, const char *name, size_t name_len,
@@ -139,6 +148,8 @@ void qv_client_h2_destroy(struct qv_client_h2 **h2);
 int qv_client_h2_submit(struct qv_client_h2 *h2, struct qv_client_call *call);
 int qv_client_h2_feed(struct qv_client_h2 *h2, const char *p, size_t n);
 int qv_client_h2_fill(struct qv_client_h2 *h2);
+/* QV_EPROTO when the session is over. */
+int qv_client_h2_ping(struct qv_client_h2 *h2);
 void qv_client_h2_cancel(struct qv_client_h2 *h2, struct qv_client_call *call);
 bool qv_client_h2_ended(const struct qv_client_h2 *h2);
 

@@ -58,6 +58,12 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     return 0;
 }
 
+/* How long the message is in its frame, prefix and head included. */
+static size_t total_bytes(const struct qv_client_call *call)
+{
+    return call->body.n + (call->grpc ? QV_GRPC_PREFIX_BYTES + call->front_bytes : 0);
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct qv_client_h2 *h = arg;
@@ -68,8 +74,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     /* Answered: what the server doesn't want of the request need not be sent. */
     struct qv_client_call *call = stream_call(session, frame->hd.stream_id);
-    size_t total = call == NULL ? 0 : call->body.n + (call->grpc ? QV_GRPC_PREFIX_BYTES : 0);
-    if (call != NULL && call->body_sent_bytes < total)
+    if (call != NULL && call->body_sent_bytes < total_bytes(call))
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                   NGHTTP2_NO_ERROR);
     return 0;
@@ -153,6 +158,19 @@ void qv_client_h2_destroy(struct qv_client_h2 **ph)
     qv_mem_free(h);
 }
 
+/* Copies what of `part`, which lies `at` bytes into the message, comes next. */
+static size_t read_part(struct qv_client_call *call, struct qv_bytes part, size_t at, uint8_t *to,
+                        size_t max)
+{
+    size_t from = call->body_sent_bytes - at;
+    if (call->body_sent_bytes < at || from >= part.n)
+        return 0;
+    size_t n = part.n - from < max ? part.n - from : max;
+    memcpy(to, part.p + from, n);
+    call->body_sent_bytes += n;
+    return n;
+}
+
 static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t max,
                          uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
@@ -160,26 +178,19 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *t
     (void)session;
     (void)stream_id;
     (void)arg;
-    size_t prefix = call->grpc ? QV_GRPC_PREFIX_BYTES : 0;
-    size_t total = prefix + call->body.n;
-    size_t n = 0;
-    if (call->body_sent_bytes < prefix) {
-        uint8_t bytes[QV_GRPC_PREFIX_BYTES];
-        qv_grpc_put_prefix(bytes, call->body.n, false);
-        n = prefix - call->body_sent_bytes < max ? prefix - call->body_sent_bytes : max;
-        memcpy(to, bytes + call->body_sent_bytes, n);
-        call->body_sent_bytes += n;
+    uint8_t prefix[QV_GRPC_PREFIX_BYTES];
+    size_t n = 0, at = 0;
+    if (call->grpc) {
+        struct qv_bytes front = {call->head.data + call->front_at, call->front_bytes};
+        qv_grpc_put_prefix(prefix, front.n + call->body.n, false);
+        n = read_part(call, (struct qv_bytes){prefix, sizeof prefix}, 0, to, max);
+        n += read_part(call, front, sizeof prefix, to + n, max - n);
+        at = sizeof prefix + front.n;
     }
-    size_t m = total - call->body_sent_bytes;
-    if (m > max - n)
-        m = max - n;
-    if (m > 0) {
-        memcpy(to + n, call->body.p + (call->body_sent_bytes - prefix), m);
-        call->body_sent_bytes += m;
-    }
-    if (call->body_sent_bytes == total)
+    n += read_part(call, call->body, at, to + n, max - n);
+    if (call->body_sent_bytes == total_bytes(call))
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)(n + m);
+    return (ssize_t)n;
 }
 
 /* Names and values live as long as the call. */
@@ -256,6 +267,11 @@ int qv_client_h2_fill(struct qv_client_h2 *h)
         qv_outq_append(&conn->out, p, (size_t)n);
     }
     return 0;
+}
+
+int qv_client_h2_ping(struct qv_client_h2 *h)
+{
+    return nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL) == 0 ? 0 : QV_EPROTO;
 }
 
 void qv_client_h2_cancel(struct qv_client_h2 *h, struct qv_client_call *call)

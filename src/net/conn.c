@@ -224,6 +224,10 @@ static void call_cancel(struct qv_call_priv *call)
 {
     if (!atomic_exchange_explicit(&call->pub.cancelled, true, memory_order_relaxed))
         count(&call->core->counters.calls_cancelled, 1);
+    else
+        return;
+    if (call->state == QV_CALL_HANDED && call->pub.on_cancel != NULL)
+        call->pub.on_cancel(&call->pub);
 }
 
 void qv_conn_drop_call(struct qv_call_priv *call)

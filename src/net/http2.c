@@ -325,30 +325,43 @@ static ssize_t read_file(struct qv_http2 *h, struct qv_call_priv *call, uint8_t 
     return (ssize_t)n;
 }
 
-/* The answer's bytes: for gRPC the prefix, the message, then trailers instead of the end. */
+/* What comes before a gRPC answer's body: the prefix, and the head where there is one. */
+static size_t read_front(struct qv_call_priv *call, uint8_t *to, size_t max)
+{
+    uint8_t prefix[QV_GRPC_PREFIX_BYTES];
+    size_t at = call->reply_sent_bytes, n = 0;
+    qv_grpc_put_prefix(prefix, call->reply_head.len + call->reply_body.len, call->reply_packed);
+    for (; n < max && at + n < sizeof prefix; n++)
+        to[n] = prefix[at + n];
+    size_t skip = at + n - sizeof prefix; /* of the head; meant only when the prefix is out */
+    if (n < max && skip < call->reply_head.len) {
+        size_t m = call->reply_head.len - skip < max - n ? call->reply_head.len - skip : max - n;
+        memcpy(to + n, call->reply_head.data + skip, m);
+        n += m;
+    }
+    call->reply_sent_bytes += n;
+    return n;
+}
+
+/* The answer's bytes: for gRPC the prefix, the head, the message, then trailers instead of the end.
+ */
 static ssize_t read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t max,
                           uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
     struct qv_call_priv *call = source->ptr;
     struct qv_http2 *h = arg;
-    size_t prefix = call->reply_is_grpc ? QV_GRPC_PREFIX_BYTES : 0;
-    size_t total = prefix + call->reply_body.len;
+    size_t front = call->reply_is_grpc ? QV_GRPC_PREFIX_BYTES + call->reply_head.len : 0;
+    size_t total = front + call->reply_body.len;
     size_t n = 0;
     if (call->reply_file != NULL)
         return read_file(h, call, to, max, flags);
-    if (call->reply_sent_bytes < prefix) {
-        QV_ASSERT(max >= QV_GRPC_PREFIX_BYTES || call->reply_sent_bytes > 0 || max > 0);
-        uint8_t bytes[QV_GRPC_PREFIX_BYTES];
-        qv_grpc_put_prefix(bytes, call->reply_body.len, call->reply_packed);
-        n = prefix - call->reply_sent_bytes < max ? prefix - call->reply_sent_bytes : max;
-        memcpy(to, bytes + call->reply_sent_bytes, n);
-        call->reply_sent_bytes += n;
-    }
-    size_t m = total - call->reply_sent_bytes;
+    if (call->reply_sent_bytes < front)
+        n = read_front(call, to, max);
+    size_t m = call->reply_sent_bytes < front ? 0 : total - call->reply_sent_bytes;
     if (m > max - n)
         m = max - n;
     if (m > 0) {
-        memcpy(to + n, call->reply_body.data + (call->reply_sent_bytes - prefix), m);
+        memcpy(to + n, call->reply_body.data + (call->reply_sent_bytes - front), m);
         call->reply_sent_bytes += m;
         call->reply_counted_bytes -= m;
         call->started_ns = h->moved_ns = call->core->now_ns;

@@ -177,6 +177,10 @@ struct qv_call {
     bool keep_plain;         /* the handler's: the answering thread is not to compress */
     /* Set by on_headers, printable ASCII: goes with every answer as x-request-id. "": none. */
     char request_id[QV_NET_REQUEST_ID_BYTES_MAX + 1];
+    /* The handler's, set before it returns: called on the loop thread when the call is cancelled,
+     * once and unless its answer has arrived there; the call stays valid while it runs. NULL: none.
+     */
+    void (*on_cancel)(struct qv_call *call);
     bool lazy;             /* the handler's: the answer may wait for the next one, see below */
     atomic_bool cancelled; /* see qv_call_cancelled */
 };
@@ -252,6 +256,12 @@ void qv_call_reply_grpc(struct qv_call *call, int grpc_status, const char *grpc_
 void qv_call_reply_grpc_extra(struct qv_call *call, int grpc_status, const char *grpc_message,
                               const struct qv_net_header *extra, size_t n_extra,
                               struct qv_buf *body);
+
+#define QV_NET_REPLY_HEAD_BYTES_MAX ((size_t)4096)
+
+/* An answer with grpc-status 0 whose message is head (copied) and behind it body, which is not
+ * copied. Never compressed. */
+void qv_call_reply_grpc_parts(struct qv_call *call, struct qv_bytes head, struct qv_buf *body);
 
 /* ---- a gRPC call that is a stream ----------------------------------------------------------- */
 
