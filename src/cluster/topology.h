@@ -61,7 +61,6 @@ struct qv_slot_place {
 /* One shard of a collection. */
 struct qv_shard_place {
     uint32_t number;      /* within the collection; never used again */
-    uint32_t store;       /* this node's store knows it by this number; 0: it is not here */
     uint32_t incarnation; /* grows when a snapshot is restored into it */
     uint32_t slot_count;  /* 0: a node alone, which holds everything */
     uint64_t epoch;       /* of the tree in which it last changed */

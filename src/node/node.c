@@ -42,22 +42,6 @@ int qv_node_missing(struct qv_str name, struct qv_errmsg *msg)
                    (int)(name.n < 300 ? name.n : 300), name.p);
 }
 
-int qv_node_shard_at(struct qv_node *n, const struct qv_collection *c, uint32_t i,
-                     struct qv_shard **out, struct qv_errmsg *msg)
-{
-    QV_ASSERT(i < c->shard_count);
-    *out = NULL;
-    pthread_mutex_lock(&n->lock);
-    for (uint32_t k = 0; k < n->shard_count; k++) {
-        if (n->shards[k].number == c->shards[i].store) {
-            *out = n->shards[k].shard;
-            qv_shard_ref(*out);
-        }
-    }
-    pthread_mutex_unlock(&n->lock);
-    return *out != NULL ? 0 : qv_node_missing(c->name, msg);
-}
-
 int qv_node_shard(struct qv_node *n, struct qv_str collection, struct qv_shard **out,
                   struct qv_errmsg *msg)
 {
@@ -84,14 +68,14 @@ void qv_node_collection_key(const struct qv_collection *c, char out[QV_NODE_KEY_
     snprintf(out, QV_NODE_KEY_BYTES, "collections/%s", uuid);
 }
 
-static void encode_collection(const struct qv_collection *c, struct qv_buf *b)
+static void encode_collection(struct qv_node *n, const struct qv_collection *c, struct qv_buf *b)
 {
     qv_buf_u32(b, COLLECTION_FORMAT);
     qv_buf_u32(b, (uint32_t)c->name.n);
     qv_buf_append(b, c->name.p, c->name.n);
     qv_buf_u32(b, c->shard_count);
     for (uint32_t i = 0; i < c->shard_count; i++)
-        qv_buf_u32(b, c->shards[i].store);
+        qv_buf_u32(b, qv_node_store_number(n, c, i));
     qv_json_config_write(b, c->config, c->generation);
 }
 
@@ -106,7 +90,7 @@ static int parse_uuid(const char *text, uint8_t out[QV_UUID_BYTES])
     return text[2 * QV_UUID_BYTES] == '\0' ? 0 : QV_ECORRUPT;
 }
 
-static int decode_collection(const char *key, struct qv_bytes value,
+static int decode_collection(struct qv_node *n, const char *key, struct qv_bytes value,
                              const struct qv_collection **out, struct qv_errmsg *msg)
 {
     struct qv_collection_spec spec = {0};
@@ -123,10 +107,13 @@ static int decode_collection(const char *key, struct qv_bytes value,
         parse_uuid(key + strlen("collections/"), spec.uuid) != 0)
         return QV_CORRUPT(msg, "metadata record %s", key);
     struct qv_shard_place shards[QV_SHARDS_MAX];
-    for (uint32_t i = 0; i < spec.shard_count; i++)
-        shards[i] = (struct qv_shard_place){.number = i, .store = qv_rd_u32(&rd)};
-    if (rd.failed)
-        return QV_CORRUPT(msg, "metadata record %s", key);
+    for (uint32_t i = 0; i < spec.shard_count; i++) {
+        uint32_t store = qv_rd_u32(&rd);
+        shards[i] = (struct qv_shard_place){.number = i};
+        if (rd.failed || store == 0 || qv_node_local_find(n, spec.uuid, i) != NULL)
+            return QV_CORRUPT(msg, "metadata record %s", key);
+        qv_node_local_add(n, spec.uuid, i, store);
+    }
     spec.shards = shards;
     spec.config = &config;
     qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
@@ -163,7 +150,7 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
     } else if (strcmp(key, QV_NODE_ALIAS_KEY) == 0) {
         err = qv_node_decode_aliases(n->topology, value, &next, l->msg);
     } else if (strncmp(key, "collections/", strlen("collections/")) == 0) {
-        err = decode_collection(key, value, &c, l->msg);
+        err = decode_collection(n, key, value, &c, l->msg);
         if (err == 0)
             next = qv_topology_with(n->topology, n->meta->epoch, c);
     }
@@ -174,55 +161,20 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
     return 0;
 }
 
-struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c, uint32_t shard)
-{
-    struct qv_shard_spec spec = {.number = c->shards[shard].store,
-                                 .generation = (uint32_t)c->generation,
-                                 .config = c->config};
-    uint32_t word;
-    memcpy(spec.uuid, c->uuid, sizeof spec.uuid);
-    memcpy(&word, spec.uuid + 12, sizeof word);
-    word ^= c->shards[shard].number; /* a shard's identity: (collection, number) */
-    memcpy(spec.uuid + 12, &word, sizeof word);
-    return spec;
-}
-
 /* Gives an array of *count. */
-static struct qv_shard_spec *all_specs(const struct qv_topology *t, uint32_t *count)
+static struct qv_shard_spec *all_specs(struct qv_node *n, uint32_t *count)
 {
+    const struct qv_topology *t = n->topology;
+    struct qv_shard_spec *specs = qv_mem_calloc(n->local_count + 1u, sizeof *specs);
     *count = 0;
-    for (uint32_t i = 0; i < t->count; i++)
-        *count += t->collections[i]->shard_count;
-    struct qv_shard_spec *specs = qv_mem_calloc(*count, sizeof *specs);
-    uint32_t at = 0;
     for (uint32_t i = 0; i < t->count; i++) {
-        for (uint32_t k = 0; k < t->collections[i]->shard_count; k++)
-            specs[at++] = qv_node_spec_of(t->collections[i], k);
+        for (uint32_t k = 0; k < t->collections[i]->shard_count; k++) {
+            uint32_t store = qv_node_store_number(n, t->collections[i], k);
+            if (store != 0)
+                specs[(*count)++] = qv_node_spec_of(t->collections[i], k, store);
+        }
     }
     return specs;
-}
-
-void qv_node_reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s)
-{
-    pthread_mutex_lock(&n->lock);
-    if (n->shard_count == n->shard_cap) {
-        n->shard_cap = n->shard_cap ? n->shard_cap * 2 : 16;
-        n->shards = qv_mem_realloc(n->shards, n->shard_cap * sizeof *n->shards);
-    }
-    n->shards[n->shard_count].number = number;
-    n->shards[n->shard_count].shard = s;
-    n->shard_count++;
-    pthread_mutex_unlock(&n->lock);
-}
-
-void qv_node_unreach_shard(struct qv_node *n, uint32_t number)
-{
-    pthread_mutex_lock(&n->lock);
-    for (uint32_t i = 0; i < n->shard_count; i++) {
-        if (n->shards[i].number == number)
-            n->shards[i--] = n->shards[--n->shard_count];
-    }
-    pthread_mutex_unlock(&n->lock);
 }
 
 static void tick(struct qv_timer *timer)
@@ -265,7 +217,7 @@ static void node_free(struct qv_node *n)
     qv_topology_unref(n->topology);
     qv_records_close(n->meta);
     pthread_mutex_destroy(&n->lock);
-    qv_mem_free(n->shards);
+    qv_mem_free(n->locals);
     qv_mem_free(n->dir);
     qv_mem_free(n->snapshots.dir);
     qv_mem_free(n);
@@ -328,10 +280,10 @@ int qv_node_open(const struct qv_node_config *config, struct qv_node **out, stru
     if (err == 0) {
         struct qv_store_config store = store_config(n, config);
         uint32_t count;
-        struct qv_shard_spec *specs = all_specs(n->topology, &count);
+        struct qv_shard_spec *specs = all_specs(n, &count);
         err = qv_store_open(&store, specs, count, &n->store, msg);
-        for (uint32_t i = 0; i < count && err == 0; i++)
-            qv_node_reach_shard(n, specs[i].number, qv_store_shard(n->store, specs[i].number));
+        for (uint32_t i = 0; i < n->local_count && err == 0; i++)
+            qv_node_local_reach(n, &n->locals[i], n->locals[i].store);
         qv_mem_free(specs);
     }
     if (err != 0) {
@@ -398,7 +350,7 @@ int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c, st
     struct qv_buf b;
     char key[QV_NODE_KEY_BYTES];
     qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
-    encode_collection(c, &b);
+    encode_collection(n, c, &b);
     qv_node_collection_key(c, key);
     const struct qv_records_change changes[] = {
         {key, {b.data, b.len}},
@@ -421,7 +373,7 @@ void qv_node_new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES])
 /* ---- check ---- */
 
 struct checking {
-    const struct qv_node *n;
+    struct qv_node *n;
     const struct qv_store_listener *listener;
 };
 
@@ -433,7 +385,7 @@ static void check_report(void *arg, const struct qv_store_finding *f)
     const struct qv_topology *t = x->n->topology;
     for (uint32_t i = 0; i < t->count && f->shard != 0; i++) {
         for (uint32_t k = 0; k < t->collections[i]->shard_count; k++) {
-            if (t->collections[i]->shards[k].store == f->shard)
+            if (qv_node_store_number(x->n, t->collections[i], k) == f->shard)
                 named.collection = t->collections[i]->name;
         }
     }
@@ -456,7 +408,7 @@ int qv_node_check(const struct qv_node_config *config, const struct qv_store_lis
     if (err == 0) {
         struct qv_store_config store = store_config(n, config);
         uint32_t count;
-        struct qv_shard_spec *specs = all_specs(n->topology, &count);
+        struct qv_shard_spec *specs = all_specs(n, &count);
         struct checking x = {.n = n, .listener = listener};
         struct qv_store_listener own = {
             .report = check_report, .progress = check_progress, .arg = &x};

@@ -21,7 +21,8 @@ static int next_value(const struct qv_collection *c, const struct qv_collection_
 static void set_config(struct qv_node *n, const struct qv_collection *c, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        qv_store_set_config(n->store, c->shards[i].store, c->config, (uint32_t)c->generation);
+        qv_store_set_config(n->store, qv_node_store_number(n, c, i), c->config,
+                            (uint32_t)c->generation);
 }
 
 static int commit(struct qv_node *n, const struct qv_collection *c,
@@ -33,7 +34,8 @@ static int commit(struct qv_node *n, const struct qv_collection *c,
         return err;
     uint32_t prepared = 0;
     while (prepared < c->shard_count && err == 0) {
-        err = qv_store_prepare_config(n->store, c->shards[prepared].store, next->config, msg);
+        err = qv_store_prepare_config(n->store, qv_node_store_number(n, c, prepared), next->config,
+                                      msg);
         prepared += err == 0;
     }
     if (err == 0)

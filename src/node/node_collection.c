@@ -60,17 +60,15 @@ void qv_node_collection_gone(void *arg)
     qv_collection_unref(arg);
 }
 
-void qv_node_drop_shards(struct qv_node *n, const struct qv_collection *c, bool replaced)
+void qv_node_drop_shards(struct qv_node *n, const struct qv_collection *c)
 {
     for (uint32_t i = 0; i < c->shard_count; i++) {
-        qv_node_unreach_shard(n, c->shards[i].store);
+        uint32_t store = qv_node_store_number(n, c, i);
+        if (store == 0)
+            continue;
+        qv_node_local_remove(n, c->uuid, c->shards[i].number);
         qv_collection_ref(c);
-        if (replaced)
-            qv_store_replace_shard(n->store, c->shards[i].store, qv_node_collection_gone,
-                                   (void *)(uintptr_t)c);
-        else
-            qv_store_drop_shard(n->store, c->shards[i].store, qv_node_collection_gone,
-                                (void *)(uintptr_t)c);
+        qv_store_drop_shard(n->store, store, qv_node_collection_gone, (void *)(uintptr_t)c);
     }
 }
 
@@ -79,17 +77,14 @@ static int add_shards(struct qv_node *n, const struct qv_collection *c, struct q
 {
     struct qv_shard *shard;
     int err = 0;
-    uint32_t made = 0;
-    while (made < c->shard_count && err == 0) {
-        struct qv_shard_spec spec = qv_node_spec_of(c, made);
+    for (uint32_t i = 0; i < c->shard_count && err == 0; i++) {
+        struct qv_shard_spec spec = qv_node_spec_of(c, i, n->next_shard++);
         err = qv_store_add_shard(n->store, &spec, &shard, msg);
-        made += err == 0;
+        if (err == 0)
+            qv_node_local_add(n, c->uuid, c->shards[i].number, spec.number);
     }
-    for (uint32_t i = 0; i < made && err != 0; i++) {
-        qv_collection_ref(c);
-        qv_store_drop_shard(n->store, c->shards[i].store, qv_node_collection_gone,
-                            (void *)(uintptr_t)c);
-    }
+    if (err != 0)
+        qv_node_drop_shards(n, c);
     return err;
 }
 
@@ -104,7 +99,7 @@ static int new_collection(struct qv_node *n, struct qv_str name,
                                       .shard_count = config->shard_number,
                                       .shards = shards};
     for (uint32_t i = 0; i < spec.shard_count; i++)
-        shards[i] = (struct qv_shard_place){.number = i, .store = n->next_shard++};
+        shards[i] = (struct qv_shard_place){.number = i};
     qv_node_new_uuid(n, spec.uuid);
     return qv_collection_create(&spec, out);
 }
@@ -124,12 +119,14 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
     }
     err = qv_node_save_collection(n, c, msg);
     if (err != 0) { /* the shards go, and the collection's value with them */
-        qv_node_drop_shards(n, c, false);
+        qv_node_drop_shards(n, c);
         qv_collection_unref(c);
         return err;
     }
-    for (uint32_t i = 0; i < c->shard_count; i++)
-        qv_node_reach_shard(n, c->shards[i].store, qv_store_shard(n->store, c->shards[i].store));
+    for (uint32_t i = 0; i < c->shard_count; i++) {
+        struct qv_node_local *l = qv_node_local_find(n, c->uuid, c->shards[i].number);
+        qv_node_local_reach(n, l, l->store);
+    }
     qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, c));
     return 0;
 }
@@ -167,7 +164,7 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
      * collection's value stays until they are gone. */
     qv_collection_ref(c);
     qv_node_set_topology(n, next);
-    qv_node_drop_shards(n, c, false);
+    qv_node_drop_shards(n, c);
     qv_collection_unref(c);
     return 0;
 }

@@ -8,18 +8,23 @@
 
 #define QV_NODE_RECORD_ARENA_BYTES ((size_t)64 << 20)
 
+/* A shard that lies here. */
+struct qv_node_local {
+    uint8_t uuid[QV_UUID_BYTES]; /* of its collection */
+    uint32_t number;             /* in it */
+    uint32_t store;              /* this node's store knows it by this number */
+    struct qv_shard *shard;      /* that requests may reach; NULL: none yet, or none any more */
+};
+
 struct qv_node {
     struct qv_env *env;
     struct qv_records *meta;
     struct qv_store *store;
     char *dir;
-    pthread_mutex_t lock; /* guards topology, shards, stats, quota */
+    pthread_mutex_t lock; /* guards topology, locals, stats, quota */
     const struct qv_topology *topology;
-    struct {
-        uint32_t number;
-        struct qv_shard *shard;
-    } * shards; /* those that requests may reach; owner writes under the lock */
-    uint32_t shard_count, shard_cap;
+    struct qv_node_local *locals; /* by uuid and number; owner writes under the lock */
+    uint32_t local_count, local_cap;
     struct qv_store_stats stats;
     struct qv_quota quota;
     struct qv_timer timer;
@@ -43,20 +48,27 @@ void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next);
 QV_MUST_USE int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c,
                                         struct qv_errmsg *msg);
 
-/* How a store's shard is told of a collection. */
-struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c, uint32_t shard);
+/* How the store is told of a collection's i-th shard. */
+struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c, uint32_t i, uint32_t store);
 /* May a collection of that name and configuration be made? */
 QV_MUST_USE int qv_node_check_new(struct qv_node *n, struct qv_str name,
                                   const struct qv_collection_config *config, struct qv_errmsg *msg);
 void qv_node_new_uuid(struct qv_node *n, uint8_t out[QV_UUID_BYTES]);
-/* Requests may reach a shard from now on, or not any more. */
-void qv_node_reach_shard(struct qv_node *n, uint32_t number, struct qv_shard *s);
-void qv_node_unreach_shard(struct qv_node *n, uint32_t number);
+/* node_local.c; on the owner. Pointers are valid until the next add or remove. */
+struct qv_node_local *qv_node_local_find(struct qv_node *n, const uint8_t uuid[QV_UUID_BYTES],
+                                         uint32_t number);
+struct qv_node_local *qv_node_local_add(struct qv_node *n, const uint8_t uuid[QV_UUID_BYTES],
+                                        uint32_t number, uint32_t store);
+void qv_node_local_remove(struct qv_node *n, const uint8_t uuid[QV_UUID_BYTES], uint32_t number);
+/* Requests reach the store's shard of that number from now on. */
+void qv_node_local_reach(struct qv_node *n, struct qv_node_local *l, uint32_t store);
+uint32_t qv_node_store_number(struct qv_node *n, const struct qv_collection *c,
+                              uint32_t i); /* 0: it is not here */
 void qv_node_close_store(struct qv_node *n);
 void qv_node_collection_gone(void *arg); /* gives a reference to a collection back */
-/* A collection whose shards leave the store: each holds a reference to c, whose configuration it
- * reads until it is gone. replaced: another collection's value has taken its place. */
-void qv_node_drop_shards(struct qv_node *n, const struct qv_collection *c, bool replaced);
+/* A collection whose shards leave the node: each holds a reference to c, whose configuration it
+ * reads until it is gone. */
+void qv_node_drop_shards(struct qv_node *n, const struct qv_collection *c);
 
 #define QV_NODE_KEY_BYTES 80
 void qv_node_collection_key(const struct qv_collection *c, char out[QV_NODE_KEY_BYTES]);

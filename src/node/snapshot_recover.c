@@ -35,6 +35,7 @@ struct task {
     const struct qv_topology *seen;     /* what the decision was made on */
     const struct qv_collection *before; /* in seen; NULL: a new one */
     const struct qv_collection *made;   /* a reference, until the topology has it */
+    uint32_t store;                     /* the new shard's number in the store */
     struct qv_shard_import *im;
     struct qv_buf aliases;
     int err;
@@ -251,7 +252,7 @@ static int decide(struct task *t)
 {
     struct qv_node *n = t->n;
     struct qv_collection_config config = t->config;
-    struct qv_shard_place place = {.number = 0, .store = n->next_shard};
+    struct qv_shard_place place = {.number = 0};
     struct qv_collection_spec spec = {.name = t->collection,
                                       .generation = 1,
                                       .config = &config,
@@ -277,8 +278,8 @@ static int decide(struct task *t)
         err = qv_collection_create(&spec, &t->made);
     if (err != 0)
         return err;
-    n->next_shard++; /* never used again, whatever happens */
-    struct qv_shard_spec shard = qv_node_spec_of(t->made, 0);
+    t->store = n->next_shard++; /* never used again, whatever happens */
+    struct qv_shard_spec shard = qv_node_spec_of(t->made, 0, t->store);
     t->im = qv_shard_import_create(n->store, &shard, t->r, t->owner);
     return 0;
 }
@@ -297,21 +298,26 @@ static int switch_over(struct task *t)
     if (err != 0)
         return err;
     const struct qv_collection *made = t->made;
-    uint32_t number = made->shards[0].store;
+    const uint32_t old = t->before != NULL ? qv_node_store_number(n, t->before, 0) : 0;
+    struct qv_node_local *l = old != 0 ? qv_node_local_find(n, made->uuid, made->shards[0].number)
+                                       : qv_node_local_add(n, made->uuid, 0, t->store);
     t->made = NULL;
+    l->store = t->store; /* what the record says */
     err = qv_node_save_collection(n, made, &t->msg);
     if (err != 0) {
-        qv_store_drop_shard(n->store, number, qv_node_collection_gone, (void *)(uintptr_t)made);
+        l->store = old;
+        if (old == 0)
+            qv_node_local_remove(n, made->uuid, 0);
+        qv_store_drop_shard(n->store, t->store, qv_node_collection_gone, (void *)(uintptr_t)made);
         return err;
     }
-    qv_node_reach_shard(n, number, shard);
+    qv_node_local_reach(n, l, t->store);
     if (t->before != NULL)
-        qv_collection_ref(t->before); /* its shards read the configuration until they are gone */
+        qv_collection_ref(t->before); /* its shard reads the configuration until it is gone */
     qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, made));
-    if (t->before != NULL) {
-        qv_node_drop_shards(n, t->before, true);
-        qv_collection_unref(t->before);
-    }
+    if (old != 0)
+        qv_store_replace_shard(n->store, old, qv_node_collection_gone,
+                               (void *)(uintptr_t)t->before);
     QV_INFO("snapshot", "collection %.*s is restored", (int)t->collection.n, t->collection.p);
     return 0;
 }

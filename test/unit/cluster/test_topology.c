@@ -15,7 +15,7 @@ static const struct qv_collection *make(const char *name, uint64_t generation, u
                                           .shard_number = 1,
                                           .replication_factor = 1,
                                           .write_consistency_factor = 1};
-    struct qv_shard_place place = {.number = 0, .store = shard};
+    struct qv_shard_place place = {.number = shard};
     struct qv_collection_spec spec = {.name = qv_str_of(name),
                                       .generation = generation,
                                       .config = &config,
@@ -52,7 +52,7 @@ static void test_changes_make_new_trees(void **state)
     expect_names(t4, "a z ");
     assert_int_equal(t4->epoch, 11);
     assert_ptr_equal(t4->collections[1], t3->collections[2]); /* branches are shared */
-    assert_int_equal(qv_topology_find(t3, qv_str_of("m"))->shards[0].store, 1);
+    assert_int_equal(qv_topology_find(t3, qv_str_of("m"))->shards[0].number, 1);
     assert_null(qv_topology_find(t4, qv_str_of("m")));
     assert_null(qv_topology_find(t4, qv_str_of("zz")));
     qv_topology_unref(t3);
@@ -139,7 +139,7 @@ static void test_a_configuration_is_shared(void **state)
 {
     (void)state;
     const struct qv_collection *a = make("c", 1, 1, NULL);
-    struct qv_shard_place places[] = {{.number = 0, .epoch = 5}, {.number = 7, .store = 2}};
+    struct qv_shard_place places[] = {{.number = 0, .epoch = 5}, {.number = 7, .incarnation = 2}};
     struct qv_collection_spec spec = {.name = a->name,
                                       .generation = 1,
                                       .config = a->config,
@@ -151,7 +151,7 @@ static void test_a_configuration_is_shared(void **state)
     assert_ptr_equal(b->config, a->config);
     qv_collection_unref(a);
     assert_int_equal(b->config->vectors[0].size, 4);
-    assert_int_equal(qv_collection_shard(b, 7)->store, 2);
+    assert_int_equal(qv_collection_shard(b, 7)->incarnation, 2);
     assert_null(qv_collection_shard(b, 1));
     qv_collection_unref(b);
 }
