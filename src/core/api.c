@@ -27,3 +27,19 @@ int64_t qv_sample_chance(uint64_t seed, const struct qv_id *id)
 {
     return (int64_t)qv_hash_mix(qv_id_key_hash(id) ^ seed);
 }
+
+void qv_plan_add(struct qv_plan_out *sum, const struct qv_plan_out *p)
+{
+    sum->points += p->points;
+    sum->passing += p->passing;
+    sum->passing_min += p->passing_min;
+    sum->passing_max += p->passing_max;
+    sum->payloads_read += p->payloads_read;
+    sum->ranked += p->ranked;
+    sum->distances += p->distances;
+    sum->hops += p->hops;
+    sum->bridges += p->bridges;
+    sum->waiting += p->waiting;
+    for (int i = 0; i < QV_PLAN_COSTS; i++)
+        sum->cost_us[i] += p->cost_us[i];
+}

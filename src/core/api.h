@@ -247,14 +247,37 @@ struct qv_plan_out {
     uint64_t distances, hops, bridges; /* rows compared, nodes expanded, stepped over */
     uint64_t waiting;                  /* points not in the graph yet, looked at one by one */
     bool planned;
-    double cost_us[QV_PLAN_COSTS]; /* planned: what each was expected to cost */
+    double cost_us[QV_PLAN_COSTS];      /* planned: what each was expected to cost */
+    const struct qv_plan_leg_out *legs; /* over several shards: what each did; the rest is their
+                                           sum, or where there is none the first one's */
+    uint32_t leg_count;
+};
+
+struct qv_plan_leg_out {
+    uint32_t shard;
+    uint64_t asked;    /* hits asked of it */
+    uint64_t asked_on; /* and then, because those were too few; 0: they were not */
+    uint64_t given;
+    const struct qv_plan_out *plan;
+};
+
+/* Adds another shard's counts. */
+void qv_plan_add(struct qv_plan_out *sum, const struct qv_plan_out *p);
+
+/* What of a collection a read has seen. */
+struct qv_coverage {
+    double share;             /* of the keys it was to see; 1: all of them */
+    uint32_t asked, answered; /* shards */
+    const uint32_t *missing;  /* the numbers of those that did not answer */
 };
 
 struct qv_points_out {
     struct qv_point_out *points;
     uint32_t count;
-    const struct qv_plan_out *plan; /* of a search by a vector, in the arena; else NULL */
-    bool explain;                   /* the plan is asked for */
+    const struct qv_plan_out *plan;     /* of a search by a vector, in the arena; else NULL */
+    bool explain;                       /* the plan is asked for */
+    bool more;                          /* from a shard: there may be further ones behind these */
+    const struct qv_coverage *coverage; /* of what was read, where that may be a part; else NULL */
 };
 
 struct qv_scroll_out {

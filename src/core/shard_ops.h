@@ -65,7 +65,8 @@ struct qv_leg_list {
     struct qv_bound bound;
 };
 
-/* What a leg gave. Lives in its own arena, which the asker gave and keeps. */
+/* What a leg gave. Lives in its own arena, which the asker gave and keeps; what it borrows beyond
+ * that is held until the asker calls release (on the owner or a worker), before the arena goes. */
 struct qv_leg_answer {
     /* 0; QV_ESTALE (epoch says the newer one), QV_EUNAVAILABLE, QV_EBUSY, QV_ETIMEOUT,
      * QV_ECANCELED, QV_ECORRUPT, QV_EUNKNOWN: of this leg at this leaf;
@@ -83,6 +84,9 @@ struct qv_leg_answer {
     bool digest_known;          /* DIGESTS */
     uint64_t digest;
     struct qv_arena arena;
+    void (*release)(
+        struct qv_leg_answer *a); /* the asker has done with it; NULL: nothing is held */
+    void *held;                   /* release's */
 };
 
 struct qv_ask;
