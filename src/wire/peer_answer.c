@@ -444,7 +444,7 @@ static void read_text(struct qv_peer_in *m, struct qv_errmsg *out)
 
 static void read_answer_list(struct qv_peer_in *m, struct answer_in *x)
 {
-    const uint32_t wanted = x->ask->kind == QV_ASK_SEARCH ? x->ask->req.query->query_count : 0;
+    const uint32_t wanted = x->ask->req.query->query_count;
     if (x->list_count == wanted) {
         qv_peer_fail(m, "more lists than were asked for");
         return;
@@ -464,9 +464,31 @@ static void read_answer_facet(struct qv_peer_in *m, struct qv_facet_out *facet)
         read_facet_hit(m, &facet->hits[facet->count++]);
 }
 
+/* Results of another kind than was asked for are passed over. */
+static bool is_wanted(enum qv_ask_kind kind, uint32_t number)
+{
+    switch (number) {
+    case 6:
+        return kind == QV_ASK_SEARCH;
+    case 7:
+        return kind == QV_ASK_SCROLL;
+    case 8:
+        return kind == QV_ASK_FETCH;
+    case 9:
+        return kind == QV_ASK_COUNT;
+    case 10:
+    case 11:
+        return kind == QV_ASK_FACET;
+    default:
+        return true;
+    }
+}
+
 /* Fields from 6 on: the result. */
 static void read_result(struct qv_peer_in *m, struct answer_in *x)
 {
+    if (!is_wanted(x->ask->kind, m->number))
+        return;
     switch (m->number) {
     case 6:
         read_answer_list(m, x);

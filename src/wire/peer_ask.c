@@ -495,28 +495,22 @@ static void check_ask(struct qv_peer_in *m, const struct ask_fields *f)
     }
 }
 
+/* A copy in the arena; NULL and an error when it is full. */
+static const void *keep(struct qv_peer_ctx *c, const void *req, size_t bytes)
+{
+    const void *copy = qv_arena_dup(c->arena, req, bytes);
+    if (copy == NULL)
+        qv_peer_fail_full(c);
+    return copy;
+}
+
 /* What the kind wants of the fields. */
 static void set_request(struct qv_peer_ctx *c, const struct ask_fields *f, struct qv_ask *out)
 {
-    struct qv_query_req *query = QV_PEER_ARRAY(c, struct qv_query_req, 1);
-    struct qv_get_req *get = QV_PEER_ARRAY(c, struct qv_get_req, 1);
-    struct qv_scroll_req *scroll = QV_PEER_ARRAY(c, struct qv_scroll_req, 1);
-    struct qv_count_req *count = QV_PEER_ARRAY(c, struct qv_count_req, 1);
-    struct qv_facet_req *facet = QV_PEER_ARRAY(c, struct qv_facet_req, 1);
-    if (c->err != 0)
-        return;
-    switch (f->kind) {
-    case QV_ASK_SEARCH:
-        *query = (struct qv_query_req){f->queries, f->query_count, f->opts};
-        out->req.query = query;
-        break;
-    case QV_ASK_FETCH:
-        *get = (struct qv_get_req){
-            .with_payload = f->with_payload, .with_vector = f->with_vector, .opts = f->opts};
-        out->req.get = get;
-        break;
-    case QV_ASK_SCROLL:
-        *scroll = (struct qv_scroll_req){.filter = f->filter,
+    const struct qv_query_req query = {f->queries, f->query_count, f->opts};
+    const struct qv_get_req get = {
+        .with_payload = f->with_payload, .with_vector = f->with_vector, .opts = f->opts};
+    const struct qv_scroll_req scroll = {.filter = f->filter,
                                          .order_by = f->order_by,
                                          .has_offset = f->has_offset,
                                          .offset = f->offset,
@@ -524,20 +518,28 @@ static void set_request(struct qv_peer_ctx *c, const struct ask_fields *f, struc
                                          .with_payload = f->with_payload,
                                          .with_vector = f->with_vector,
                                          .opts = f->opts};
-        out->req.scroll = scroll;
-        break;
-    case QV_ASK_COUNT:
-        *count = (struct qv_count_req){.filter = f->filter, .exact = f->exact, .opts = f->opts};
-        out->req.count = count;
-        break;
-    case QV_ASK_FACET:
-        *facet = (struct qv_facet_req){.key = f->key,
+    const struct qv_count_req count = {.filter = f->filter, .exact = f->exact, .opts = f->opts};
+    const struct qv_facet_req facet = {.key = f->key,
                                        .path = f->path,
                                        .filter = f->filter,
                                        .limit = f->limit,
                                        .exact = f->exact,
                                        .opts = f->opts};
-        out->req.facet = facet;
+    switch (f->kind) {
+    case QV_ASK_SEARCH:
+        out->req.query = keep(c, &query, sizeof query);
+        break;
+    case QV_ASK_FETCH:
+        out->req.get = keep(c, &get, sizeof get);
+        break;
+    case QV_ASK_SCROLL:
+        out->req.scroll = keep(c, &scroll, sizeof scroll);
+        break;
+    case QV_ASK_COUNT:
+        out->req.count = keep(c, &count, sizeof count);
+        break;
+    case QV_ASK_FACET:
+        out->req.facet = keep(c, &facet, sizeof facet);
         break;
     case QV_ASK_DIGESTS:
     case QV_ASK_KIND_COUNT:

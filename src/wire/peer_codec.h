@@ -1,5 +1,5 @@
 /* What nodes ask of each other's shards, as bytes: bodies of the messages of core/peer.h. The
- * messages are proto/quiver_internal_shard.proto's; docs/protocols.md tells them.
+ * messages are proto/quiver_internal_shard.proto's; docs/protocol-shards.md tells them.
  *
  * What is decoded equals what was encoded: floats to the bit, lists in their order, documents as
  * checked bytes, filters sealed. Not carried: stops and deadlines (the call's), a limit or a

@@ -300,7 +300,9 @@ struct qv_payload_select qv_peer_payload_select(struct qv_peer_in *m)
                 paths[s.path_count++] = qv_peer_path(&in, NULL);
         }
     }
-    s.paths = paths;
+    const bool listed = s.mode == QV_SELECT_INCLUDE || s.mode == QV_SELECT_EXCLUDE;
+    s.paths = listed ? paths : NULL;
+    s.path_count = listed ? s.path_count : 0;
     return s;
 }
 
@@ -322,7 +324,8 @@ struct qv_vector_select qv_peer_vector_select(struct qv_peer_in *m)
                 names[s.name_count++] = qv_peer_text(&in, TEXT_BYTES_MAX);
         }
     }
-    s.names = names;
+    s.names = s.mode == QV_SELECT_INCLUDE ? names : NULL;
+    s.name_count = s.mode == QV_SELECT_INCLUDE ? s.name_count : 0;
     return s;
 }
 

@@ -78,6 +78,22 @@ static bool is_refusal(int err)
     return err == QV_EPROTO || err == QV_ENOTIMPL || err == QV_ENOMEM;
 }
 
+/* Seeds for the fuzz targets, where QV_SEEDS names the folder of their corpora: the message behind
+ * the byte that selects it there. */
+static void keep_seed(const char *target, uint8_t selector, unsigned round, const struct qv_buf *b)
+{
+    const char *dir = getenv("QV_SEEDS");
+    char path[512];
+    if (dir == NULL || round >= 24 || b->len > 4000)
+        return;
+    (void)snprintf(path, sizeof path, "%s/%s/made-%u-%02u", dir, target, selector, round);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(&selector, 1, 1, f), 1);
+    assert_int_equal(fwrite(b->data, 1, b->len, f), b->len);
+    assert_int_equal(fclose(f), 0);
+}
+
 /* ---- what the generated code makes of it ---- */
 
 static bool knows_all(const ProtobufCMessage *m)
@@ -139,6 +155,7 @@ static void asks_come_back(void **state)
         request_gen_ask(&w.gen, &ask);
         qv_peer_encode_ask(&w.b, &ask);
         assert_false(w.b.failed);
+        keep_seed("peer_request", 0, i, &w.b);
         read_ask(&w, &ask, i);
         rewrite(&w.b, &qv_peer__ask__descriptor);
         read_ask(&w, &ask, i);
@@ -229,6 +246,8 @@ static void answers_come_back(void **state)
         qv_peer_encode_answers(&w.b, &ask, records);
         assert_false(w.b.failed);
         read_answers(&w, &ask, records, i);
+        if (ask.leg_count == 2 && (ask.kind != QV_ASK_SEARCH || ask.req.query->query_count == 2))
+            keep_seed("peer_answer", (uint8_t)ask.kind, i / 64, &w.b);
         rewrite(&w.b, &qv_peer__answers__descriptor);
         read_answers(&w, &ask, records, i);
         answers_close(&given, &ask);
@@ -293,6 +312,7 @@ static void writes_come_back(void **state)
         any_write(&w.gen, &write);
         qv_peer_encode_write(&w.b, &write);
         assert_false(w.b.failed);
+        keep_seed("peer_request", 1, i, &w.b);
         read_write(&w, &write, i);
         rewrite(&w.b, &qv_peer__write__descriptor);
         read_write(&w, &write, i);
@@ -344,6 +364,8 @@ static void write_answers_come_back(void **state)
                 given[k].record = (struct qv_bytes){(const uint8_t *)"r", 1};
         }
         qv_peer_encode_write_answers(&w.b, given, count);
+        if (count == 2) /* as many as the target's write has legs */
+            keep_seed("peer_answer", QV_ASK_KIND_COUNT, i / 64, &w.b);
         read_write_answers(&w, given, count);
         rewrite(&w.b, &qv_peer__write_answers__descriptor);
         read_write_answers(&w, given, count);
