@@ -34,6 +34,17 @@ def commit():
     return r.stdout.strip() or "unknown"
 
 
+def commit_of(binary):
+    """What a `quiver` says it was built from: the tree may be another one by now."""
+    try:
+        r = subprocess.run([binary, "--version"], stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL, text=True, check=False)
+    except OSError:
+        return "unknown"
+    found = re.search(r"commit ([0-9a-f]{40})", r.stdout)
+    return found[1] if found else "unknown"
+
+
 def write_json(path, schema, started, fields):
     """Writes the fields under the head that every output of the project has. path None: nothing."""
     if not path:

@@ -5,6 +5,8 @@
 #include "cli/bench_batch.h"
 
 #include "base/mem.h"
+#include "cli/bench_build.h"
+#include "cli/bench_commit.h"
 #include "cli/bench_kit.h"
 #include "cli/bench_set.h"
 #include "cli/options.h"
@@ -167,19 +169,8 @@ static int prepare_queries(struct bench *b)
 static int build(struct bench *b)
 {
     const struct qv_hnsw_params p = qv_bench_set_params(&b->set, b->set.n);
-    struct qv_hnsw_item *items = qv_mem_try_calloc(b->set.n, sizeof *items);
-    struct qv_hnsw_bulk *bulk = NULL;
-    enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
-    int err = items == NULL ? QV_ENOMEM : qv_hnsw_create(&p, &b->rows, &b->h, &b->msg);
-    for (uint32_t i = 0; i < b->set.n && err == 0; i++)
-        items[i].slot = i;
-    if (err == 0)
-        err = qv_hnsw_bulk_create(b->h, items, b->set.n, &bulk);
-    while (err == 0 && step == QV_HNSW_STEP_MORE)
-        err = qv_hnsw_bulk_step(bulk, b->ctx, &step);
-    qv_hnsw_bulk_destroy(&bulk);
-    qv_mem_free(items);
-    return err;
+    int err = qv_hnsw_create(&p, &b->rows, &b->h, &b->msg);
+    return err == 0 ? qv_bench_build_at_once(b->h, b->set.n, 1) : err;
 }
 
 static int prepare(struct bench *b)
@@ -256,7 +247,7 @@ static int run(struct bench *b)
                "\"n\":%u,",
                ratio, b->ratios[0], b->ratios[pairs - 1], recall, single, batch, b->work,
                (unsigned)b->opt.ef, (unsigned)b->opt.batch, b->set.n);
-        qv_bench_print_head("", b->start_ns);
+        qv_bench_print_head(qv_bench_commit_own(), b->start_ns);
         printf("}\n");
     } else {
         printf("recall@10 %.4f, %.0f distances: %.0f searches a second one by one, %.0f in batches "

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "cli/bench_commit.h"
 #include "cli/bench_filter_set.h"
 #include "cli/bench_kit.h"
 #include "index/filter_plan.h"
@@ -407,7 +408,7 @@ int qv_cli_bench_filter(int argc, char **argv)
             printf("],\n \"worst\":{");
             print_worst(&b);
             printf("},\n \"n\":%u,\"dim\":%u,\"queries\":%u,", b.set.n, b.set.dim, b.set.q);
-            qv_bench_print_head("", start);
+            qv_bench_print_head(qv_bench_commit_own(), start);
             printf("}\n");
         } else {
             print_worst(&b);

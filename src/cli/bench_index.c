@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "base/vmem.h"
+#include "cli/bench_build.h"
 #include "cli/bench_index_serve.h"
 #include "cli/bench_memory.h"
 #include "cli/bench_truth.h"
@@ -25,7 +26,6 @@
 #include <malloc.h>
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@
 #include <time.h>
 
 #define EFS_MAX 64
-#define THREADS_MAX 256
+#define THREADS_MAX QV_BENCH_BUILD_THREADS_MAX
 #define PASSES_MAX 1000
 #define K QV_CLI_BENCH_K
 #define RANKED_MAX 20u /* by the codes, then by the query as it is against them */
@@ -55,12 +55,11 @@ struct bench {
     uint32_t n, dim, q;
     struct qv_cli_bench_truth truth;
     struct qv_pack_ctx *pack_ctxs[THREADS_MAX];
-    double *ns;                /* passes * q: time of each call */
-    uint32_t *found;           /* by query: K slots, QV_SLOT_NONE where fewer were returned */
-    struct qv_hnsw *h;         /* or, in the modes that pack it, */
-    struct qv_pack *pack;      /* this alone */
-    struct qv_hnsw_bulk *bulk; /* under way */
-    _Atomic uint32_t next;     /* row to insert */
+    double *ns;            /* passes * q: time of each call */
+    uint32_t *found;       /* by query: K slots, QV_SLOT_NONE where fewer were returned */
+    struct qv_hnsw *h;     /* or, in the modes that pack it, */
+    struct qv_pack *pack;  /* this alone */
+    _Atomic uint32_t next; /* row to insert */
     _Atomic int failed;
     double build_s, build_cpu_s;
     struct qv_cli_bench_memory before;
@@ -392,41 +391,6 @@ static void *build_loop(void *arg)
     return NULL;
 }
 
-static void *bulk_loop(void *arg)
-{
-    struct bench *b = arg;
-    struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
-    enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
-    while (step != QV_HNSW_STEP_DONE) {
-        int err = qv_hnsw_bulk_step(b->bulk, ctx, &step);
-        if (err != 0) {
-            atomic_store(&b->failed, err);
-            break;
-        }
-        if (step == QV_HNSW_STEP_WAIT)
-            (void)sched_yield();
-    }
-    qv_hnsw_ctx_destroy(&ctx);
-    return NULL;
-}
-
-/* QV_ENOTIMPL: these rows are to be inserted. */
-static int build_at_once(struct bench *b)
-{
-    struct qv_hnsw_item *items = qv_mem_try_calloc(b->n, sizeof *items);
-    if (items == NULL)
-        return QV_ENOMEM;
-    for (uint32_t i = 0; i < b->n; i++)
-        items[i].slot = i;
-    int err = qv_hnsw_bulk_create(b->h, items, b->n, &b->bulk);
-    qv_mem_free(items);
-    if (err != 0)
-        return err;
-    run_threads(b, bulk_loop);
-    qv_hnsw_bulk_destroy(&b->bulk);
-    return atomic_exchange(&b->failed, 0);
-}
-
 /* The graph and the rows make place for the packed graph; its time counts as the build's. */
 static int pack(struct bench *b)
 {
@@ -460,7 +424,9 @@ static int build(struct bench *b)
         return fail(&msg);
     double t = now_ns();
     double cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    int err = strcmp(b->opt->build, "insert") == 0 ? QV_ENOTIMPL : build_at_once(b);
+    int err = strcmp(b->opt->build, "insert") == 0
+                  ? QV_ENOTIMPL
+                  : qv_bench_build_at_once(b->h, b->n, b->opt->threads);
     if (err == QV_ENOTIMPL)
         run_threads(b, build_loop);
     else

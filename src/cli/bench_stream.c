@@ -10,6 +10,8 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "cli/bench_build.h"
+#include "cli/bench_commit.h"
 #include "cli/bench_kit.h"
 #include "cli/bench_set.h"
 #include "cli/options.h"
@@ -99,23 +101,6 @@ static long long anon_bytes(void)
 
 /* ---- building ---- */
 
-static int build_at_once(const struct bench *b, struct qv_hnsw *h, struct qv_hnsw_ctx *ctx)
-{
-    struct qv_hnsw_item *items = qv_mem_try_calloc(b->live, sizeof *items);
-    struct qv_hnsw_bulk *bulk = NULL;
-    enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
-    if (items == NULL)
-        return QV_ENOMEM;
-    for (uint32_t i = 0; i < b->live; i++)
-        items[i].slot = i;
-    int err = qv_hnsw_bulk_create(h, items, b->live, &bulk);
-    while (err == 0 && step == QV_HNSW_STEP_MORE)
-        err = qv_hnsw_bulk_step(bulk, ctx, &step);
-    qv_hnsw_bulk_destroy(&bulk);
-    qv_mem_free(items);
-    return err;
-}
-
 static int build(const struct bench *b, struct qv_hnsw **out)
 {
     const struct qv_hnsw_params p = qv_bench_set_params(&b->set, b->live);
@@ -123,7 +108,7 @@ static int build(const struct bench *b, struct qv_hnsw **out)
     if (err != 0)
         return err;
     if (b->opt.bulk)
-        return build_at_once(b, *out, b->ctx);
+        return qv_bench_build_at_once(*out, b->live, 1);
     struct qv_bench_progress progress = {
         .label = "stream: build", .total = b->live, .start_ns = qv_bench_now_ns()};
     for (uint32_t i = 0; i < b->live && err == 0; i++) {
@@ -348,7 +333,7 @@ static int run(struct bench *b)
     if (err == 0 && b->opt.json) {
         printf("],\n \"n\":%u,\"ef\":%u,\"p95_ratio_median\":%.3f,", b->live, (unsigned)b->opt.ef,
                median_p95_ratio(rounds, n));
-        qv_bench_print_head("", b->start_ns);
+        qv_bench_print_head(qv_bench_commit_own(), b->start_ns);
         printf("}\n");
     }
     qv_mem_free(rounds);

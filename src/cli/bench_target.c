@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 #include "base/vmem.h"
+#include "cli/bench_build.h"
 #include "cli/bench_kit.h"
 #include "cli/options.h"
 #include "cli/vecfile.h"
@@ -19,7 +20,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +47,6 @@ struct bench {
     uint32_t n, dim, q;
     float *bounds;
     struct qv_hnsw *h;
-    struct qv_hnsw_bulk *bulk; /* under way */
     struct qv_hnsw_ctx *ctx;
     struct qv_effort effort;
     double build_s, learn_s;
@@ -171,50 +170,17 @@ static void *insert_loop(void *arg)
     return NULL;
 }
 
-static void *bulk_loop(void *arg)
-{
-    struct bench *b = arg;
-    struct qv_hnsw_ctx *ctx = qv_hnsw_ctx_create();
-    enum qv_hnsw_step step = QV_HNSW_STEP_MORE;
-    while (step != QV_HNSW_STEP_DONE) {
-        int err = qv_hnsw_bulk_step(b->bulk, ctx, &step);
-        if (err != 0) {
-            atomic_store(&b->failed, err);
-            break;
-        }
-        if (step == QV_HNSW_STEP_WAIT)
-            (void)sched_yield();
-    }
-    qv_hnsw_ctx_destroy(&ctx);
-    return NULL;
-}
-
-static int run_threads(struct bench *b, void *(*loop)(void *))
+static int insert_all(struct bench *b)
 {
     pthread_t threads[THREADS_MAX];
     uint32_t started = 0;
-    while (started + 1 < b->opt.threads && pthread_create(&threads[started], NULL, loop, b) == 0)
+    while (started + 1 < b->opt.threads &&
+           pthread_create(&threads[started], NULL, insert_loop, b) == 0)
         started++;
-    (void)loop(b);
+    (void)insert_loop(b);
     for (uint32_t i = 0; i < started; i++)
         (void)pthread_join(threads[i], NULL);
     return atomic_exchange(&b->failed, 0);
-}
-
-/* QV_ENOTIMPL: these rows are to be inserted. */
-static int build_at_once(struct bench *b)
-{
-    struct qv_hnsw_item *items = qv_mem_try_calloc(b->n, sizeof *items);
-    if (items == NULL)
-        return QV_ENOMEM;
-    for (uint32_t i = 0; i < b->n; i++)
-        items[i].slot = i;
-    int err = qv_hnsw_bulk_create(b->h, items, b->n, &b->bulk);
-    qv_mem_free(items);
-    if (err == 0)
-        err = run_threads(b, bulk_loop);
-    qv_hnsw_bulk_destroy(&b->bulk);
-    return err;
 }
 
 static int build(struct bench *b)
@@ -227,9 +193,10 @@ static int build(struct bench *b)
     if (err != 0)
         return err;
     uint64_t begin = qv_bench_now_ns();
-    err = b->opt.insert ? QV_ENOTIMPL : build_at_once(b);
+    err =
+        b->opt.insert ? QV_ENOTIMPL : qv_bench_build_at_once(b->h, b->n, (uint32_t)b->opt.threads);
     if (err == QV_ENOTIMPL)
-        err = run_threads(b, insert_loop);
+        err = insert_all(b);
     b->build_s = (double)(qv_bench_now_ns() - begin) / 1e9;
     return err == 0 ? 0 : qv_fail(&b->msg, err, "build: %s", qv_err_text(err));
 }

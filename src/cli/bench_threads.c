@@ -14,6 +14,8 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "cli/bench_build.h"
+#include "cli/bench_commit.h"
 #include "cli/bench_kit.h"
 #include "cli/bench_set.h"
 #include "cli/options.h"
@@ -260,20 +262,9 @@ static int prepare(struct bench *b)
     b->rows = (struct qv_rows){.base = (const uint8_t *)b->set.base,
                                .stride_bytes = b->set.dim * sizeof(float)};
     const struct qv_hnsw_params p = qv_bench_set_params(&b->set, b->set.n);
-    struct qv_hnsw_item *items = qv_mem_try_calloc(b->set.n, sizeof *items);
-    struct qv_hnsw_bulk *bulk = NULL;
-    err = items == NULL ? QV_ENOMEM : qv_hnsw_create(&p, &b->rows, &b->h, &b->msg);
-    for (uint32_t i = 0; i < b->set.n && err == 0; i++)
-        items[i].slot = i;
+    err = qv_hnsw_create(&p, &b->rows, &b->h, &b->msg);
     if (err == 0)
-        err = qv_hnsw_bulk_create(b->h, items, b->set.n, &bulk);
-    if (err == 0) {
-        struct worker w[2] = {{.b = b, .bulk = bulk}, {.b = b, .bulk = bulk, .cpu = 1}};
-        (void)run_threads(build_steps, w, 2);
-        err = w[0].err;
-    }
-    qv_hnsw_bulk_destroy(&bulk);
-    qv_mem_free(items);
+        err = qv_bench_build_at_once(b->h, b->set.n, 2);
     return err == 0 ? 0 : qv_fail(&b->msg, err, "the graph: %s", qv_err_text(err));
 }
 
@@ -297,7 +288,7 @@ static int run(struct bench *b)
             printf("{\"control_scaling\":%.4f,\"search_scaling\":%.4f,\"build_scaling\":%.4f,"
                    "\"control_scaling_build\":%.4f,\"aa_search\":%.4f,\"aa_build\":%.4f,",
                    sc, s, u, uc, sa, ua);
-            qv_bench_print_head("", b->start_ns);
+            qv_bench_print_head(qv_bench_commit_own(), b->start_ns);
             printf("}\n");
         } else {
             printf(

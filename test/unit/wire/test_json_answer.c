@@ -1,3 +1,4 @@
+#include "sample_plan.h"
 #include "suite.h"
 
 #include "wire/json_answer.h"
@@ -56,23 +57,7 @@ static void test_envelope(void **state)
 
 static void check_plans(struct qv_point_out *points)
 {
-    struct qv_plan_out plan = {.way = "bridges",
-                               .answered = "scan",
-                               .why = "so",
-                               .filter_by = "index",
-                               .points = 9,
-                               .passing = 5,
-                               .passing_min = 4,
-                               .passing_max = 6,
-                               .payloads_read = 2,
-                               .ef = 100,
-                               .ranked = 20,
-                               .distances = 300,
-                               .hops = 40,
-                               .bridges = 50,
-                               .waiting = 7,
-                               .planned = true,
-                               .cost_us = {0.5, 1.5, 2.5, 3.5}};
+    struct qv_plan_out plan = sample_plan();
     struct qv_points_out lists[] = {{.points = points, .plan = &plan},
                                     {.points = points, .plan = &plan, .explain = true}};
     qv_json_write_query(&b, &lists[0]);

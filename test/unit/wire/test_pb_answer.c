@@ -4,6 +4,7 @@
 #include "core/limits.h"
 #include "pb_gen.h"
 #include "proto/quiver_answer.pb-c.h"
+#include "sample_plan.h"
 #include "wire/pb_answer.h"
 #include "wire/pb_guard.h"
 #include "wire/pb_out.h"
@@ -180,23 +181,7 @@ static void hits_are_written(void **state)
 static void plans_are_written(void **state)
 {
     struct world *w = *state;
-    const struct qv_plan_out plan = {.way = "bridges",
-                                     .answered = "scan",
-                                     .why = "so",
-                                     .filter_by = "index",
-                                     .points = 9,
-                                     .passing = 5,
-                                     .passing_min = 4,
-                                     .passing_max = 6,
-                                     .payloads_read = 2,
-                                     .ef = 100,
-                                     .ranked = 20,
-                                     .distances = 300,
-                                     .hops = 40,
-                                     .bridges = 50,
-                                     .waiting = 7,
-                                     .planned = true,
-                                     .cost_us = {0.5, 1.5, 2.5, 3.5}};
+    const struct qv_plan_out plan = sample_plan();
     struct qv_points_out lists[] = {{.plan = &plan}, {.plan = &plan, .explain = true}};
     qv_pb_answer_hits(&w->out, &lists[0], 1);
     const QvPb__QueryResponse *m = read_back(w, &qv_pb__query_response__descriptor);
