@@ -152,7 +152,8 @@ static bool take_change(struct qv_rd *rd, char key[QV_META_KEY_BYTES_MAX + 1],
     memcpy(key, text, n);
     key[n] = '\0';
     return strcmp(key, QV_TREE_EPOCH) != 0 && strcmp(key, QV_TREE_CHANGE) != 0 &&
-           strcmp(key, QV_TREE_CONTROLLER) != 0 && strcmp(key, QV_TREE_CLUSTER) != 0;
+           strcmp(key, QV_TREE_CONTROLLER) != 0 && strcmp(key, QV_TREE_CLUSTER) != 0 &&
+           strcmp(key, QV_TREE_WRITERS) != 0;
 }
 
 /* The values stay the request's. NULL: the bytes are no proposal. */

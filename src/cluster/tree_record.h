@@ -2,6 +2,7 @@
  * for all aliases.
  *
  *   cluster                  16 bytes: the cluster's id, made once
+ *   writers                  u32: the last writer id that was given
  *   epoch                    u64: of the newest change; every change compares and advances it
  *   change                   u64: chance's name for the newest change; tells its maker, whose
  *                            answer was lost, whether it was done
@@ -22,6 +23,7 @@
 #include "base/buf.h"
 
 #define QV_TREE_CLUSTER "cluster"
+#define QV_TREE_WRITERS "writers"
 #define QV_TREE_EPOCH "epoch"
 #define QV_TREE_CHANGE "change"
 #define QV_TREE_CONTROLLER "controller"

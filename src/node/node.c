@@ -5,7 +5,8 @@
  *                          numbers in the store u32, then the configuration as JSON
  *                          (wire/json_answer.h)
  *   aliases                see node_alias.c
- *   quotas                 as the API's JSON */
+ *   quotas                 as the API's JSON
+ * and of a node in a cluster: node_cluster.h. */
 #include "node/node_private.h"
 #include "node/snapshots.h"
 
@@ -145,14 +146,16 @@ static int load_entry(void *arg, const char *key, struct qv_bytes value)
         memcpy(&n->next_shard, value.p, 4);
     const struct qv_topology *next = NULL;
     int err = 0;
-    if (strcmp(key, QV_NODE_QUOTA_KEY) == 0) {
+    if (strncmp(key, "cluster/", strlen("cluster/")) == 0) {
+        err = qv_node_cluster_load(n, key, value, l->msg);
+    } else if (strcmp(key, QV_NODE_QUOTA_KEY) == 0) {
         err = qv_node_decode_quota(n, value, l->msg);
     } else if (strcmp(key, QV_NODE_ALIAS_KEY) == 0) {
         err = qv_node_decode_aliases(n->topology, value, &next, l->msg);
     } else if (strncmp(key, "collections/", strlen("collections/")) == 0) {
         err = decode_collection(n, key, value, &c, l->msg);
         if (err == 0)
-            next = qv_topology_with(n->topology, n->meta->epoch, c);
+            next = qv_topology_with(n->topology, n->records->epoch, c);
     }
     if (err != 0 || next == NULL)
         return err;
@@ -180,8 +183,9 @@ static struct qv_shard_spec *all_specs(struct qv_node *n, uint32_t *count)
 static void tick(struct qv_timer *timer)
 {
     struct qv_node *n = timer->arg;
-    struct qv_store_stats stats;
-    qv_store_get_stats(n->store, &stats);
+    struct qv_store_stats stats = {0};
+    if (n->store != NULL)
+        qv_store_get_stats(n->store, &stats);
     pthread_mutex_lock(&n->lock);
     n->stats = stats;
     pthread_mutex_unlock(&n->lock);
@@ -194,7 +198,7 @@ static int first_start(struct qv_node *n, struct qv_errmsg *msg)
         {"writer", {(const uint8_t *)&n->writer, sizeof n->writer}},
         {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
     };
-    return qv_records_txn(n->meta, n->meta->epoch, changes, 2, msg);
+    return qv_records_txn(n->records, n->records->epoch, changes, 2, msg);
 }
 
 static struct qv_node *node_alloc(const struct qv_node_config *config)
@@ -208,6 +212,7 @@ static struct qv_node *node_alloc(const struct qv_node_config *config)
     n->writer = 1;
     n->next_shard = 1;
     n->topology = qv_topology_create(0);
+    qv_buf_init(&n->cluster.copy, 0);
     pthread_mutex_init(&n->lock, NULL);
     return n;
 }
@@ -215,9 +220,10 @@ static struct qv_node *node_alloc(const struct qv_node_config *config)
 static void node_free(struct qv_node *n)
 {
     qv_topology_unref(n->topology);
-    qv_records_close(n->meta);
+    qv_records_close(n->records);
     pthread_mutex_destroy(&n->lock);
     qv_mem_free(n->locals);
+    qv_buf_close(&n->cluster.copy);
     qv_mem_free(n->dir);
     qv_mem_free(n->snapshots.dir);
     qv_mem_free(n);
@@ -247,10 +253,10 @@ static int load_metadata(struct qv_node *n, struct qv_errmsg *msg)
     struct loading l = {.n = n, .msg = msg};
     char path[4096];
     snprintf(path, sizeof path, "%s/meta", n->dir);
-    int err = qv_records_file_open(n->env->disk, path, &n->meta, msg);
-    if (err == 0 && n->meta->epoch == 0)
+    int err = qv_records_file_open(n->env->disk, path, &n->records, msg);
+    if (err == 0 && n->records->epoch == 0)
         err = check_no_data(n, msg);
-    return err == 0 ? qv_records_list(n->meta, "", load_entry, &l) : err;
+    return err == 0 ? qv_records_list(n->records, "", load_entry, &l) : err;
 }
 
 static struct qv_store_config store_config(const struct qv_node *n,
@@ -269,30 +275,89 @@ static struct qv_store_config store_config(const struct qv_node *n,
                                     .scrub_rest_ms = config->scrub_rest_ms};
 }
 
-int qv_node_open(const struct qv_node_config *config, struct qv_node **out, struct qv_errmsg *msg)
+int qv_node_load_records(const struct qv_node_config *config, struct qv_node **out,
+                         struct qv_errmsg *msg)
 {
-    struct qv_node *n = node_alloc(config);
+    *out = node_alloc(config);
+    int err = load_metadata(*out, msg);
+    if (err == 0 && (*out)->records->epoch == 0)
+        err = first_start(*out, msg);
+    return err;
+}
+
+int qv_node_save_identity(struct qv_node *n, const struct qv_node_identity *identity,
+                          struct qv_errmsg *msg)
+{
+    struct qv_buf b;
+    qv_buf_init(&b, 0);
+    qv_node_cluster_encode_identity(identity, &b);
+    const struct qv_records_change change = {"cluster/node", {b.data, b.len}};
+    int err = qv_records_txn(n->records, n->records->epoch, &change, 1, msg);
+    qv_buf_close(&b);
+    return err;
+}
+
+void qv_node_free_records(struct qv_node *n)
+{
+    node_free(n);
+}
+
+/* A directory belongs to a node alone or to a cluster's, for ever. */
+static int check_kind(const struct qv_node *n, const struct qv_node_config *config,
+                      struct qv_errmsg *msg)
+{
+    if (config->cluster == NULL && n->cluster.identity.id != 0)
+        return qv_fail(msg, QV_EINVAL,
+                       "%s belongs to a node of a cluster: cluster.enabled must be true", n->dir);
+    return 0;
+}
+
+static int open_store(struct qv_node *n, const struct qv_node_config *config, struct qv_errmsg *msg)
+{
+    struct qv_store_config store = store_config(n, config);
+    uint32_t count;
+    struct qv_shard_spec *specs = all_specs(n, &count);
+    if (config->cluster != NULL)
+        store.writer = config->cluster->writer;
+    int err = qv_store_open(&store, specs, count, &n->store, msg);
+    for (uint32_t i = 0; i < n->local_count && err == 0; i++)
+        qv_node_local_reach(n, &n->locals[i], n->locals[i].store);
+    qv_mem_free(specs);
+    return err;
+}
+
+static int open_data(struct qv_node *n, const struct qv_node_config *config, struct qv_errmsg *msg)
+{
+    struct qv_errmsg left = {""};
     int err = qv_disk_mkdir_all(n->env->disk, n->dir, msg);
     if (err == 0)
         err = load_metadata(n, msg);
-    if (err == 0 && n->meta->epoch == 0)
+    if (err == 0 && n->records->epoch == 0)
         err = first_start(n, msg);
-    if (err == 0) {
-        struct qv_store_config store = store_config(n, config);
-        uint32_t count;
-        struct qv_shard_spec *specs = all_specs(n, &count);
-        err = qv_store_open(&store, specs, count, &n->store, msg);
-        for (uint32_t i = 0; i < n->local_count && err == 0; i++)
-            qv_node_local_reach(n, &n->locals[i], n->locals[i].store);
-        qv_mem_free(specs);
-    }
+    if (err == 0)
+        err = check_kind(n, config, msg);
+    if (err == 0 && config->cluster != NULL)
+        err = qv_node_cluster_recall(n, msg);
+    if (err == 0)
+        err = open_store(n, config, msg);
+    if (err == 0 && qv_node_snapshot_clean(n, &left) != 0)
+        QV_WARN("snapshot", "%s", left.text); /* of the node itself nothing lies there */
+    return err;
+}
+
+int qv_node_open(const struct qv_node_config *config, struct qv_node **out, struct qv_errmsg *msg)
+{
+    struct qv_node *n = node_alloc(config);
+    bool proxy = config->cluster != NULL && config->cluster->self.role == QV_ROLE_PROXY;
+    int err = proxy ? 0 : open_data(n, config, msg);
+    if (err == 0 && config->cluster != NULL)
+        err = qv_node_cluster_open(n, config->cluster, msg);
     if (err != 0) {
+        if (n->store != NULL)
+            qv_store_abandon(n->store);
         node_free(n);
         return err;
     }
-    struct qv_errmsg left = {""};
-    if (qv_node_snapshot_clean(n, &left) != 0)
-        QV_WARN("snapshot", "%s", left.text); /* of the node itself nothing lies there */
     n->timer = (struct qv_timer){.run = tick, .arg = n};
     tick(&n->timer);
     *out = n;
@@ -310,14 +375,29 @@ static void store_closed(void *arg, int err)
 
 void qv_node_abandon(struct qv_node *n)
 {
-    qv_store_abandon(n->store);
+    qv_node_confirm_forget(n);
+    qv_membership_abandon(&n->cluster.membership);
+    if (n->store != NULL)
+        qv_store_abandon(n->store);
     node_free(n);
+}
+
+static void left_cluster(void *arg)
+{
+    struct qv_node *n = arg;
+    if (n->store != NULL)
+        qv_store_close(n->store, store_closed, n);
+    else
+        store_closed(n, 0);
 }
 
 void qv_node_close_store(struct qv_node *n)
 {
     qv_env_timer_stop(n->env, &n->timer);
-    qv_store_close(n->store, store_closed, n);
+    if (n->cluster.membership != NULL)
+        qv_node_cluster_close(n, left_cluster, n);
+    else
+        left_cluster(n);
 }
 
 void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
@@ -332,7 +412,10 @@ void qv_node_close(struct qv_node *n, void (*done)(void *arg, int err), void *ar
 
 void qv_node_checkpoint(struct qv_node *n, void (*done)(void *arg, int err), void *arg)
 {
-    qv_store_checkpoint(n->store, done, arg);
+    if (n->store != NULL)
+        qv_store_checkpoint(n->store, done, arg);
+    else if (done != NULL)
+        done(arg, 0);
 }
 
 /* Swaps the tree that requests see. */
@@ -357,7 +440,7 @@ int qv_node_save_collection(struct qv_node *n, const struct qv_collection *c, st
         {"next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}},
     };
     int err = b.failed ? qv_fail(msg, QV_ETOOBIG, "the configuration is too large")
-                       : qv_records_txn(n->meta, n->meta->epoch, changes, 2, msg);
+                       : qv_records_txn(n->records, n->records->epoch, changes, 2, msg);
     qv_buf_close(&b);
     return err;
 }

@@ -6,7 +6,7 @@
 #ifndef QV_SERVER_NODE_H
 #define QV_SERVER_NODE_H
 
-#include "cluster/topology.h"
+#include "cluster/membership.h"
 #include "core/api.h"
 #include "core/env.h"
 #include "core/kv.h"
@@ -14,6 +14,14 @@
 #include "shard/store.h"
 
 struct qv_node;
+
+/* What a node of a cluster needs beside what a node alone needs. */
+struct qv_node_cluster_config {
+    struct qv_meta *meta;   /* taken: closed with the node */
+    struct qv_peers *peers; /* borrowed; open until the node is closed */
+    struct qv_member self;  /* id and incarnation: of qv_node_identify */
+    uint32_t writer;        /* likewise; unused by a proxy */
+};
 
 struct qv_node_config {
     struct qv_env *env;      /* borrowed; the store's */
@@ -27,7 +35,24 @@ struct qv_node_config {
     uint64_t snapshot_bytes_per_s; /* a task's pace; 0: as fast as it goes */
     uint64_t scrub_bytes_per_s;
     uint64_t scrub_rest_ms;
+    const struct qv_node_cluster_config *cluster; /* NULL: alone */
 };
+
+/* Who a node is: its data directory's, made with its first start. A proxy has none and is somebody
+ * else at each start. */
+struct qv_node_identity {
+    uint64_t id;          /* never 0 */
+    uint64_t incarnation; /* +1 at each call: durable on return */
+    uint32_t writer;      /* what its changes are stamped with; 0: none was claimed yet */
+    uint8_t cluster[QV_CLUSTER_ID_BYTES]; /* zeros: it was in none yet */
+};
+/* Before qv_node_open. On the owner; blocks. QV_EINVAL: the directory holds the collections of a
+ * node alone. */
+QV_MUST_USE int qv_node_identify(const struct qv_node_config *config, uint8_t role,
+                                 struct qv_node_identity *out, struct qv_errmsg *msg);
+/* What cluster/founding.h told it, durable on return: writer and cluster. */
+QV_MUST_USE int qv_node_found(const struct qv_node_config *config,
+                              const struct qv_node_identity *identity, struct qv_errmsg *msg);
 
 /* Opens or creates the node's data: metadata, shards, log. On the owner; blocks. QV_ECORRUPT names
  * the file. Gives. */

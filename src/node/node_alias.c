@@ -129,33 +129,48 @@ static int run_action(struct draft *d, const struct qv_alias_action *action)
     return QV_EINVAL;
 }
 
-static int save(struct qv_node *n, const struct draft *d, struct qv_errmsg *msg)
+static int save(struct qv_node *n, const struct qv_aliases_out *d, struct qv_errmsg *msg)
 {
     struct qv_buf b;
     qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     qv_node_encode_aliases(d->list, d->count, &b);
     const struct qv_records_change change = {QV_NODE_ALIAS_KEY, {b.data, b.len}};
     int err = b.failed ? qv_fail(msg, QV_ELIMIT, "the names of all aliases are too long together")
-                       : qv_records_txn(n->meta, n->meta->epoch, &change, 1, msg);
+                       : qv_records_txn(n->records, n->records->epoch, &change, 1, msg);
     qv_buf_close(&b);
+    return err;
+}
+
+int qv_node_changed_aliases(const struct qv_topology *t, const struct qv_alias_req *req,
+                            struct qv_arena *arena, struct qv_aliases_out *out,
+                            struct qv_errmsg *msg)
+{
+    struct draft d = {.topology = t, .count = t->aliases.count, .msg = msg};
+    d.list = QV_ARENA_ARRAY(arena, struct qv_alias, QV_ALIASES_MAX);
+    if (d.list == NULL)
+        return QV_ENOMEM;
+    if (d.count > 0)
+        memcpy(d.list, t->aliases.list, d.count * sizeof *d.list);
+    int err = 0;
+    for (uint32_t i = 0; i < req->count && err == 0; i++)
+        err = run_action(&d, &req->actions[i]);
+    *out = (struct qv_aliases_out){d.list, d.count};
     return err;
 }
 
 int qv_node_update_aliases(struct qv_node *n, const struct qv_alias_req *req, struct qv_errmsg *msg)
 {
-    const struct qv_aliases_out *before = &n->topology->aliases;
-    struct draft d = {.topology = n->topology, .count = before->count, .msg = msg};
-    d.list = qv_mem_calloc(QV_ALIASES_MAX, sizeof *d.list);
-    if (d.count > 0)
-        memcpy(d.list, before->list, d.count * sizeof *d.list);
-    int err = 0;
-    for (uint32_t i = 0; i < req->count && err == 0; i++)
-        err = run_action(&d, &req->actions[i]);
-    if (err == 0 && req->count > 0)
-        err = save(n, &d, msg);
-    if (err == 0 && req->count > 0)
+    struct qv_aliases_out made;
+    struct qv_arena arena;
+    if (req->count == 0)
+        return 0;
+    qv_arena_init(&arena, QV_NODE_RECORD_ARENA_BYTES);
+    int err = qv_node_changed_aliases(n->topology, req, &arena, &made, msg);
+    if (err == 0)
+        err = save(n, &made, msg);
+    if (err == 0)
         qv_node_set_topology(
-            n, qv_topology_with_aliases(n->topology, n->meta->epoch, d.list, d.count));
-    qv_mem_free(d.list);
+            n, qv_topology_with_aliases(n->topology, n->records->epoch, made.list, made.count));
+    qv_arena_close(&arena);
     return err;
 }

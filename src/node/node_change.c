@@ -46,7 +46,7 @@ static int commit(struct qv_node *n, const struct qv_collection *c,
         return err;
     }
     set_config(n, next, next->shard_count);
-    qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, next));
+    qv_node_set_topology(n, qv_topology_with(n->topology, n->records->epoch, next));
     return 0;
 }
 
@@ -151,4 +151,39 @@ int qv_node_set_payload_index(struct qv_node *n, struct qv_str name, struct qv_s
         err = commit(n, c, &config, msg);
     qv_arena_close(&arena);
     return err;
+}
+
+/* ---- what a change leaves ---- */
+
+int qv_node_changed_config(const struct qv_node_change *x, const struct qv_collection *c,
+                           struct qv_arena *arena, const struct qv_collection_config **config,
+                           struct qv_errmsg *msg)
+{
+    struct qv_collection_config *made = NULL;
+    bool changed = false;
+    int err;
+    *config = c->config;
+    switch (x->kind) {
+    case QV_NODE_UPDATE:
+        err = qv_config_apply(arena, c->config, x->diff, &made, msg);
+        if (err == 0)
+            *config = made;
+        return err;
+    case QV_NODE_CREATE_VECTOR:
+        return qv_config_add_vector(arena, c->config, x->vector, config, msg);
+    case QV_NODE_DELETE_VECTOR:
+        return qv_config_drop_vector(arena, c->config, x->field, config);
+    case QV_NODE_SET_INDEX:
+        made = QV_ARENA_NEW(arena, struct qv_collection_config);
+        if (made == NULL)
+            return QV_ENOMEM;
+        err = x->index != NULL ? qv_payload_index_check(x->index, msg) : 0;
+        if (err == 0)
+            err = changed_indexes(c->config, x->field, x->index, arena, made, &changed);
+        if (err == 0 && changed)
+            *config = made;
+        return err;
+    default:
+        return QV_EINTERNAL;
+    }
 }

@@ -30,22 +30,22 @@ int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
     return 0;
 }
 
-int qv_node_check_new(struct qv_node *n, struct qv_str name,
-                      const struct qv_collection_config *config, struct qv_errmsg *msg)
+int qv_node_check_new_in(const struct qv_topology *t, struct qv_str name,
+                         const struct qv_collection_config *config, struct qv_errmsg *msg)
 {
     int err = qv_node_check_name(name, msg);
     if (err == 0)
         err = qv_config_check(config, msg);
     if (err != 0)
         return err;
-    if (qv_topology_alias(n->topology, name) != NULL)
+    if (qv_topology_alias(t, name) != NULL)
         return qv_fail(msg, QV_EINVAL,
                        "Can't create collection with name %.*s. Alias with the same name already "
                        "exists",
                        (int)name.n, name.p);
-    if (qv_topology_find_own(n->topology, name) != NULL)
+    if (qv_topology_find_own(t, name) != NULL)
         return qv_fail(msg, QV_EEXISTS, "Collection `%.*s` already exists!", (int)name.n, name.p);
-    if (n->topology->count >= QV_COLLECTIONS_MAX)
+    if (t->count >= QV_COLLECTIONS_MAX)
         return qv_fail(msg, QV_ELIMIT, "%u collections exist: more are not allowed",
                        QV_COLLECTIONS_MAX);
     if (config->shard_number > 1)
@@ -53,6 +53,12 @@ int qv_node_check_new(struct qv_node *n, struct qv_str name,
     if (config->replication_factor > 1)
         return qv_fail(msg, QV_ENOTIMPL, "Not implemented: replication_factor > 1");
     return 0;
+}
+
+int qv_node_check_new(struct qv_node *n, struct qv_str name,
+                      const struct qv_collection_config *config, struct qv_errmsg *msg)
+{
+    return qv_node_check_new_in(n->topology, name, config, msg);
 }
 
 void qv_node_collection_gone(void *arg)
@@ -127,7 +133,7 @@ int qv_node_create_collection(struct qv_node *n, struct qv_str name,
         struct qv_node_local *l = qv_node_local_find(n, c->uuid, c->shards[i].number);
         qv_node_local_reach(n, l, l->store);
     }
-    qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, c));
+    qv_node_set_topology(n, qv_topology_with(n->topology, n->records->epoch, c));
     return 0;
 }
 
@@ -139,7 +145,7 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
     *existed = c != NULL;
     if (c == NULL)
         return 0;
-    const struct qv_topology *next = qv_topology_without(n->topology, n->meta->epoch + 1, name);
+    const struct qv_topology *next = qv_topology_without(n->topology, n->records->epoch + 1, name);
     const struct qv_aliases_out *left = &next->aliases;
     struct qv_buf aliases;
     qv_buf_init(&aliases, QV_RECORDS_VALUE_BYTES_MAX);
@@ -150,11 +156,12 @@ int qv_node_delete_collection(struct qv_node *n, struct qv_str name, bool *exist
         {QV_NODE_ALIAS_KEY, {aliases.data, aliases.len}},
     };
     bool fewer = left->count != n->topology->aliases.count;
-    int err = aliases.failed ? QV_ENOMEM
-                             : qv_records_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
+    int err = aliases.failed
+                  ? QV_ENOMEM
+                  : qv_records_txn(n->records, n->records->epoch, changes, fewer ? 2 : 1, msg);
     if (err == QV_ENOSPC &&
         qv_store_use_reserve(n->store)) /* it makes room: not refused for want */
-        err = qv_records_txn(n->meta, n->meta->epoch, changes, fewer ? 2 : 1, msg);
+        err = qv_records_txn(n->records, n->records->epoch, changes, fewer ? 2 : 1, msg);
     qv_buf_close(&aliases);
     if (err != 0) {
         qv_topology_unref(next);

@@ -2,7 +2,7 @@
 #ifndef QV_NODE_NODE_PRIVATE_H
 #define QV_NODE_NODE_PRIVATE_H
 
-#include "node/node.h"
+#include "node/node_cluster.h"
 
 #include <pthread.h>
 
@@ -13,12 +13,13 @@ struct qv_node_local {
     uint8_t uuid[QV_UUID_BYTES]; /* of its collection */
     uint32_t number;             /* in it */
     uint32_t store;              /* this node's store knows it by this number */
+    uint64_t generation;         /* in a cluster: of the configuration it has */
     struct qv_shard *shard;      /* that requests may reach; NULL: none yet, or none any more */
 };
 
 struct qv_node {
     struct qv_env *env;
-    struct qv_records *meta;
+    struct qv_records *records;
     struct qv_store *store;
     char *dir;
     pthread_mutex_t lock; /* guards topology, locals, stats, quota */
@@ -39,7 +40,20 @@ struct qv_node {
         bool recovering; /* owner: one at a time */
         bool stopping;   /* owner */
     } snapshots;
-    bool closing; /* owner: the store is closed once no task is under way */
+    bool closing;                         /* owner: the store is closed once no task is under way */
+    struct {                              /* owner; zeros: alone */
+        struct qv_node_identity identity; /* of the records */
+        struct qv_member self;
+        struct qv_peers *peers;
+        struct qv_membership *membership;
+        struct qv_buf copy; /* of the last tree, until it is opened */
+        uint32_t pieces;    /* of the copy in the records */
+        uint64_t saved_epoch;
+        int follow_err; /* why what the tree asks for could not all be done */
+        struct qv_errmsg follow_msg;
+        struct qv_timer again;
+        struct qv_node_waiting *waiting; /* node_confirm.c */
+    } cluster;
 };
 
 /* node.c; on the owner. Takes the reference to next: swaps the tree that requests see. */
@@ -72,6 +86,43 @@ void qv_node_drop_shards(struct qv_node *n, const struct qv_collection *c);
 
 #define QV_NODE_KEY_BYTES 80
 void qv_node_collection_key(const struct qv_collection *c, char out[QV_NODE_KEY_BYTES]);
+
+/* node.c: the records alone, without a store. Gives. */
+QV_MUST_USE int qv_node_load_records(const struct qv_node_config *config, struct qv_node **out,
+                                     struct qv_errmsg *msg);
+QV_MUST_USE int qv_node_save_identity(struct qv_node *n, const struct qv_node_identity *identity,
+                                      struct qv_errmsg *msg);
+void qv_node_free_records(struct qv_node *n);
+
+/* node_cluster.c */
+void qv_node_cluster_encode_identity(const struct qv_node_identity *id, struct qv_buf *b);
+QV_MUST_USE int qv_node_cluster_load(struct qv_node *n, const char *key, struct qv_bytes value,
+                                     struct qv_errmsg *msg);
+QV_MUST_USE int qv_node_cluster_recall(struct qv_node *n, struct qv_errmsg *msg);
+QV_MUST_USE int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config *config,
+                                     struct qv_errmsg *msg);
+void qv_node_cluster_changed(void *n); /* the tree is another, or it is tried again */
+void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *arg);
+
+/* node_confirm.c */
+void qv_node_confirm_serve(struct qv_node *n, bool on);
+void qv_node_confirm_settle(struct qv_node *n);
+void qv_node_confirm_forget(struct qv_node *n); /* of a crash: without an answer */
+
+/* node_change.c: the configuration that a change leaves; config == c's own: nothing changes. */
+struct qv_node_change;
+QV_MUST_USE int qv_node_changed_config(const struct qv_node_change *x,
+                                       const struct qv_collection *c, struct qv_arena *arena,
+                                       const struct qv_collection_config **config,
+                                       struct qv_errmsg *msg);
+/* node_alias.c: the list that the actions leave, in the arena. */
+QV_MUST_USE int qv_node_changed_aliases(const struct qv_topology *t, const struct qv_alias_req *req,
+                                        struct qv_arena *arena, struct qv_aliases_out *out,
+                                        struct qv_errmsg *msg);
+/* node_collection.c: may a collection of that name be made in that tree? */
+QV_MUST_USE int qv_node_check_new_in(const struct qv_topology *t, struct qv_str name,
+                                     const struct qv_collection_config *config,
+                                     struct qv_errmsg *msg);
 
 /* node_quota.c */
 #define QV_NODE_QUOTA_KEY "quotas"

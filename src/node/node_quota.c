@@ -33,7 +33,7 @@ int qv_node_set_quota(struct qv_node *n, const struct qv_quota *quota, struct qv
     qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     qv_json_write_quota(&b, quota);
     const struct qv_records_change change = {QV_NODE_QUOTA_KEY, {b.data, b.len}};
-    int err = b.failed ? QV_ENOMEM : qv_records_txn(n->meta, n->meta->epoch, &change, 1, msg);
+    int err = b.failed ? QV_ENOMEM : qv_records_txn(n->records, n->records->epoch, &change, 1, msg);
     qv_buf_close(&b);
     if (err != 0)
         return err;

@@ -314,7 +314,7 @@ static int switch_over(struct task *t)
     qv_node_local_reach(n, l, t->store);
     if (t->before != NULL)
         qv_collection_ref(t->before); /* its shard reads the configuration until it is gone */
-    qv_node_set_topology(n, qv_topology_with(n->topology, n->meta->epoch, made));
+    qv_node_set_topology(n, qv_topology_with(n->topology, n->records->epoch, made));
     if (old != 0)
         qv_store_replace_shard(n->store, old, qv_node_collection_gone,
                                (void *)(uintptr_t)t->before);

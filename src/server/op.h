@@ -13,6 +13,7 @@
 #include "core/api.h"
 #include "core/env.h"
 #include "net/server.h"
+#include "node/node_cluster.h"
 #include "node/node_write.h"
 #include "wire/json_request.h"
 
@@ -129,6 +130,7 @@ struct qv_op {
     uint64_t held_since_ns; /* answers before this one wait for it since then; 0: none */
     struct qv_task task;
     struct qv_node_write write;
+    struct qv_node_change change;
     struct qv_errmsg msg;
 };
 

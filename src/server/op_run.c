@@ -219,51 +219,68 @@ static int run_read(struct qv_op *op, unsigned worker)
 
 /* ---- collections (owner) ---- */
 
-static void collection_task(struct qv_task *task)
+static void change_done(struct qv_node_change *x, int err)
 {
-    struct qv_op *op = task->arg;
-    struct qv_node *n = qv_edge_node(op->edge);
-    struct qv_str field = op->req.index.field;
-    int err = 0;
+    struct qv_op *op = x->arg;
+    if (err != 0)
+        op->msg = x->msg;
+    op->out.result = (struct qv_write_result){.completed = true};
+    if (op->kind == QV_OP_COLLECTION_CREATE || op->kind == QV_OP_COLLECTION_UPDATE ||
+        op->kind == QV_OP_ALIASES_UPDATE)
+        op->out.done = true;
+    if (op->kind == QV_OP_COLLECTION_DELETE)
+        op->out.done = x->existed;
+    qv_op_answer(op, err);
+}
+
+static struct qv_node_change change_of(struct qv_op *op)
+{
+    struct qv_node_change x = {.node = qv_edge_node(op->edge),
+                               .name = op->collection,
+                               .deadline_ns = op->call->deadline_ns,
+                               .done = change_done,
+                               .arg = op};
     switch (op->kind) {
     case QV_OP_COLLECTION_CREATE:
-        err = qv_node_create_collection(n, op->collection, op->req.config, &op->msg);
-        op->out.done = true;
+        x.kind = QV_NODE_CREATE;
+        x.config = op->req.config;
         break;
     case QV_OP_COLLECTION_DELETE:
-        err = qv_node_delete_collection(n, op->collection, &op->out.done, &op->msg);
+        x.kind = QV_NODE_DELETE;
         break;
     case QV_OP_COLLECTION_UPDATE:
-        err = qv_node_update_collection(n, op->collection, &op->req.diff, &op->msg);
-        op->out.done = true;
+        x.kind = QV_NODE_UPDATE;
+        x.diff = &op->req.diff;
         break;
     case QV_OP_VECTOR_CREATE:
-        err = qv_node_create_vector(n, op->collection, &op->req.vector.spec, &op->msg);
-        op->out.result = (struct qv_write_result){.completed = true};
+        x.kind = QV_NODE_CREATE_VECTOR;
+        x.vector = &op->req.vector.spec;
         break;
     case QV_OP_VECTOR_DELETE:
-        err = qv_node_delete_vector(n, op->collection, op->req.vector.name, &op->msg);
-        op->out.result = (struct qv_write_result){.completed = true};
-        break;
-    case QV_OP_QUOTAS_SET:
-        err = qv_node_set_quota(n, &op->req.quota, &op->msg);
-        op->out.done = true;
+        x.kind = QV_NODE_DELETE_VECTOR;
+        x.field = op->req.vector.name;
         break;
     case QV_OP_ALIASES_UPDATE:
-        err = qv_node_update_aliases(n, &op->req.aliases, &op->msg);
-        op->out.done = true;
+        x.kind = QV_NODE_ALIASES;
+        x.aliases = &op->req.aliases;
         break;
     case QV_OP_INDEX_CREATE:
-        err = qv_node_set_payload_index(n, op->collection, field, &op->req.index, &op->msg);
-        op->out.result = (struct qv_write_result){.completed = true};
-        break;
     case QV_OP_INDEX_DELETE:
-        err = qv_node_set_payload_index(n, op->collection, field, NULL, &op->msg);
-        op->out.result = (struct qv_write_result){.completed = true};
+        x.kind = QV_NODE_SET_INDEX;
+        x.field = op->req.index.field;
+        x.index = op->kind == QV_OP_INDEX_CREATE ? &op->req.index : NULL;
         break;
     default:
         QV_UNREACHABLE();
     }
+    return x;
+}
+
+static void quota_task(struct qv_task *task)
+{
+    struct qv_op *op = task->arg;
+    int err = qv_node_set_quota(qv_edge_node(op->edge), &op->req.quota, &op->msg);
+    op->out.done = true;
     qv_op_answer(op, err);
 }
 
@@ -292,8 +309,8 @@ static void run_write(struct qv_op *op)
     w->done = write_done;
     w->arg = op;
     w->msg.text[0] = '\0';
-    int err = w->collection != NULL ? qv_node_write_prepare(w)
-                                    : qv_node_missing(op->collection, &w->msg);
+    int err =
+        w->collection != NULL ? qv_node_write_prepare(w) : qv_node_missing(op->collection, &w->msg);
     if (err != 0) {
         op->msg = w->msg;
         qv_op_answer(op, err);
@@ -370,6 +387,9 @@ static void op_job(struct qv_job *job, unsigned worker)
     }
     switch (op->kind) {
     case QV_OP_QUOTAS_SET:
+        op->task = (struct qv_task){.run = quota_task, .arg = op};
+        qv_env_post(qv_node_env(n), &op->task);
+        return;
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:
     case QV_OP_COLLECTION_UPDATE:
@@ -378,8 +398,8 @@ static void op_job(struct qv_job *job, unsigned worker)
     case QV_OP_ALIASES_UPDATE:
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
-        op->task = (struct qv_task){.run = collection_task, .arg = op};
-        qv_env_post(qv_node_env(n), &op->task);
+        op->change = change_of(op);
+        qv_node_change_start(&op->change);
         return;
     case QV_OP_WRITE:
     case QV_OP_WRITE_BATCH:
