@@ -14,7 +14,7 @@ out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
 .PHONY: all setup run test check check-asan check-ubsan check-tsan sim-disk crash interop \
-	bad-input parity fuzz neon recall bench bench-data bench-index bench-tune bench-filter bench-stream bench-threads bench-batch bench-target cover tidy format accept test-bare install library deb test-deb \
+	bad-input parity fuzz neon recall bench bench-data bench-index bench-tune bench-filter bench-stream bench-threads bench-batch bench-target bench-placement cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
 all: setup ## build everything; the binary is build/quiver
@@ -104,6 +104,13 @@ bench-target: all ## a wanted recall: is it reached, how fast DATA=fashion|glove
 		--query $(bench_dir)/$(or $(DATA),fashion).query.fbin \
 		--gt $(bench_dir)/$(or $(DATA),fashion).gt.ibin $(if $(filter glove,$(DATA)),--metric cosine) \
 		--pairs $(or $(PAIRS),7) --json $(if $(OUT),> $(OUT))
+
+bench-placement: all ## the four placements: balance, movement, recall by shards visited [DATA=sift] [SHARDS=4,16,64] [DIR=] [PNG=] [OUT=]
+	@tools/setup data data-$(or $(DATA),sift)
+	@tools/bench_data --data $(or $(DATA),sift) --dir $(bench_dir) >/dev/null
+	@$(BUILD)/quiver bench placement --data $(bench_dir) --set $(or $(DATA),sift) \
+		$(if $(filter glove,$(DATA)),--metric cosine) --shards $(or $(SHARDS),4,16,64) \
+		$(if $(PNG),--png $(PNG)) --json $(if $(OUT),> $(OUT))
 
 bench-batch: all ## searches in turns on one thread against one after the other [DATA=sift] [EF=76] [PAIRS=15] [DIR=] [OUT=]
 	@tools/setup data data-$(or $(DATA),sift)

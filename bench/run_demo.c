@@ -8,7 +8,7 @@
  * training file for each; a hit is a returned row not farther than the true tenth. QPS: IN_FLIGHT
  * calls at a time, after a warm-up pass. Latencies: one call at a time, seen by the client. One
  * JSON object on stdout; words on stderr. */
-#include "picture.h"
+#include "cli/picture.h"
 
 #include "base/mem.h"
 #include "base/qv_assert.h"

@@ -3,6 +3,7 @@
 #include "cli/bench_filter.h"
 #include "cli/bench_index.h"
 #include "cli/bench_open.h"
+#include "cli/bench_placement.h"
 #include "cli/bench_serve.h"
 #include "cli/bench_snapshot.h"
 #include "cli/bench_stream.h"
@@ -28,6 +29,7 @@ static const struct bench {
     {"threads", qv_cli_bench_threads, "two threads on one graph against two processes"},
     {"snapshot", qv_cli_bench_snapshot, "a snapshot while points are written, and restored"},
     {"target", qv_cli_bench_target, "a wanted recall: whether it is reached, and how fast"},
+    {"placement", qv_cli_bench_placement, "balance, movement and recall of the four placements"},
     {"open", qv_cli_bench_open, "from starting a server to right answers, cold and warm"},
 };
 
@@ -37,7 +39,7 @@ static void print_help(FILE *out)
 {
     fprintf(out, "usage: quiver bench NAME [options]\n\n");
     for (size_t i = 0; i < BENCH_COUNT; i++)
-        fprintf(out, "  %-8s  %s\n", benches[i].name, benches[i].what);
+        fprintf(out, "  %-9s  %s\n", benches[i].name, benches[i].what);
     fprintf(out, "\n`quiver bench NAME --help` tells more, with examples.\n");
 }
 

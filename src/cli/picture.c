@@ -1,12 +1,14 @@
-#include "picture.h"
+#include "cli/picture.h"
 
 #include "base/mem.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <png.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #define GLYPH_ROWS 7u
 #define GLYPH_COLUMNS 5u
@@ -54,6 +56,15 @@ static const struct glyph {
     {'9', {0x0e, 0x11, 0x11, 0x0f, 0x01, 0x01, 0x0e}},
     {'-', {0x00, 0x00, 0x00, 0x0e, 0x00, 0x00, 0x00}},
     {':', {0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00}},
+    {'.', {0x00, 0x00, 0x00, 0x00, 0x00, 0x0c, 0x0c}},
+    {',', {0x00, 0x00, 0x00, 0x00, 0x0c, 0x04, 0x08}},
+    {'/', {0x01, 0x01, 0x02, 0x04, 0x08, 0x10, 0x10}},
+    {'%', {0x18, 0x19, 0x02, 0x04, 0x08, 0x13, 0x03}},
+    {'_', {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1f}},
+    {'=', {0x00, 0x00, 0x1f, 0x00, 0x1f, 0x00, 0x00}},
+    {'@', {0x0e, 0x11, 0x17, 0x15, 0x17, 0x10, 0x0e}},
+    {'<', {0x02, 0x04, 0x08, 0x10, 0x08, 0x04, 0x02}},
+    {'>', {0x08, 0x04, 0x02, 0x01, 0x02, 0x04, 0x08}},
 };
 
 int qv_picture_create(uint32_t width, uint32_t height, uint32_t colour, struct qv_picture *out)
@@ -121,13 +132,79 @@ void qv_picture_text(struct qv_picture *p, uint32_t x, uint32_t y, const char *t
     }
 }
 
+void qv_picture_line(struct qv_picture *p, const int32_t from[2], const int32_t to[2],
+                     uint32_t thick, uint32_t colour)
+{
+    const int32_t dx = to[0] - from[0];
+    const int32_t dy = to[1] - from[1];
+    const int32_t steps = abs(dx) > abs(dy) ? abs(dx) : abs(dy);
+    for (int32_t i = 0; i <= steps; i++) {
+        const int64_t x = from[0] + (steps == 0 ? 0 : (int64_t)dx * i / steps) - thick / 2;
+        const int64_t y = from[1] + (steps == 0 ? 0 : (int64_t)dy * i / steps) - thick / 2;
+        if (x >= 0 && y >= 0)
+            qv_picture_fill(p, (uint32_t)x, (uint32_t)y, thick, thick, colour);
+    }
+}
+
+/* ---- PNG (ISO/IEC 15948): signature, header, one deflated run of unfiltered rows, end ---- */
+
+static void put_be32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+static bool put_chunk(FILE *f, const char type[4], const uint8_t *data, uint32_t n)
+{
+    uint8_t length[4];
+    uint8_t sum[4];
+    put_be32(length, n);
+    uLong crc = crc32(0, (const Bytef *)type, 4);
+    if (n > 0)
+        crc = crc32(crc, data, n);
+    put_be32(sum, (uint32_t)crc);
+    return fwrite(length, 4, 1, f) == 1 && fwrite(type, 4, 1, f) == 1 &&
+           (n == 0 || fwrite(data, n, 1, f) == 1) && fwrite(sum, 4, 1, f) == 1;
+}
+
+/* Each row behind its filter byte, 0; deflated. NULL without memory. */
+static uint8_t *deflate_rows(const struct qv_picture *p, uLong *n)
+{
+    const size_t row = (size_t)p->width * 3;
+    const size_t raw_bytes = (row + 1) * p->height;
+    uint8_t *raw = qv_mem_try_alloc(raw_bytes);
+    *n = compressBound(raw_bytes);
+    uint8_t *out = raw == NULL ? NULL : qv_mem_try_alloc(*n);
+    for (uint32_t y = 0; out != NULL && y < p->height; y++) {
+        raw[y * (row + 1)] = 0;
+        memcpy(raw + y * (row + 1) + 1, p->rgb + y * row, row);
+    }
+    if (out != NULL && compress2(out, n, raw, raw_bytes, 9) != Z_OK) {
+        qv_mem_free(out);
+        out = NULL;
+    }
+    qv_mem_free(raw);
+    return out;
+}
+
 int qv_picture_write(const struct qv_picture *p, const char *path, struct qv_errmsg *msg)
 {
-    png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = p->width,
-                       .height = p->height,
-                       .format = PNG_FORMAT_RGB};
-    if (png_image_write_to_file(&image, path, 0, p->rgb, 0, NULL) == 0)
-        return qv_fail(msg, QV_EIO, "%s: %s", path, image.message);
-    return 0;
+    static const uint8_t signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    uint8_t head[13] = {[8] = 8, [9] = 2}; /* 8 bits, red green blue */
+    uLong n;
+    uint8_t *rows = deflate_rows(p, &n);
+    if (rows == NULL)
+        return qv_fail(msg, QV_ENOMEM, "%s: no memory", path);
+    put_be32(head, p->width);
+    put_be32(head + 4, p->height);
+    FILE *f = fopen(path, "wb");
+    bool good = f != NULL && fwrite(signature, sizeof signature, 1, f) == 1 &&
+                put_chunk(f, "IHDR", head, sizeof head) &&
+                put_chunk(f, "IDAT", rows, (uint32_t)n) && put_chunk(f, "IEND", NULL, 0);
+    if (f != NULL)
+        good = fclose(f) == 0 && good;
+    qv_mem_free(rows);
+    return good ? 0 : qv_fail(msg, QV_EIO, "%s: %s", path, strerror(errno));
 }

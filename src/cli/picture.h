@@ -1,6 +1,6 @@
 /* A picture in memory, drawn upon and written as a PNG. One thread. */
-#ifndef QV_BENCH_PICTURE_H
-#define QV_BENCH_PICTURE_H
+#ifndef QV_CLI_PICTURE_H
+#define QV_CLI_PICTURE_H
 
 #include "base/err.h"
 
@@ -22,7 +22,10 @@ void qv_picture_fill(struct qv_picture *p, uint32_t x, uint32_t y, uint32_t w, u
 /* A grey image of side x side, each pixel scale x scale. */
 void qv_picture_image(struct qv_picture *p, uint32_t x, uint32_t y, const uint8_t *grey,
                       uint32_t side, uint32_t scale);
-/* Letters (drawn as capitals), digits, '-' and ':'; others leave a gap. 6 x scale a letter wide,
+/* A line between two points, as thick as that. */
+void qv_picture_line(struct qv_picture *p, const int32_t from[2], const int32_t to[2],
+                     uint32_t thick, uint32_t colour);
+/* Letters (drawn as capitals), digits and -:.,/%_=@<>; others leave a gap. 6 x scale a letter wide,
  * 7 x scale high. */
 void qv_picture_text(struct qv_picture *p, uint32_t x, uint32_t y, const char *text, uint32_t scale,
                      uint32_t colour);
