@@ -20,8 +20,7 @@
 
 #include "base/str.h"
 #include "cluster/centroids.h"
-#include "core/cover.h"
-#include "core/id.h"
+#include "core/key_set.h"
 
 #define QV_PLACEMENT_SHARDS_MAX 4096u
 #define QV_PLACEMENT_VIRTUAL_NODES 100u       /* the default */
@@ -42,14 +41,6 @@ const char *qv_placement_strategy_name(enum qv_placement_strategy s);
 /* QV_EINVAL names those there are. */
 QV_MUST_USE int qv_placement_strategy_parse(struct qv_str name, enum qv_placement_strategy *out,
                                             struct qv_errmsg *msg);
-
-/* Ids from <= id < to in canonical order. A bound of type 0 is none: below the lowest, above the
- * highest. */
-struct qv_id_range {
-    struct qv_id from, to;
-};
-
-bool qv_id_range_holds(const struct qv_id_range *r, const struct qv_id *id);
 
 struct qv_placement_range {
     struct qv_id_range ids;

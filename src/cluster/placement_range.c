@@ -28,12 +28,6 @@ int qv_id_range_compare_to(const struct qv_id *a, const struct qv_id *b)
     return qv_id_compare(a, b);
 }
 
-bool qv_id_range_holds(const struct qv_id_range *r, const struct qv_id *id)
-{
-    return qv_id_range_compare_from(&r->from, id) <= 0 &&
-           (r->to.type == 0 || qv_id_compare(id, &r->to) < 0);
-}
-
 /* ---- check ---- */
 
 static bool is_bound(const struct qv_id *id)
