@@ -154,6 +154,20 @@ uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *
     return (uint32_t)((qv_id_key_hash(id) >> 32) * c->shard_count >> 32);
 }
 
+/* The first upper half of a hash that belongs to the i-th of n; 2^32 for i = n. */
+static uint64_t first_of(uint64_t i, uint32_t n)
+{
+    return ((i << 32) + n - 1) / n;
+}
+
+struct qv_interval qv_collection_keys(const struct qv_collection *c, uint32_t i)
+{
+    QV_ASSERT(i < c->shard_count);
+    const uint64_t end = first_of((uint64_t)i + 1, c->shard_count);
+    return (struct qv_interval){.first = first_of(i, c->shard_count) << 32,
+                                .last = (end << 32) - 1}; /* of the last: 0 - 1 */
+}
+
 /* ---- aliases ---- */
 
 static int alias_compare(const void *a, const void *b)

@@ -13,6 +13,7 @@
 #define QV_CLUSTER_TOPOLOGY_H
 
 #include "core/api.h"
+#include "core/cover.h"
 
 #define QV_UUID_BYTES 16
 
@@ -106,6 +107,8 @@ void qv_collection_unref(const struct qv_collection *c); /* NULL is fine */
 
 /* Which of c->shards holds the point of that id: an index. */
 uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *id);
+/* The key hashes of the ids that the i-th of c->shards holds. */
+struct qv_interval qv_collection_keys(const struct qv_collection *c, uint32_t i);
 
 /* The empty tree at an epoch. Gives a reference. */
 const struct qv_topology *qv_topology_create(uint64_t epoch);

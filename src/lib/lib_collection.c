@@ -87,6 +87,12 @@ static int open_handle(struct quiver *db, struct qv_str name, struct quiver_coll
                        struct qv_errmsg *msg)
 {
     struct qv_shard *shard;
+    const struct qv_topology *t = qv_node_topology(db->node);
+    const struct qv_collection *found = qv_topology_find(t, name);
+    const bool several = found != NULL && found->shard_count > 1;
+    qv_topology_unref(t);
+    if (several) /* as a server left it */
+        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: collections of several shards");
     int err = qv_node_shard(db->node, name, &shard, msg);
     if (err != 0)
         return err;

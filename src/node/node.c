@@ -205,6 +205,7 @@ static struct qv_node *node_alloc(const struct qv_node_config *config)
 {
     struct qv_node *n = qv_mem_calloc(1, sizeof *n);
     n->env = config->env;
+    qv_node_init_reads(n);
     n->dir = qv_mem_strdup(config->dir);
     if (config->snapshots_dir != NULL)
         n->snapshots.dir = qv_mem_strdup(config->snapshots_dir);

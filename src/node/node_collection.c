@@ -48,8 +48,9 @@ int qv_node_check_new_in(const struct qv_topology *t, struct qv_str name,
     if (t->count >= QV_COLLECTIONS_MAX)
         return qv_fail(msg, QV_ELIMIT, "%u collections exist: more are not allowed",
                        QV_COLLECTIONS_MAX);
-    if (config->shard_number > 1)
-        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: shard_number > 1");
+    if (config->shard_number > QV_SHARDS_MAX)
+        return qv_fail(msg, QV_EVALIDATION, "shard_number: value %u invalid, must be %u or smaller",
+                       config->shard_number, QV_SHARDS_MAX);
     if (config->replication_factor > 1)
         return qv_fail(msg, QV_ENOTIMPL, "Not implemented: replication_factor > 1");
     return 0;

@@ -3,6 +3,7 @@
 #define QV_NODE_NODE_PRIVATE_H
 
 #include "node/node_cluster.h"
+#include "query/reader.h"
 
 #include <pthread.h>
 
@@ -54,7 +55,15 @@ struct qv_node {
         struct qv_timer again;
         struct qv_node_waiting *waiting; /* node_confirm.c */
     } cluster;
+    struct qv_leaf leaf;       /* the shards here */
+    struct qv_read_host reads; /* owner: what reads over several shards share */
 };
+
+/* node_leaf.c */
+#define QV_NODE_HERE 0u /* the leaf of a node alone */
+extern const struct qv_shard_ops qv_node_leaf_ops;
+/* node_read.c */
+void qv_node_init_reads(struct qv_node *n);
 
 /* node.c; on the owner. Takes the reference to next: swaps the tree that requests see. */
 void qv_node_set_topology(struct qv_node *n, const struct qv_topology *next);

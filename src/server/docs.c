@@ -46,8 +46,8 @@ void qv_docs_write_api(struct qv_buf *b)
     QV_NOT_SERVED_FIELDS(X)
 #undef X
     qv_buf_str(b,
-               "\nIn `PUT /collections/{c}`, `shard_number` and `replication_factor` above 1 "
-               "are not served yet. Sparse\nvectors and multivectors are stored and given back; "
+               "\nIn `PUT /collections/{c}`, a `replication_factor` above 1 "
+               "is not served yet. Sparse\nvectors and multivectors are stored and given back; "
                "searching them answers 501 `sparse vector search`\nand `multi vector search`.\n");
 }
 

@@ -14,6 +14,7 @@
 #include "core/env.h"
 #include "net/server.h"
 #include "node/node_cluster.h"
+#include "node/node_read.h"
 #include "node/node_write.h"
 #include "wire/json_request.h"
 
@@ -131,6 +132,7 @@ struct qv_op {
     struct qv_task task;
     struct qv_node_write write;
     struct qv_node_change change;
+    struct qv_node_read *read; /* over several shards; held while out refers to it */
     struct qv_errmsg msg;
 };
 

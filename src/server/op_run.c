@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/op_read.h"
 #include "server/op_snapshot.h"
 #include "server/request_log.h"
 #include "server/upkeep.h"
@@ -32,10 +33,12 @@ void qv_op_answer(struct qv_op *op, int err)
         qv_shard_unref(op->shard);
     op->shard = NULL;
     const struct qv_topology *topology = op->topology;
+    struct qv_node_read *read = op->read;
     if (op->grpc)
         qv_op_answer_grpc(op, err); /* gives the call, and with it the op, back */
     else
         qv_op_answer_rest(op, err);
+    qv_op_close_spread(&read);
     qv_topology_unref(topology);
 }
 
@@ -94,6 +97,7 @@ static void set_deadline(struct qv_op *op)
 
 static int run_queries(struct qv_op *op, unsigned worker)
 {
+    static const struct qv_coverage whole = {.share = 1.0, .asked = 1, .answered = 1};
     const struct qv_query_req *req = &op->req.query;
     op->out.lists = QV_ARENA_ARRAY(&op->call->arena, struct qv_points_out, req->query_count);
     if (op->out.lists == NULL)
@@ -106,7 +110,10 @@ static int run_queries(struct qv_op *op, unsigned worker)
         queries[i].stop = &op->stop;
     const struct qv_batch batch = {
         .arena = &op->call->arena, .queries = queries, .count = req->query_count};
-    return qv_shard_query_batch(op->shard, worker, &batch, op->out.lists, &op->msg);
+    int err = qv_shard_query_batch(op->shard, worker, &batch, op->out.lists, &op->msg);
+    for (uint32_t i = 0; i < req->query_count && err == 0; i++)
+        op->out.lists[i].coverage = queries[i].allow_partial ? &whole : NULL;
+    return err;
 }
 
 static int run_get_one(struct qv_op *op, unsigned worker)
@@ -415,6 +422,10 @@ static void op_job(struct qv_job *job, unsigned worker)
         qv_op_run_snapshot(op);
         return;
     default:
+        if (qv_op_is_spread(op)) {
+            qv_op_run_spread(op);
+            return;
+        }
         err = run_read(op, worker);
         maybe_wait_for_next(op);
         qv_op_answer(op, err);

@@ -391,7 +391,9 @@ static int run(struct qv_shard *s, struct qv_arena *arena, const struct ask *a,
                                         .n = pick(&o, a->offset, picks),
                                         .with_payload = a->with_payload,
                                         .with_vector = a->with_vector};
-    return qv_read_points(s, arena, &order, out, msg);
+    err = qv_read_points(s, arena, &order, out, msg);
+    out->more = o.count == o.max;
+    return err;
 }
 
 int qv_order_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,

@@ -194,23 +194,22 @@ static void tell_planned(struct search *x, uint32_t ranked)
 
 #define SCAN_BLOCK (1u << 16) /* rows between two looks at whether to go on */
 
-static int scan_bits(struct search *x, uint32_t n, const uint64_t *bits)
+/* The nearest `keep` of the marked slots into *hits, in the arena. */
+static int scan_nearest(struct search *x, uint32_t n, const uint64_t *bits, uint32_t keep,
+                        struct qv_topk_hit **hits)
 {
     struct qv_flat flat = {.rows = x->v->view,
                            .metric = x->v->metric,
                            .dtype = x->v->config->datatype,
                            .dim = x->v->config->size,
                            .bits = bits};
-    struct qv_topk_hit *hits = QV_ARENA_ARRAY(x->arena, struct qv_topk_hit, x->k);
-    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->k);
-    if (hits == NULL || x->slots == NULL)
-        return QV_ENOMEM;
     struct qv_topk top;
     const void *row = x->row;
-    uint64_t *keys = QV_ARENA_ARRAY(x->arena, uint64_t, x->k);
-    if (keys == NULL)
+    uint64_t *keys = QV_ARENA_ARRAY(x->arena, uint64_t, keep);
+    *hits = QV_ARENA_ARRAY(x->arena, struct qv_topk_hit, keep);
+    if (keys == NULL || *hits == NULL)
         return QV_ENOMEM;
-    qv_topk_init(&top, keys, x->k);
+    qv_topk_init(&top, keys, keep);
     for (qv_slot at = 0; at < n; at = flat.end) {
         int err = qv_stop_ask(x->q->stop, x->msg);
         if (err != 0)
@@ -219,7 +218,43 @@ static int scan_bits(struct search *x, uint32_t n, const uint64_t *bits)
         flat.end = n - at > SCAN_BLOCK ? at + SCAN_BLOCK : n;
         qv_flat_scan(&flat, &row, &top, 1);
     }
-    x->count = qv_topk_finish(&top, hits);
+    x->count = qv_topk_finish(&top, *hits);
+    return 0;
+}
+
+#define TIES_MAX (1u << 20) /* candidates, where many have the last one's score */
+
+/* Of x->count hits, nearest first, as many as the k-th's score reaches: which of equal ones stand
+ * in the answer is for their ids to say, and not for their slots. False: there may be more such. */
+static bool cut_ties(struct search *x, const struct qv_topk_hit *hits, uint32_t kept)
+{
+    const struct qv_ranking ranking = {.distance = x->v->config->distance,
+                                       .unit_rows = x->v->normalise};
+    if (x->count <= x->k)
+        return true;
+    const float last = qv_rank_score(&ranking, hits[x->k - 1].dist);
+    uint32_t n = x->k;
+    while (n < x->count && qv_rank_score(&ranking, hits[n].dist) == last)
+        n++;
+    const bool all = n < x->count || x->count < kept;
+    x->count = n;
+    return all;
+}
+
+static int scan_bits(struct search *x, uint32_t n, const uint64_t *bits)
+{
+    struct qv_topk_hit *hits;
+    for (uint64_t keep = (uint64_t)x->k + 1;; keep *= 8) {
+        keep = keep < TIES_MAX || keep <= x->k + 1 ? keep : TIES_MAX;
+        int err = scan_nearest(x, n, bits, (uint32_t)keep, &hits);
+        if (err != 0)
+            return err;
+        if (cut_ties(x, hits, (uint32_t)keep) || keep >= TIES_MAX)
+            break;
+    }
+    x->slots = QV_ARENA_ARRAY(x->arena, qv_slot, x->count);
+    if (x->slots == NULL)
+        return QV_ENOMEM;
     for (uint32_t i = 0; i < x->count; i++)
         x->slots[i] = hits[i].slot;
     return 0;
@@ -532,7 +567,8 @@ static int candidates(struct search *x, unsigned reader)
 /* ---- ranking ---- */
 
 struct ranked {
-    float dist;
+    float score;
+    float order; /* the score, less is better */
     struct qv_id id;
     qv_slot slot;
 };
@@ -541,16 +577,19 @@ static int ranked_compare(const void *pa, const void *pb)
 {
     const struct ranked *a = pa;
     const struct ranked *b = pb;
-    if (a->dist < b->dist || a->dist > b->dist)
-        return a->dist < b->dist ? -1 : 1;
+    if (a->order < b->order || a->order > b->order)
+        return a->order < b->order ? -1 : 1;
     return qv_id_compare(&a->id, &b->id);
 }
 
-/* Live slots of the candidates with their canonical distances, in the order of an answer, each id
- * once. */
+/* Live slots of the candidates with their canonical scores, in the order of an answer: by score
+ * (two distances may have one), then id. */
 static int rank(struct search *x, struct ranked **out, uint32_t *count)
 {
     struct qv_scorer scorer;
+    const struct qv_ranking ranking = {.distance = x->v->config->distance,
+                                       .unit_rows = x->v->normalise};
+    const bool larger = qv_rank_larger_is_better(ranking.distance);
     struct ranked *r = QV_ARENA_ARRAY(x->arena, struct ranked, x->count);
     float *dist = QV_ARENA_ARRAY(x->arena, float, x->count);
     if (r == NULL || dist == NULL)
@@ -575,7 +614,8 @@ static int rank(struct search *x, struct ranked **out, uint32_t *count)
                                .n = n};
     qv_score_batch(&scorer, x->row, &gather, dist);
     for (uint32_t i = 0; i < n; i++) {
-        r[i].dist = dist[i];
+        r[i].score = qv_rank_score(&ranking, dist[i]);
+        r[i].order = larger ? -r[i].score : r[i].score;
         r[i].slot = x->slots[i];
         r[i].id = qv_slot_table_id(&x->s->slots, x->slots[i]);
     }
@@ -617,7 +657,7 @@ static uint32_t pick(struct search *x, const struct ranked *r, uint32_t n, struc
             x->gone++;
             continue;
         }
-        float score = qv_rank_score(&ranking, r[i].dist);
+        const float score = r[i].score;
         if (x->q->has_threshold && !qv_rank_passes(&ranking, score, x->q->threshold))
             break;
         if (skip > 0) {
@@ -688,6 +728,7 @@ static int end_search(struct search *x, unsigned reader, struct qv_points_out *o
         out->plan = x->told;
         out->explain = x->q->explain;
         x->gone += n - out->count;
+        out->more = x->gone != 0 || out->count == x->q->limit;
         if (x->gone == 0 || out->count == x->q->limit)
             break;
         x->k += x->gone; /* they have crowded out others */
@@ -716,6 +757,7 @@ static int by_id(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     uint32_t skip = scroll.points.count < q->offset ? scroll.points.count : (uint32_t)q->offset;
     out->points = scroll.points.points + skip;
     out->count = scroll.points.count - skip;
+    out->more = scroll.has_next;
     for (uint32_t i = 0; i < out->count; i++)
         out->points[i].score = 1.0f; /* as that API has it */
     return 0;

@@ -193,7 +193,7 @@ static void write_plan_filter(struct qv_buf *b, const struct qv_plan_out *p)
     qv_buf_append(b, "}", 1);
 }
 
-static void write_plan(struct qv_buf *b, const struct qv_plan_out *p)
+static void write_one_plan(struct qv_buf *b, const struct qv_plan_out *p)
 {
     static const char *const costs[] = {
         [QV_COST_PLAIN] = ",\"expected_us\":{\"plain\":",
@@ -220,17 +220,67 @@ static void write_plan(struct qv_buf *b, const struct qv_plan_out *p)
         qv_buf_str(b, costs[i]);
         qv_json_write_f64(b, p->cost_us[i]);
     }
-    qv_buf_str(b, p->planned ? "}}" : "}");
+    if (p->planned)
+        qv_buf_append(b, "}", 1);
 }
 
-/* Our own part of a result: {"plan":..}; false: nothing was asked for. */
+/* What each shard did. */
+static void write_plan_legs(struct qv_buf *b, const struct qv_plan_out *p)
+{
+    for (uint32_t i = 0; i < p->leg_count; i++) {
+        const struct qv_plan_leg_out *leg = &p->legs[i];
+        write_member(b, i == 0 ? ",\"shards\":[{\"shard\":" : ",{\"shard\":", leg->shard);
+        write_member(b, ",\"asked\":", leg->asked);
+        if (leg->asked_on != 0)
+            write_member(b, ",\"asked_on\":", leg->asked_on);
+        write_member(b, ",\"given\":", leg->given);
+        qv_buf_str(b, ",\"plan\":");
+        write_one_plan(b, leg->plan);
+        qv_buf_str(b, "}}");
+    }
+    if (p->leg_count > 0)
+        qv_buf_append(b, "]", 1);
+}
+
+static void write_plan(struct qv_buf *b, const struct qv_plan_out *p)
+{
+    write_one_plan(b, p);
+    write_plan_legs(b, p);
+    qv_buf_append(b, "}", 1);
+}
+
+/* Shards that were to be read, and what of their keys was. */
+static void write_coverage(struct qv_buf *b, const struct qv_coverage *c)
+{
+    qv_buf_str(b, "\"coverage\":{\"share\":");
+    qv_json_write_f64(b, c->share);
+    write_member(b, ",\"shards\":", c->asked);
+    write_member(b, ",\"answered\":", c->answered);
+    qv_buf_str(b, ",\"missing\":[");
+    for (uint32_t i = 0; i < c->asked - c->answered; i++)
+        write_member(b, i == 0 ? "" : ",", c->missing[i]);
+    qv_buf_str(b, "]}");
+}
+
+static bool has_quiver(const struct qv_points_out *points)
+{
+    return (points->explain && points->plan != NULL) || points->coverage != NULL;
+}
+
+/* Our own part of a result: {"plan":..,"coverage":..}; false: nothing was asked for. */
 static bool write_quiver(struct qv_buf *b, const char *before, const struct qv_points_out *points)
 {
-    if (!points->explain || points->plan == NULL)
+    const bool plan = points->explain && points->plan != NULL;
+    if (!has_quiver(points))
         return false;
     qv_buf_str(b, before);
-    qv_buf_str(b, "{\"plan\":");
-    write_plan(b, points->plan);
+    qv_buf_str(b, plan ? "{\"plan\":" : "{");
+    if (plan)
+        write_plan(b, points->plan);
+    if (points->coverage != NULL) {
+        qv_buf_str(b, plan ? "," : "");
+        write_coverage(b, points->coverage);
+    }
     qv_buf_append(b, "}", 1);
     return true;
 }
@@ -247,7 +297,7 @@ static void write_quivers(struct qv_buf *b, const struct qv_points_out *lists, u
 {
     bool any = false;
     for (uint32_t i = 0; i < count; i++)
-        any = any || (lists[i].explain && lists[i].plan != NULL);
+        any = any || has_quiver(&lists[i]);
     for (uint32_t i = 0; i < count && any; i++) {
         qv_buf_str(b, i == 0 ? ",\"quiver\":[" : ",");
         if (!write_quiver(b, "", &lists[i]))

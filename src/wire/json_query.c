@@ -43,7 +43,7 @@ static void read_quantization(struct qv_json *j, struct qv_query *q)
     }
 }
 
-/* What of ours changes nothing on one node (cache, allow_partial, route) is taken as it is. */
+/* What of ours changes nothing on one node (cache, route) is taken as it is. */
 static void read_quiver_params(struct qv_json *j, struct qv_query *q)
 {
     struct qv_str key;
@@ -53,6 +53,8 @@ static void read_quiver_params(struct qv_json *j, struct qv_query *q)
     while (qv_json_next_key(j, &key)) {
         if (qv_str_is(key, "explain"))
             q->explain = !qv_json_null(j) && qv_json_bool(j);
+        else if (qv_str_is(key, "allow_partial"))
+            q->allow_partial = !qv_json_null(j) && qv_json_bool(j);
         else if (qv_str_is(key, "n_probe"))
             qv_json_refuse(j, QV_NOT_SERVED_N_PROBE);
         else if (qv_str_is(key, "recall_target"))

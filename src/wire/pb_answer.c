@@ -152,6 +152,36 @@ static void put_plan_filter(struct qv_buf *b, const struct qv_plan_out *p)
     qv_pb_end(b, mark);
 }
 
+static void put_plan(struct qv_buf *b, const struct qv_plan_out *p);
+
+/* A leg's plan has no legs of its own here: as deep as one coordinator. */
+static void put_plan_leg(struct qv_buf *b, const struct qv_plan_leg_out *leg)
+{
+    struct qv_plan_out plan = *leg->plan;
+    plan.leg_count = 0;
+    const size_t mark = qv_pb_begin(b, 9);
+    qv_pb_put_u64(b, 1, leg->shard);
+    qv_pb_put_u64(b, 2, leg->asked);
+    if (leg->asked_on != 0)
+        qv_pb_put_u64(b, 3, leg->asked_on);
+    qv_pb_put_u64(b, 4, leg->given);
+    const size_t inner = qv_pb_begin(b, 5);
+    put_plan(b, &plan);
+    qv_pb_end(b, inner);
+    qv_pb_end(b, mark);
+}
+
+static void put_coverage(struct qv_buf *b, const struct qv_coverage *c)
+{
+    const size_t mark = qv_pb_begin(b, 2);
+    qv_pb_put_f64(b, 1, c->share);
+    qv_pb_put_u64(b, 2, c->asked);
+    qv_pb_put_u64(b, 3, c->answered);
+    for (uint32_t i = 0; i < c->asked - c->answered; i++)
+        qv_pb_put_u64(b, 4, c->missing[i]);
+    qv_pb_end(b, mark);
+}
+
 static void put_plan(struct qv_buf *b, const struct qv_plan_out *p)
 {
     put_text(b, 1, p->way);
@@ -167,6 +197,8 @@ static void put_plan(struct qv_buf *b, const struct qv_plan_out *p)
     qv_pb_put_u64(b, 3, p->bridges);
     qv_pb_put_u64(b, 4, p->waiting);
     qv_pb_end(b, work);
+    for (uint32_t i = 0; i < p->leg_count; i++)
+        put_plan_leg(b, &p->legs[i]);
     if (!p->planned)
         return;
     const size_t costs = qv_pb_begin(b, 8);
@@ -179,12 +211,17 @@ static void put_plan(struct qv_buf *b, const struct qv_plan_out *p)
 
 static void put_quiver(struct qv_buf *b, const struct qv_points_out *points)
 {
-    if (!points->explain || points->plan == NULL)
+    const bool plan = points->explain && points->plan != NULL;
+    if (!plan && points->coverage == NULL)
         return;
     const size_t mark = qv_pb_begin(b, QUIVER);
-    const size_t plan = qv_pb_begin(b, 1);
-    put_plan(b, points->plan);
-    qv_pb_end(b, plan);
+    if (plan) {
+        const size_t inner = qv_pb_begin(b, 1);
+        put_plan(b, points->plan);
+        qv_pb_end(b, inner);
+    }
+    if (points->coverage != NULL)
+        put_coverage(b, points->coverage);
     qv_pb_end(b, mark);
 }
 

@@ -74,6 +74,33 @@ static void check_plans(struct qv_point_out *points)
           "\"bridges\":50,\"waiting\":7}}}]");
 }
 
+static void test_plans_over_shards(void **state)
+{
+    (void)state;
+    struct qv_point_out points[1];
+    const struct qv_plan_out one = {.way = "exact", .answered = "exact", .why = "so"};
+    const struct qv_plan_leg_out legs[] = {{.shard = 3, .asked = 7, .given = 6, .plan = &one},
+                                           {.shard = 9, .asked = 7, .asked_on = 10, .plan = &one}};
+    struct qv_plan_out sum = one;
+    sum.legs = legs;
+    sum.leg_count = 2;
+    const uint32_t missing[] = {4, 11};
+    const struct qv_coverage part = {.share = 0.5, .asked = 4, .answered = 2, .missing = missing};
+    struct qv_points_out out = {.points = points, .plan = &sum, .explain = true, .coverage = &part};
+#define ONE                                                                                        \
+    "\"way\":\"exact\",\"answered\":\"exact\",\"why\":\"so\",\"ef\":0,\"ranked\":0,"               \
+    "\"work\":{\"distances\":0,\"hops\":0,\"bridges\":0,\"waiting\":0}"
+#define COVERAGE "\"coverage\":{\"share\":0.5,\"shards\":4,\"answered\":2,\"missing\":[4,11]}"
+    qv_json_write_query(&b, &out);
+    check("{\"points\":[],\"quiver\":{\"plan\":{" ONE
+          ",\"shards\":[{\"shard\":3,\"asked\":7,\"given\":6,\"plan\":{" ONE "}},"
+          "{\"shard\":9,\"asked\":7,\"asked_on\":10,\"given\":0,\"plan\":{" ONE "}}]}," COVERAGE
+          "}}");
+    out.explain = false; /* coverage alone was asked for */
+    qv_json_write_hits_batch(&b, &out, 1);
+    check("[[]],\"quiver\":[{" COVERAGE "}]");
+}
+
 static void test_points(void **state)
 {
     (void)state;
@@ -186,8 +213,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_envelope),    T(test_points),           T(test_small_ones),
-        T(test_full_buffer), T(test_not_served_table),
+        T(test_envelope),   T(test_plans_over_shards), T(test_points),
+        T(test_small_ones), T(test_full_buffer),       T(test_not_served_table),
     };
     return RUN_SUITE(tests);
 }

@@ -205,6 +205,24 @@ static void plans_are_written(void **state)
         read_back(w, &qv_pb__search_batch_response__descriptor);
     assert_null(batch->result[0]->quiver);
     assert_string_equal(batch->result[1]->quiver->plan->why, "so");
+    const struct qv_plan_leg_out legs[] = {{.shard = 3, .asked = 7, .given = 6, .plan = &plan},
+                                           {.shard = 9, .asked = 7, .asked_on = 10, .plan = &plan}};
+    struct qv_plan_out sum = plan;
+    sum.legs = legs;
+    sum.leg_count = 2;
+    const uint32_t missing[] = {4, 11};
+    const struct qv_coverage part = {.share = 0.5, .asked = 4, .answered = 2, .missing = missing};
+    const struct qv_points_out out = {.plan = &sum, .explain = true, .coverage = &part};
+    qv_pb_answer_hits(&w->out, &out, 1);
+    m = read_back(w, &qv_pb__query_response__descriptor);
+    assert_int_equal(m->quiver->plan->n_shards, 2);
+    assert_int_equal(m->quiver->plan->shards[1]->shard, 9);
+    assert_true(m->quiver->plan->shards[1]->asked_on == 10 &&
+                m->quiver->plan->shards[0]->given == 6);
+    assert_int_equal(m->quiver->plan->shards[0]->plan->work->hops, 40);
+    assert_true(m->quiver->coverage->share == 0.5 && m->quiver->coverage->shards == 4);
+    assert_true(m->quiver->coverage->answered == 2 && m->quiver->coverage->n_missing == 2);
+    assert_int_equal(m->quiver->coverage->missing[1], 11);
 }
 
 static void records_are_written(void **state)
