@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "cluster/placement.h"
+#include "cluster/placement_private.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -217,6 +217,31 @@ static void test_hash_intervals_are_equal(void **state)
         }
         assert_true(next == 0); /* around */
         qv_placement_unref(p);
+    }
+}
+
+/* The last hash of a segment is its shard's, the one behind it is the next one's. */
+static void test_borders_are_exact(void **state)
+{
+    (void)state;
+    for (uint64_t run = 0; run < 200; run++) {
+        struct world *w = world_create(500 + run);
+        world_spec(w, run % 2 == 0 ? QV_PLACEMENT_HASH : QV_PLACEMENT_CONSISTENT_HASH,
+                   1 + (uint32_t)qv_rng_below(&w->rng, SHARDS - 1));
+        const struct qv_placement *p = make(&w->spec);
+        const struct qv_segments *s = &p->segments;
+        for (uint32_t i = 0; i < s->count; i++) {
+            const uint64_t firsts[2] = {i == 0 ? 0 : s->lasts[i - 1] + 1, s->lasts[i]};
+            for (uint32_t j = 0; j < 2; j++) {
+                const uint32_t owner = run % 2 == 0
+                                           ? qv_placement_hash_owner(w->spec.shard_count, firsts[j])
+                                           : qv_placement_ring_owner(s, firsts[j]);
+                assert_int_equal(owner, s->owners[i]);
+                assert_true(qv_cover_holds(&p->keys[owner], firsts[j]));
+            }
+        }
+        qv_placement_unref(p);
+        world_destroy(w);
     }
 }
 
@@ -450,6 +475,10 @@ static void test_range_of_ids_asks_its_shards(void **state)
         uint32_t n;
         query.ids.from = random_id(&w->rng);
         query.ids.to = random_id(&w->rng);
+        if (run % 3 == 0) /* borders */
+            query.ids.to = w->ranges[qv_rng_below(&w->rng, w->spec.range_count)].ids.to;
+        if (run % 4 == 0)
+            query.ids.from = w->ranges[qv_rng_below(&w->rng, w->spec.range_count)].ids.from;
         if (run % 5 == 0)
             query.ids.to = (struct qv_id){0};
         if (run % 7 == 0)
@@ -515,7 +544,8 @@ static void test_split_key_halves(void **state)
     assert_int_equal(qv_placement_split_key(&one, 1, &one), QV_ENOTFOUND);
 }
 
-/* Loads that halve with a split and add up with a join never go back and forth. */
+/* Loads that halve with a split, add up with a join and swing by less than threefold never make it
+ * go back and forth. */
 static void test_watch_does_not_flap(void **state)
 {
     (void)state;
@@ -528,9 +558,10 @@ static void test_watch_does_not_flap(void **state)
         bool split = qv_rng_below(&w->rng, 2) == 0;
         struct qv_range_watch watch = {0};
         uint32_t changes = 0;
-        for (uint32_t step = 0; step < 100; step++) {
-            const struct qv_range_load half = {(uint64_t)(rows / 2), requests / 2};
-            const struct qv_range_load whole = {(uint64_t)rows, requests};
+        for (uint32_t step = 0; step < 300; step++) {
+            const double swing = step / 40 % 2 == 0 ? 0.55 : 1.45;
+            const struct qv_range_load half = {(uint64_t)(rows * swing / 2), requests * swing / 2};
+            const struct qv_range_load whole = {(uint64_t)(rows * swing), requests * swing};
             const enum qv_range_advice advice =
                 qv_range_watch_step(&policy, split ? &half : &whole, split ? &half : NULL, &watch);
             if (advice == QV_RANGE_STAY)
@@ -703,6 +734,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_key_has_one_owner),
         cmocka_unit_test(test_hash_intervals_are_equal),
+        cmocka_unit_test(test_borders_are_exact),
         cmocka_unit_test(test_moves_are_what_changes),
         cmocka_unit_test(test_everything_moves),
         cmocka_unit_test(test_ring_moves_only_to_and_from_the_changed),
