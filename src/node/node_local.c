@@ -118,3 +118,19 @@ struct qv_shard_spec qv_node_spec_of(const struct qv_collection *c, uint32_t i, 
     memcpy(spec.uuid + 12, &word, sizeof word);
     return spec;
 }
+
+uint64_t qv_node_writer_of(const struct qv_node *n, const struct qv_shard_place *s)
+{
+    if (s->slot_count == 0 || s->slots[0].holder == n->cluster.self.id)
+        return 0;
+    return s->slots[0].holder;
+}
+
+uint64_t qv_node_reader_of(const struct qv_node *n, const struct qv_shard_place *s)
+{
+    if (s->slot_count == 0)
+        return 0;
+    const struct qv_slot_place *p = &s->slots[0];
+    uint64_t id = p->step == QV_STEP_NEW_READS ? p->next : p->holder;
+    return id == n->cluster.self.id ? 0 : id;
+}

@@ -87,6 +87,12 @@ void qv_node_local_remove(struct qv_node *n, const uint8_t uuid[QV_UUID_BYTES], 
 void qv_node_local_reach(struct qv_node *n, struct qv_node_local *l, uint32_t store);
 uint32_t qv_node_store_number(struct qv_node *n, const struct qv_collection *c,
                               uint32_t i); /* 0: it is not here */
+/* Who takes a shard's changes, who answers its reads: a node's id; 0: this one. Any thread. */
+uint64_t qv_node_writer_of(const struct qv_node *n, const struct qv_shard_place *s);
+uint64_t qv_node_reader_of(const struct qv_node *n, const struct qv_shard_place *s);
+
+/* node_serve.c: shares of writes that other nodes send. */
+void qv_node_serve(struct qv_node *n, bool on);
 void qv_node_close_store(struct qv_node *n);
 void qv_node_collection_gone(void *arg); /* gives a reference to a collection back */
 /* A collection whose shards leave the node: each holds a reference to c, whose configuration it

@@ -313,6 +313,7 @@ static void run_write(struct qv_op *op)
     w->arena = &op->call->arena;
     w->node = qv_edge_node(op->edge);
     w->collection = qv_topology_find(op->topology, op->collection);
+    w->deadline_ns = op->call->deadline_ns;
     w->done = write_done;
     w->arg = op;
     w->msg.text[0] = '\0';

@@ -73,6 +73,11 @@ struct qv_write {
  * on the present state. Any thread; the caller holds a reference to the shard. QV_EINVAL,
  * QV_EBADREQ, QV_ENOTFOUND (vector names), QV_ENOMEM with the API's text in w->msg. */
 QV_MUST_USE int qv_write_prepare(struct qv_write *w);
+/* The same checks for a shard that lies elsewhere: nothing is kept but what the arena holds. Any
+ * thread. */
+QV_MUST_USE int qv_write_check(const struct qv_collection_config *config,
+                               const struct qv_write_req *req, struct qv_arena *arena,
+                               uint32_t *failed_op, struct qv_errmsg *msg);
 /* Hands a prepared write to the owner; any thread. done is always called, later. */
 void qv_write_submit(struct qv_write *w);
 

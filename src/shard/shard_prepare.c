@@ -481,9 +481,8 @@ static int prepare_op(struct qv_write *w, uint32_t op, const struct qv_collectio
     return err;
 }
 
-int qv_write_prepare(struct qv_write *w)
+static int prepare(struct qv_write *w, const struct qv_collection_config *config)
 {
-    const struct qv_collection_config *config = atomic_load(&w->shard->config);
     w->results = QV_ARENA_ARRAY(w->arena, struct qv_write_result, w->req->op_count);
     w->prepared = QV_ARENA_ARRAY(w->arena, struct qv_prepared, w->req->op_count);
     w->config = config;
@@ -506,6 +505,21 @@ int qv_write_prepare(struct qv_write *w)
         }
     }
     return 0;
+}
+
+int qv_write_prepare(struct qv_write *w)
+{
+    return prepare(w, atomic_load(&w->shard->config));
+}
+
+int qv_write_check(const struct qv_collection_config *config, const struct qv_write_req *req,
+                   struct qv_arena *arena, uint32_t *failed_op, struct qv_errmsg *msg)
+{
+    struct qv_write w = {.req = req, .arena = arena};
+    int err = prepare(&w, config);
+    *failed_op = w.failed_op;
+    *msg = w.msg;
+    return err;
 }
 
 /* ---- at the op's turn: present state known (owner) ---- */
