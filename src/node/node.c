@@ -223,6 +223,7 @@ static void node_free(struct qv_node *n)
     qv_topology_unref(n->topology);
     qv_records_close(n->records);
     pthread_mutex_destroy(&n->lock);
+    qv_node_free_remotes(n);
     qv_mem_free(n->locals);
     qv_buf_close(&n->cluster.copy);
     qv_mem_free(n->dir);

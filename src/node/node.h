@@ -81,6 +81,8 @@ QV_MUST_USE int qv_node_shard(struct qv_node *n, struct qv_str collection, struc
  * thread. QV_ENOTFOUND when it is not here, or not any more. */
 QV_MUST_USE int qv_node_shard_at(struct qv_node *n, const struct qv_collection *c, uint32_t i,
                                  struct qv_shard **out, struct qv_errmsg *msg);
+/* Does its first shard lie on another node, or is it only on its way here? Any thread. */
+bool qv_node_reads_elsewhere(struct qv_node *n, const struct qv_collection *c);
 /* What the collection's shards on this node say, in one: sums, and the worst of their states. Any
  * thread. */
 void qv_node_shard_info(struct qv_node *n, const struct qv_collection *c,

@@ -301,6 +301,7 @@ int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config 
     n->cluster.again = (struct qv_timer){.run = try_again, .arg = n};
     qv_node_confirm_serve(n, true);
     qv_node_serve(n, true);
+    qv_node_serve_reads(n, true);
     int err = qv_membership_open(&membership, &n->cluster.membership, msg);
     qv_buf_close(&n->cluster.copy);
     if (err == 0)
@@ -337,6 +338,7 @@ void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *a
     qv_env_timer_stop(n->env, &n->cluster.again);
     qv_node_confirm_serve(n, false);
     qv_node_serve(n, false);
+    qv_node_serve_reads(n, false);
     qv_membership_close(n->cluster.membership, closed, arg);
     n->cluster.membership = NULL;
 }

@@ -181,8 +181,8 @@ static int find_shard(struct qv_node *n, const struct qv_leg *leg, struct qv_sha
     int err;
     if (c == NULL)
         err = qv_fail(msg, QV_ENOTFOUND, "the collection does not exist any more");
-    else if (i == c->shard_count || c->shards[i].epoch > leg->epoch)
-        err = qv_fail(msg, QV_ESTALE, "its record is a newer one here");
+    else if (i == c->shard_count || c->shards[i].epoch != leg->epoch)
+        err = qv_fail(msg, QV_ESTALE, "its record is another one here");
     else if (qv_node_shard_at(n, c, i, out, NULL) != 0)
         err = qv_fail(msg, QV_EUNAVAILABLE, "it is not on this node");
     else

@@ -134,3 +134,14 @@ uint64_t qv_node_reader_of(const struct qv_node *n, const struct qv_shard_place 
     uint64_t id = p->step == QV_STEP_NEW_READS ? p->next : p->holder;
     return id == n->cluster.self.id ? 0 : id;
 }
+
+bool qv_node_reads_elsewhere(struct qv_node *n, const struct qv_collection *c)
+{
+    struct qv_shard *s;
+    if (!qv_node_in_cluster(n))
+        return false;
+    if (qv_node_reader_of(n, &c->shards[0]) != 0 || qv_node_shard_at(n, c, 0, &s, NULL) != 0)
+        return true;
+    qv_shard_unref(s);
+    return false;
+}

@@ -3,6 +3,7 @@
 #define QV_NODE_NODE_PRIVATE_H
 
 #include "node/node_cluster.h"
+#include "query/leaf_remote.h"
 #include "query/reader.h"
 
 #include <pthread.h>
@@ -54,6 +55,7 @@ struct qv_node {
         struct qv_errmsg follow_msg;
         struct qv_timer again;
         struct qv_node_waiting *waiting; /* node_confirm.c */
+        struct qv_node_remote *remotes;  /* node_read.c */
     } cluster;
     struct qv_leaf leaf;       /* the shards here */
     struct qv_read_host reads; /* owner: what reads over several shards share */
@@ -93,6 +95,14 @@ uint64_t qv_node_reader_of(const struct qv_node *n, const struct qv_shard_place 
 
 /* node_serve.c: shares of writes that other nodes send. */
 void qv_node_serve(struct qv_node *n, bool on);
+void qv_node_serve_reads(struct qv_node *n, bool on); /* node_serve_read.c */
+
+/* node_read.c: who answers reads as that member; made when it is first asked for. */
+struct qv_node_remote {
+    struct qv_remote_leaf leaf;
+    struct qv_node_remote *next;
+};
+void qv_node_free_remotes(struct qv_node *n);
 void qv_node_close_store(struct qv_node *n);
 void qv_node_collection_gone(void *arg); /* gives a reference to a collection back */
 /* A collection whose shards leave the node: each holds a reference to c, whose configuration it

@@ -1,5 +1,6 @@
 #include "node/node_read.h"
 
+#include "base/mem.h"
 #include "base/qv_assert.h"
 #include "node/node_private.h"
 
@@ -15,17 +16,17 @@ static int make_view(struct qv_node_read *r, const struct qv_collection *c, stru
     const uint32_t n = c->shard_count;
     struct qv_view_shard *shards = QV_ARENA_ARRAY(&r->arena, struct qv_view_shard, n);
     struct qv_interval *covers = QV_ARENA_ARRAY(&r->arena, struct qv_interval, n);
-    struct qv_candidate *here = QV_ARENA_NEW(&r->arena, struct qv_candidate);
-    if (shards == NULL || covers == NULL || here == NULL)
+    struct qv_candidate *who = QV_ARENA_ARRAY(&r->arena, struct qv_candidate, n);
+    if (shards == NULL || covers == NULL || who == NULL)
         return QV_ENOMEM;
-    *here = (struct qv_candidate){.node = QV_NODE_HERE};
     for (uint32_t i = 0; i < n; i++) {
         covers[i] = qv_collection_keys(c, i);
+        who[i].node = qv_node_reader_of(r->node, &c->shards[i]); /* 0 is QV_NODE_HERE */
         shards[i] = (struct qv_view_shard){.number = c->shards[i].number,
                                            .incarnation = c->shards[i].incarnation,
                                            .epoch = c->shards[i].epoch,
                                            .cover = {&covers[i], 1},
-                                           .candidates = here,
+                                           .candidates = &who[i],
                                            .candidate_count = 1};
     }
     *out =
@@ -111,10 +112,45 @@ static void refresh(struct qv_read_host *h, struct qv_read *read)
     qv_env_post(h->env, &r->task);
 }
 
+/* ---- members ---- */
+
+static void newer_there(void *arg, uint64_t node, uint64_t epoch)
+{
+    struct qv_node *n = arg;
+    if (n->cluster.membership != NULL)
+        qv_membership_hint(n->cluster.membership, node, epoch);
+}
+
+static struct qv_leaf *remote_of(struct qv_node *n, uint64_t node)
+{
+    struct qv_node_remote *x = n->cluster.remotes;
+    while (x != NULL && x->leaf.leaf.node != node)
+        x = x->next;
+    if (x == NULL && qv_topology_member(n->topology, node) != NULL) {
+        x = qv_mem_calloc(1, sizeof *x);
+        qv_remote_leaf_init(&x->leaf, n->cluster.peers, node);
+        x->leaf.newer = newer_there;
+        x->leaf.arg = n;
+        x->next = n->cluster.remotes;
+        n->cluster.remotes = x;
+    }
+    return x != NULL ? &x->leaf.leaf : NULL;
+}
+
+void qv_node_free_remotes(struct qv_node *n)
+{
+    while (n->cluster.remotes != NULL) {
+        struct qv_node_remote *x = n->cluster.remotes;
+        n->cluster.remotes = x->next;
+        qv_remote_leaf_forget(&x->leaf);
+        qv_mem_free(x);
+    }
+}
+
 static struct qv_leaf *leaf_of(struct qv_read_host *h, uint64_t node)
 {
     struct qv_node *n = (struct qv_node *)((char *)h - offsetof(struct qv_node, reads));
-    return node == QV_NODE_HERE ? &n->leaf : NULL;
+    return node == QV_NODE_HERE ? &n->leaf : remote_of(n, node);
 }
 
 void qv_node_init_reads(struct qv_node *n)

@@ -11,7 +11,7 @@ bool qv_op_is_spread(const struct qv_op *op)
         (op->kind < QV_OP_SCROLL || op->kind > QV_OP_SEARCH_BATCH))
         return false;
     const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
-    return c != NULL && c->shard_count > 1;
+    return c != NULL && (c->shard_count > 1 || op->shard == NULL);
 }
 
 static struct qv_read_what what_of(const struct qv_op *op)

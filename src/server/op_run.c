@@ -367,6 +367,18 @@ static void maybe_wait_for_next(struct qv_op *op)
     op->call->lazy = true;
 }
 
+/* The collection's first shard; none where that lies elsewhere. */
+static int find_shard(struct qv_op *op)
+{
+    struct qv_node *n = qv_edge_node(op->edge);
+    const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
+    if (c == NULL)
+        return qv_node_missing(op->collection, &op->msg);
+    if (qv_node_reads_elsewhere(n, c))
+        return 0;
+    return qv_node_shard_at(n, c, 0, &op->shard, &op->msg);
+}
+
 static void op_job(struct qv_job *job, unsigned worker)
 {
     struct qv_op *op = job->arg;
@@ -379,14 +391,13 @@ static void op_job(struct qv_job *job, unsigned worker)
     int err = op->grpc ? qv_op_decode_grpc(op) : qv_op_decode_rest(op);
     if (err == 0)
         set_deadline(op);
-    if (err == 0 && needs_shard(op->kind))
-        err = qv_node_shard(n, op->collection, &op->shard, &op->msg);
-    if (err != 0) {
-        qv_op_answer(op, err);
-        return;
+    if (err == 0) {
+        op->topology = qv_node_topology(n);
+        if (needs_shard(op->kind))
+            err = find_shard(op);
     }
-    op->topology = qv_node_topology(n);
-    err = qv_op_strict(op);
+    if (err == 0)
+        err = qv_op_strict(op);
     if (err == 0 && consumes(op->kind))
         err = qv_upkeep_check_quota(op);
     if (err != 0) {
