@@ -109,7 +109,7 @@ bench-placement: all ## the four placements: balance, movement, recall by shards
 	@tools/setup data data-$(or $(DATA),sift)
 	@tools/bench_data --data $(or $(DATA),sift) --dir $(bench_dir) >/dev/null
 	@$(BUILD)/quiver bench placement --data $(bench_dir) --set $(or $(DATA),sift) \
-		$(if $(filter glove,$(DATA)),--metric cosine) --shards $(or $(SHARDS),4,16,64) \
+		$(if $(filter glove,$(DATA)),--metric cosine) --shards $(or $(SHARDS),4$(comma)16$(comma)64) \
 		$(if $(PNG),--png $(PNG)) --json $(if $(OUT),> $(OUT))
 
 bench-batch: all ## searches in turns on one thread against one after the other [DATA=sift] [EF=76] [PAIRS=15] [DIR=] [OUT=]
