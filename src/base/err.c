@@ -29,15 +29,6 @@ const char *qv_err_name(int err)
     return err == QV_OK ? "QV_OK" : i < 0 ? "QV_UNKNOWN" : err_table[i].name;
 }
 
-int qv_err_by_name(const char *name, size_t n)
-{
-    for (int i = 0; i < ERR_COUNT; i++) {
-        if (strlen(err_table[i].name) == n && memcmp(err_table[i].name, name, n) == 0)
-            return QV_ERR_BASE + 1 + i;
-    }
-    return QV_EINTERNAL;
-}
-
 const char *qv_err_text(int err)
 {
     int i = err_index(err);

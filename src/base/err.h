@@ -57,8 +57,6 @@ enum qv_err_class { QV_CLASS_OK, QV_CLASS_TRANSIENT, QV_CLASS_PERMANENT, QV_CLAS
 /* Static strings; never NULL. An unknown code gives "unknown error". */
 const char *qv_err_name(int err);
 const char *qv_err_text(int err);
-/* The other way; QV_EINTERNAL for a name that is none. */
-int qv_err_by_name(const char *name, size_t n);
 enum qv_err_class qv_err_class(int err);
 
 /* An error's number, 0 for none; what is not in the table goes as EINTERNAL. */

@@ -55,14 +55,14 @@ static bool is_zero(const uint8_t *p, size_t n)
     return any == 0;
 }
 
-static uint8_t *put_error(uint8_t *p, uint32_t err_field, uint32_t text_field, int err,
-                          const char *text)
+/* The class stands behind the text: one field more than its number. */
+static uint8_t *put_error(uint8_t *p, uint32_t field, int err, const char *text)
 {
     if (err == 0)
         return p;
-    const char *name = qv_err_name(err);
-    p = put_bytes(p, err_field, name, strlen(name));
-    return put_bytes(p, text_field, text, strnlen(text, QV_PEER_TEXT_BYTES_MAX - 1));
+    p = put_number(p, field, qv_err_number(err));
+    p = put_bytes(p, field + 1, text, strnlen(text, QV_PEER_TEXT_BYTES_MAX - 1));
+    return put_number(p, field + 2, (uint64_t)qv_err_class(err));
 }
 
 static size_t varint_bytes(uint64_t v)
@@ -110,7 +110,7 @@ size_t qv_peer_envelope_encode(const struct qv_peer_envelope *e,
     p = put_fixed64(p, 12, e->trace[0]);
     p = put_fixed64(p, 13, e->trace[1]);
     p = put_number(p, 15, e->refused);
-    p = put_error(p, 16, 17, e->err, e->text);
+    p = put_error(p, 16, e->err, e->text);
     if (e->body.n > 0)
         p = put_body_head(out, p, e->body.n);
     QV_ASSERT(p <= out + QV_PEER_HEAD_BYTES_MAX);
@@ -129,7 +129,7 @@ size_t qv_peer_hello_encode(const struct qv_peer_hello *h, uint8_t out[QV_PEER_H
     p = put_bytes(p, 8, h->nonce, sizeof h->nonce);
     if (!is_zero(h->proof, sizeof h->proof))
         p = put_bytes(p, 9, h->proof, sizeof h->proof);
-    p = put_error(p, 10, 11, h->err, h->text);
+    p = put_error(p, 10, h->err, h->text);
     QV_ASSERT(p <= out + QV_PEER_HELLO_BYTES_MAX);
     return (size_t)(p - out);
 }
@@ -195,14 +195,6 @@ static bool take_text(const struct field *f, char out[QV_PEER_TEXT_BYTES_MAX])
     return true;
 }
 
-static bool take_err(const struct field *f, int *out)
-{
-    if (f->type != WIRE_BYTES || f->bytes.n == 0)
-        return false;
-    *out = qv_err_by_name((const char *)f->bytes.p, f->bytes.n);
-    return true;
-}
-
 static bool take_number(const struct field *f, uint64_t max, uint64_t *out)
 {
     *out = f->value;
@@ -261,9 +253,11 @@ static bool envelope_take(struct qv_peer_envelope *e, const struct field *f)
         e->refused = v != 0;
         return good;
     case 16:
-        return take_err(f, &e->err);
+        return take_u32(f, &e->err_number);
     case 17:
         return take_text(f, e->text);
+    case 18:
+        return take_u32(f, &e->err_class);
     case PEER_BODY_FIELD:
         e->body = f->bytes;
         return f->type == WIRE_BYTES;
@@ -285,6 +279,7 @@ int qv_peer_envelope_decode(struct qv_bytes in, struct qv_peer_envelope *out, st
             return qv_fail(msg, QV_EPROTO, "no message between nodes: field %u is out of range",
                            (unsigned)f.number);
     }
+    out->err = qv_err_from_number(out->err_number, out->err_class);
     if (out->body.n > QV_PEER_BODY_BYTES_MAX)
         return qv_fail(msg, QV_EPROTO, "a message of %zu bytes: at most %zu are taken", out->body.n,
                        QV_PEER_BODY_BYTES_MAX);
@@ -315,9 +310,11 @@ static bool hello_take(struct qv_peer_hello *h, const struct field *f)
     case 9:
         return take_array(f, h->proof, sizeof h->proof);
     case 10:
-        return take_err(f, &h->err);
+        return take_u32(f, &h->err_number);
     case 11:
         return take_text(f, h->text);
+    case 12:
+        return take_u32(f, &h->err_class);
     default:
         return true;
     }
@@ -333,6 +330,7 @@ int qv_peer_hello_decode(struct qv_bytes in, struct qv_peer_hello *out, struct q
         if (!field_read(&r, &f) || !hello_take(out, &f))
             return qv_fail(msg, QV_EPROTO, "no greeting of a node: malformed");
     }
+    out->err = qv_err_from_number(out->err_number, out->err_class);
     if (out->from == 0 || out->from_incarnation == 0 || out->protocol_min == 0 ||
         out->protocol_min > out->protocol_max)
         return qv_fail(msg, QV_EPROTO,

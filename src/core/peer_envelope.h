@@ -30,7 +30,8 @@ struct qv_peer_envelope {
     uint64_t tenant, trace[2];
     /* answers */
     int err;
-    bool refused; /* err was found before any handler had the request */
+    uint32_t err_number, err_class; /* as read; err is made of them */
+    bool refused;                   /* err was found before any handler had the request */
     char text[QV_PEER_TEXT_BYTES_MAX];
     struct qv_bytes body; /* borrowed */
 };
@@ -62,6 +63,7 @@ struct qv_peer_hello {
     uint8_t nonce[QV_PEER_NONCE_BYTES];
     uint8_t proof[QV_PEER_PROOF_BYTES]; /* answer: all zero where there is no secret */
     int err;                            /* answer */
+    uint32_t err_number, err_class;     /* as read; err is made of them */
     char text[QV_PEER_TEXT_BYTES_MAX];
 };
 

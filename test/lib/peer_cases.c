@@ -559,7 +559,9 @@ void peer_case_random(void **state)
 {
     peer_world_make_f **make = *state;
     const char *one = getenv("QV_SEED");
-    uint64_t runs = *make == peer_world_sim ? SANITIZED_LESS(150) : 2;
+    struct peer_world *w = (*make)(1, 1);
+    uint64_t runs = w->is_real ? 2 : SANITIZED_LESS(150);
+    peer_world_destroy(&w);
     for (uint64_t i = 0; i < runs; i++) {
         uint64_t seed = one != NULL ? strtoull(one, NULL, 10) : i + 1;
         printf("seed %llu\n", (unsigned long long)seed);

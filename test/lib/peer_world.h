@@ -27,6 +27,7 @@ struct peer_world_ops {
 struct peer_world {
     const struct peer_world_ops *ops;
     unsigned n;
+    bool is_real;      /* threads and sockets: slow, and never twice the same */
     uint64_t limit_ns; /* how long a wait may take before the test fails */
     struct peer_world_node nodes[PEER_WORLD_NODES_MAX];
 };

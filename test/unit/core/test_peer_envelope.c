@@ -101,7 +101,8 @@ static void assert_same_as_protobuf(const struct qv_peer_envelope *e, struct qv_
     assert_true(m->left_ns == e->left_ns && m->tenant == e->tenant);
     assert_true(m->trace_high == e->trace[0] && m->trace_low == e->trace[1]);
     assert_int_equal(m->refused, e->refused);
-    assert_string_equal(m->err != NULL ? m->err : "QV_OK", qv_err_name(e->err));
+    assert_int_equal(m->err, qv_err_number(e->err));
+    assert_int_equal(m->err_class, qv_err_class(e->err));
     assert_string_equal(m->text != NULL ? m->text : "", e->text);
     assert_int_equal(m->body.len, e->body.n);
     if (e->body.n > 0)
