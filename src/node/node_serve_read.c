@@ -42,7 +42,14 @@ static void encode(struct qv_job *job, unsigned worker)
 
 static void encoded(struct qv_job *job)
 {
-    finish(job->arg, 0, NULL);
+    struct served_read *x = job->arg;
+    struct qv_errmsg msg = {""};
+    int err = 0;
+    if (x->body.failed) {
+        err = qv_fail(&msg, QV_ETOOBIG, "the answer is too large for a message between nodes");
+        qv_buf_close(&x->body);
+    }
+    finish(x, err, &msg);
 }
 
 /* A leg that its asker knows more of than this node: it will not be stale for long. */
@@ -65,7 +72,7 @@ static void answered(struct qv_ask *ask)
     x->job = (struct qv_job){.run = encode, .done = encoded, .arg = x};
     if (qv_env_submit(x->n->env, QV_JOB_INTERACTIVE, &x->job) != 0) {
         encode(&x->job, 0);
-        finish(x, 0, NULL);
+        encoded(&x->job);
     }
 }
 

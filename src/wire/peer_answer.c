@@ -111,6 +111,7 @@ static void put_points(struct qv_peer_out *o, uint32_t number, const struct qv_p
     if (out->plan != NULL)
         put_plan(o, out->plan);
     qv_peer_put_bool(o, 8, out->explain);
+    qv_peer_put_bool(o, 9, out->more);
     qv_peer_end(o, mark);
 }
 
@@ -365,6 +366,9 @@ static void read_points(struct qv_peer_in *m, struct qv_points_out *out)
             break;
         case 8:
             out->explain = qv_peer_bool(&in);
+            break;
+        case 9:
+            out->more = qv_peer_bool(&in);
             break;
         default:
             break;

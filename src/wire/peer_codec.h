@@ -2,8 +2,9 @@
  * messages are proto/quiver_internal_shard.proto's; docs/protocol-shards.md tells them.
  *
  * What is decoded equals what was encoded: floats to the bit, lists in their order, documents as
- * checked bytes, filters sealed. Not carried: stops and deadlines (the call's), a limit or a
- * selection that its mode does not use, field numbers of a union that its type does not use.
+ * checked bytes, filters sealed. Not carried: stops and deadlines (the call's), what a kind or a
+ * mode does not use, and of answers what a coordinator adds for the client (coverage, the plans of
+ * legs): a leg's cover and lists say it.
  *
  * Encoders append to b and never fail; a full buffer, or a part of 256 MiB, sets b->failed. A
  * message should begin at a multiple of 4 in the reader's memory: its vectors are then used where

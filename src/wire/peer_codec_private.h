@@ -19,11 +19,12 @@ struct qv_peer_out {
 };
 
 /* Begins a submessage of up to 2^28 - 1 bytes; gives the mark for its end. Its length takes four
- * bytes whatever it is, so nothing moves when it ends. */
+ * bytes whatever it is, so nothing moves when it ends; until then it is one that no reader takes:
+ * of a message that did not fit, nothing is read by mistake. */
 static inline size_t qv_peer_begin(struct qv_peer_out *o, uint32_t number)
 {
     qv_pb_put_tag(o->b, number, QV_PB_LEN);
-    qv_pb_put_raw(o->b, "\x80\x80\x80", 4);
+    qv_pb_put_raw(o->b, "\xFF\xFF\xFF\x7F", 4);
     return o->b->len;
 }
 

@@ -84,6 +84,7 @@ static void check_aliases(struct qv_bytes in, struct qv_buf *b)
 
 static void check_mirror(struct qv_bytes in, struct qv_buf *b)
 {
+    const struct qv_topology *before = qv_topology_create(0);
     const struct qv_topology *tree = NULL;
     struct qv_errmsg msg;
     struct qv_mirror *m = qv_mirror_create();
@@ -92,7 +93,7 @@ static void check_mirror(struct qv_bytes in, struct qv_buf *b)
     if (err == 0) {
         const uint32_t count = qv_mirror_count(m);
         qv_mirror_encode(m, b);
-        err = qv_mirror_tree(m, NULL, &tree, &msg);
+        err = qv_mirror_tree(m, before, &tree, &msg);
         QV_ASSERT(err == 0 || is_refusal(err));
         if (err == 0)
             qv_topology_unref(tree);
@@ -100,6 +101,7 @@ static void check_mirror(struct qv_bytes in, struct qv_buf *b)
         QV_ASSERT(err == 0 && qv_mirror_count(m) == count);
     }
     qv_mirror_destroy(&m);
+    qv_topology_unref(before);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

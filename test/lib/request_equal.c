@@ -470,6 +470,7 @@ const char *request_differ_points(const struct qv_points_out *a, const struct qv
 {
     SAME("points.count", a->count == b->count);
     EQUAL(explain);
+    EQUAL(more);
     for (uint32_t i = 0; i < a->count; i++)
         DEEPER(differ_point(&a->points[i], &b->points[i]));
     return differ_plan(a->plan, b->plan);

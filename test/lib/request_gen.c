@@ -646,6 +646,7 @@ static struct qv_points_out any_points_out(const struct request_gen *g)
             p->order_value = any_order_value(g);
     }
     out.plan = request_gen_chance(g, 30) ? any_plan(g) : NULL;
+    out.more = request_gen_chance(g, 30);
     return out;
 }
 

@@ -772,6 +772,44 @@ static void a_small_arena_refuses(void **state)
     world_close(&w);
 }
 
+/* What did not fit into its buffer is no message, wherever it ended. */
+static void half_a_message_is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, "half_a_message");
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct qv_ask ask, got;
+        struct answers answers;
+        struct qv_buf small;
+        world_turn(&w);
+        request_gen_ask(&w.gen, &ask);
+        answers_open(&answers, &ask);
+        for (uint32_t k = 0; k < ask.leg_count; k++)
+            request_gen_answer(&w.gen, &ask, ask.answers[k]);
+        qv_peer_encode_ask(&w.b, &ask);
+        qv_buf_init(&small, 1 + (size_t)qv_rng_below(&w.rng, w.b.len - 1));
+        qv_peer_encode_ask(&small, &ask);
+        assert_true(small.failed);
+        const struct qv_bytes half = {small.data, small.len};
+        const int err = qv_peer_decode_ask(half, &w.read, &got, &w.msg);
+        assert_true(err == QV_EPROTO || (err == 0 && got.leg_count < ask.leg_count));
+        qv_buf_close(&small);
+        qv_buf_clear(&w.b);
+        qv_peer_encode_answers(&w.b, &ask, NULL);
+        qv_buf_init(&small, 1 + (size_t)qv_rng_below(&w.rng, w.b.len - 1));
+        qv_peer_encode_answers(&small, &ask, NULL);
+        assert_true(small.failed);
+        const struct qv_bytes part = {small.data, small.len};
+        for (uint32_t k = 0; k < ask.leg_count; k++)
+            qv_arena_reset(&ask.answers[k]->arena);
+        assert_int_equal(qv_peer_decode_answers(part, &ask, NULL, &w.msg), QV_EPROTO);
+        qv_buf_close(&small);
+        answers_close(&answers, &ask);
+    }
+    world_close(&w);
+}
+
 static void answers_fit_the_ask(void **state)
 {
     (void)state;
@@ -819,6 +857,7 @@ int main(void)
         cmocka_unit_test(a_cover_has_one_form),
         cmocka_unit_test(any_bytes_are_read_or_refused),
         cmocka_unit_test(a_small_arena_refuses),
+        cmocka_unit_test(half_a_message_is_refused),
         cmocka_unit_test(answers_fit_the_ask),
     };
     return RUN_SUITE(tests);
