@@ -23,6 +23,7 @@ struct world {
     struct qv_rng rng;
     enum qv_metric metric;
     uint32_t dim, n;
+    uint64_t training;          /* its seed */
     float rows[ROWS * DIM_MAX]; /* n x dim, of several blobs of different sizes */
     uint32_t shards[NODES];
     uint32_t shard_count;
@@ -62,7 +63,7 @@ static const struct qv_centroids *train(struct world *w, double storage,
                                             .n = w->n,
                                             .shards = w->shards,
                                             .shard_count = w->shard_count,
-                                            .seed = 7,
+                                            .seed = w->training,
                                             .balance = 1.2,
                                             .storage_max = storage,
                                             .warm = warm};
@@ -308,6 +309,47 @@ static void test_split_keeps_every_other_row(void **state)
     assert_true(10 * done >= 9 * runs);
 }
 
+/* Of a shard with several leaves some go, whole, about half of the rows with them. */
+static void test_split_shares_leaves(void **state)
+{
+    (void)state;
+    for (uint64_t run = 0; run < SANITIZED_LESS(20) + 4; run++) {
+        struct world *w = world_create(250 + run, QV_METRIC_L2, 1);
+        struct qv_centroids_report report;
+        uint32_t shards[12];
+        const struct qv_centroids *c = NULL;
+        const struct qv_centroids *after = NULL;
+        w->dim = 8;
+        w->shard_count = 12;
+        for (uint32_t i = 0; i < 12; i++)
+            w->shards[i] = i;
+        fill_rows(w);
+        take(w, train(w, 1, NULL, &report));
+        struct qv_centroids_spec s = *qv_centroids_spec_of(w->c);
+        for (uint32_t i = 0; i < 12; i++)
+            shards[i] = i % 3;
+        s.shards = shards;
+        assert_int_equal(qv_centroids_create(&s, &c, NULL), 0);
+        take(w, c);
+        const struct qv_centroids_split split = {
+            .shard = 1, .to_shard = 3, .sample = w->rows, .n = w->n};
+        assert_int_equal(qv_centroids_split(c, &split, &after, NULL), 0);
+        uint32_t count[4] = {0};
+        for (uint32_t i = 0; i < w->n; i++) {
+            struct qv_centroids_place p;
+            struct qv_centroids_place q;
+            qv_centroids_place(c, row_of(w, i), w->scratch, &p);
+            qv_centroids_place(after, row_of(w, i), w->scratch, &q);
+            assert_int_equal(p.leaves[0], q.leaves[0]);
+            assert_true(p.shards[0] == q.shards[0] || (p.shards[0] == 1 && q.shards[0] == 3));
+            count[q.shards[0]]++;
+        }
+        assert_true(count[3] <= 2 * count[1] && count[1] <= 3 * count[3]);
+        qv_centroids_unref(after);
+        world_destroy(w);
+    }
+}
+
 static void test_training_balances(void **state)
 {
     (void)state;
@@ -336,6 +378,7 @@ static void test_retraining_starts_warm(void **state)
         struct world *w = world_create(400 + run, (enum qv_metric)(run % QV_METRIC_COUNT), 1);
         struct qv_centroids_report r;
         uint32_t moved = 0;
+        w->training = 1000; /* from elsewhere, were it not warm */
         const struct qv_centroids *c = train(w, 1, w->c, &r);
         float *scratch = qv_mem_calloc(qv_centroids_scratch(c), sizeof *scratch);
         for (uint32_t i = 0; i < w->n; i++) {
@@ -640,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_rows_lie_within_their_closure),
         cmocka_unit_test(test_nodes_agree),
         cmocka_unit_test(test_split_keeps_every_other_row),
+        cmocka_unit_test(test_split_shares_leaves),
         cmocka_unit_test(test_training_balances),
         cmocka_unit_test(test_retraining_starts_warm),
         cmocka_unit_test(test_stop_rule_loses_no_true_hit),
