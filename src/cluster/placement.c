@@ -194,6 +194,15 @@ const struct qv_cover *qv_placement_keys(const struct qv_placement *p, uint32_t 
     return qv_placement_by_hash(p) ? &p->keys[at] : &qv_cover_all;
 }
 
+int qv_placement_key_set(struct qv_arena *arena, const struct qv_placement *p, uint32_t shard,
+                         struct qv_key_set *out)
+{
+    if (p->spec.strategy == QV_PLACEMENT_RANGE)
+        return qv_placement_range_set(arena, &p->spec, shard, out);
+    *out = (struct qv_key_set){.keys = *qv_placement_keys(p, shard)};
+    return 0;
+}
+
 /* ---- whom to ask ---- */
 
 int qv_placement_cover(const struct qv_placement *p, struct qv_arena *arena,

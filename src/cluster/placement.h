@@ -82,6 +82,11 @@ bool qv_placement_owns(const struct qv_placement *p, uint32_t shard, const struc
  * which does not divide by hash; none for a shard that p does not have. Borrowed from p. */
 const struct qv_cover *qv_placement_keys(const struct qv_placement *p, uint32_t shard);
 
+/* The ids that belong to the shard (CLUSTER: whose home it is); none for a shard that p does not
+ * have. Its lists are p's or the arena's. QV_ENOMEM. */
+QV_MUST_USE int qv_placement_key_set(struct qv_arena *arena, const struct qv_placement *p,
+                                     uint32_t shard, struct qv_key_set *out);
+
 /* ---- whom to ask ---- */
 
 enum qv_placement_ask {
@@ -145,6 +150,9 @@ struct qv_placement_moves {
 QV_MUST_USE int qv_placement_moves(struct qv_arena *arena, const struct qv_placement *before,
                                    const struct qv_placement *after,
                                    struct qv_placement_moves *out);
+
+/* The keys of a move; borrows it. */
+struct qv_key_set qv_placement_move_set(const struct qv_placement_move *move);
 
 /* ---- ranges that grow ---- */
 

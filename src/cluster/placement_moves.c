@@ -193,3 +193,14 @@ int qv_placement_moves(struct qv_arena *arena, const struct qv_placement *before
     return a ? mixed_moves(arena, before, after, true, out)
              : mixed_moves(arena, after, before, false, out);
 }
+
+struct qv_key_set qv_placement_move_set(const struct qv_placement_move *move)
+{
+    struct qv_key_set set = {.keys = move->keys};
+    if (move->ids.from.type != 0 || move->ids.to.type != 0) {
+        set.some_ids = true;
+        set.range_count = 1;
+        set.ranges = &move->ids;
+    }
+    return set;
+}

@@ -51,6 +51,9 @@ uint32_t qv_placement_range_owner(const struct qv_placement_spec *spec, const st
 int qv_id_range_compare_from(const struct qv_id *a, const struct qv_id *b);
 /* The same of `to`, whose type 0 is above every id. */
 int qv_id_range_compare_to(const struct qv_id *a, const struct qv_id *b);
+/* none: no range is the shard's. */
+QV_MUST_USE int qv_placement_range_set(struct qv_arena *arena, const struct qv_placement_spec *spec,
+                                       uint32_t shard, struct qv_key_set *out);
 QV_MUST_USE int qv_placement_range_legs(const struct qv_placement *p, struct qv_arena *arena,
                                         const struct qv_id_range *ids,
                                         const struct qv_placement_leg **legs, uint32_t *count);

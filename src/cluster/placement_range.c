@@ -158,6 +158,31 @@ int qv_placement_range_legs(const struct qv_placement *p, struct qv_arena *arena
     return 0;
 }
 
+int qv_placement_range_set(struct qv_arena *arena, const struct qv_placement_spec *spec,
+                           uint32_t shard, struct qv_key_set *out)
+{
+    struct qv_id_range *list = QV_ARENA_ARRAY(arena, struct qv_id_range, spec->range_count);
+    uint32_t n = 0;
+    if (list == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < spec->range_count; i++) {
+        if (spec->ranges[i].shard != shard)
+            continue;
+        if (i > 0 && spec->ranges[i - 1].shard == shard)
+            list[n - 1].to = spec->ranges[i].ids.to;
+        else
+            list[n++] = spec->ranges[i].ids;
+    }
+    const bool all = n == 1 && list[0].from.type == 0 && list[0].to.type == 0;
+    *out = n == 0 ? qv_key_set_none : qv_key_set_all;
+    if (n > 0 && !all) {
+        out->some_ids = true;
+        out->range_count = n;
+        out->ranges = list;
+    }
+    return 0;
+}
+
 /* ---- splitting and joining ---- */
 
 struct edit {

@@ -135,6 +135,15 @@ static bool named(const struct qv_placement_spec *s, uint32_t shard)
 /* One owner, the same on two nodes; a shard's cover holds exactly the keys it owns. */
 static void check_ids(struct world *w, const struct qv_placement *p, const struct qv_placement *q)
 {
+    struct qv_key_set sets[SHARDS];
+    for (uint32_t s = 0; s < w->spec.shard_count; s++) {
+        const char *reason = NULL;
+        assert_int_equal(qv_placement_key_set(&w->arena, p, w->shards[s], &sets[s]), 0);
+        assert_true(qv_key_set_check(&sets[s], &reason));
+    }
+    struct qv_key_set none;
+    assert_int_equal(qv_placement_key_set(&w->arena, p, 100000, &none), 0);
+    assert_true(qv_key_set_equal(&none, &qv_key_set_none));
     for (uint32_t i = 0; i < IDS; i++) {
         const struct qv_id id = random_id(&w->rng);
         const uint32_t owner = qv_placement_owner(p, &id);
@@ -146,6 +155,7 @@ static void check_ids(struct world *w, const struct qv_placement *p, const struc
             const bool covers =
                 qv_cover_holds(qv_placement_keys(p, w->shards[s]), qv_id_key_hash(&id));
             owners += owns;
+            assert_true(qv_key_set_has(&sets[s], &id) == owns);
             assert_true(covers == (owns || w->spec.strategy == QV_PLACEMENT_RANGE));
         }
         assert_int_equal(owners, 1);
@@ -260,8 +270,11 @@ static void check_moves(struct world *w, const struct qv_placement *a, const str
         for (uint32_t m = 0; m < moves.count; m++) {
             const struct qv_placement_move *move = &moves.list[m];
             assert_true(move->from != move->to);
-            if (!qv_id_range_holds(&move->ids, &id) ||
-                !qv_cover_holds(&move->keys, qv_id_key_hash(&id)))
+            const struct qv_key_set set = qv_placement_move_set(move);
+            const bool moves_it = qv_id_range_holds(&move->ids, &id) &&
+                                  qv_cover_holds(&move->keys, qv_id_key_hash(&id));
+            assert_true(qv_key_set_has(&set, &id) == moves_it);
+            if (!moves_it)
                 continue;
             assert_true(move->from == from && move->to == to);
             found++;
@@ -271,7 +284,8 @@ static void check_moves(struct world *w, const struct qv_placement *a, const str
     double share = 0;
     for (uint32_t m = 0; m < moves.count; m++) {
         const char *reason = NULL;
-        assert_true(qv_cover_check(&moves.list[m].keys, &reason));
+        const struct qv_key_set set = qv_placement_move_set(&moves.list[m]);
+        assert_true(qv_key_set_check(&set, &reason));
         share += qv_cover_share(&moves.list[m].keys);
     }
     if (qv_placement_spec_of(a)->strategy != QV_PLACEMENT_RANGE &&
