@@ -471,8 +471,9 @@ int qv_gather_cover(struct qv_gather *g)
             missing[n++] = w->leg.shard;
     }
     for (uint32_t i = 0; g->config.what.kind == QV_READ_QUERY && i < g->queries.query_count; i++) {
-        const struct qv_query *q = &g->queries.queries[i];
-        g->result.out.lists[i].coverage = q->allow_partial || q->explain ? c : NULL;
+        struct qv_points_out *out = &g->result.out.lists[i];
+        const bool told = out->explain && out->plan != NULL;
+        out->coverage = g->queries.queries[i].allow_partial || told ? c : NULL;
     }
     return c->answered < c->asked ? cover_share(g, &c->share) : 0;
 }

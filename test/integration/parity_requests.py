@@ -19,8 +19,9 @@ class Request:  # pylint: disable=too-few-public-methods
 
 
 class Requests:
-    def __init__(self, rng):
+    def __init__(self, rng, shards=1):
         self.rng = rng
+        self.shards = shards  # of the collections on the gRPC side; the others have one
         self.kinds = [
             (self.upsert, 18), (self.delete, 4), (self.update_vectors, 6),
             (self.delete_vectors, 4), (self.set_payload, 8), (self.overwrite, 3),
@@ -30,6 +31,11 @@ class Requests:
             (self.info, 3)]
 
     # ---- choices ----
+
+    def most(self, n):
+        """Of points (or operations) of which one that fails keeps the others from being changed: in
+        one shard, not over several."""
+        return n if self.shards == 1 else 2
 
     def often(self, n):
         return self.rng.randrange(n) != 0
@@ -135,7 +141,7 @@ class Requests:
         return self.filter() if self.rarely(n) else None
 
     def selector(self):
-        return {"filter": self.filter()} if self.rarely(3) else {"points": self.ids()}
+        return {"filter": self.filter()} if self.rarely(3) else {"points": self.ids(self.most(4))}
 
     def limit(self):
         return self.rng.choice([1, 2, 3, 7, 20, 100]) if self.often(25) else self.rng.choice(
@@ -194,7 +200,7 @@ class Requests:
 
     def vectors_body(self, c):
         body = {"points": [{"id": self.ident(), "vector": self.vectors(c)}
-                           for _ in range(self.rng.randrange(0, 3))]}
+                           for _ in range(self.rng.randrange(0, self.most(3)))]}
         if self.rarely(3):
             body["update_filter"] = self.filter()
         return body
@@ -267,7 +273,7 @@ class Requests:
 
     def batch(self):
         c = self.name()
-        pairs = [self.operation(c) for _ in range(self.rng.randrange(1, 4))]
+        pairs = [self.operation(c) for _ in range(self.rng.randrange(1, self.most(4)))]
         return self.make("batch", "POST", (c, "/points/batch?wait=true"),
                          {"operations": [a for a, _ in pairs]}, "Points/UpdateBatch",
                          {"operations": [b for _, b in pairs], "wait": True}, wire.statuses)
@@ -388,6 +394,8 @@ class Requests:
             message["quantization_config"] = {"scalar": dict(q, type="Int8")}
         if strict is not None:
             body["strict_mode_config"] = message["strict_mode_config"] = strict
+        if self.shards > 1:
+            message["shard_number"] = self.shards
         return self.make("create", "PUT", (name, ""), body, "Collections/Create", message,
                          wire.done)
 
@@ -407,6 +415,8 @@ class Requests:
                    "sparse_vectors_config": {"map": {"s": {}}}}
         body["quantization_config"] = {"scalar": {"type": "int8"}}
         message["quantization_config"] = {"scalar": {"type": "Int8"}}
+        if self.shards > 1:
+            message["shard_number"] = self.shards
         yield self.make("create", "PUT", (NAMED, ""), body, "Collections/Create", message,
                         wire.done)
         yield self.create(STRICT, {"size": 4, "distance": "Euclid"}, {

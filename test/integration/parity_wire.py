@@ -228,7 +228,8 @@ def plan(r):
         return None
     told = r["quiver"]["plan"]
     rows = told.get("filter", {})
-    return sorted(set(told) - {"expected_us"}), sorted(rows), rows.get("points"), rows.get("passing")
+    return (sorted(set(told) - {"expected_us", "shards"}), sorted(rows), rows.get("points"),
+            rows.get("passing"))
 
 
 def found(r, form):
