@@ -192,6 +192,13 @@ static int find_shard(struct qv_node *n, const struct qv_leg *leg, struct qv_sha
     return err;
 }
 
+/* A shard that left the node meanwhile is to be had elsewhere, or the collection is gone: the
+ * topology knows. One that is quarantined won't be had by waiting. */
+static int leg_error(int err)
+{
+    return err == QV_ENOTFOUND ? QV_ESTALE : err == QV_EUNAVAILABLE ? QV_ECORRUPT : err;
+}
+
 static void leg_job(struct qv_job *job, unsigned worker)
 {
     struct leaf_job *j = job->arg;
@@ -205,7 +212,7 @@ static void leg_job(struct qv_job *job, unsigned worker)
     x.answer->held = x.shard;
     x.answer->release = release;
     x.answer->cover = x.leg->cover; /* a shard holds its own keys and nothing else */
-    x.answer->err = run_leg(&x);
+    x.answer->err = leg_error(run_leg(&x));
 }
 
 /* ---- asks (owner) ---- */

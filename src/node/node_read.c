@@ -156,6 +156,7 @@ static struct qv_leaf *leaf_of(struct qv_read_host *h, uint64_t node)
 void qv_node_init_reads(struct qv_node *n)
 {
     n->leaf = (struct qv_leaf){.ops = &qv_node_leaf_ops, .node = QV_NODE_HERE};
-    n->reads = (struct qv_read_host){.env = n->env, .leaf = leaf_of, .refresh = refresh};
+    n->reads =
+        (struct qv_read_host){.env = n->env, .leaf = leaf_of, .refresh = refresh, .same_tries = 2};
     qv_read_budget_init(&n->reads.budget);
 }

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STALE_MAX 3u
+#define STALE_MAX 16u
 #define TRIES_MAX 4u
+#define PAUSE_NS_MAX 320000000ull
 #define PAUSE_NS 10000000ull /* before the second round; doubles */
 
 void qv_read_budget_init(struct qv_read_budget *b)
@@ -359,12 +360,34 @@ static bool may_help_again(int err)
     return err == QV_EUNAVAILABLE || err == QV_EBUSY || err == QV_EUNKNOWN;
 }
 
+/* Asks it again later: the n-th time in a row. */
+static void pause_want(struct qv_gather *g, struct qv_want *w, uint32_t n)
+{
+    const uint64_t ns = PAUSE_NS << (n < 6 ? n : 6);
+    w->state = QV_WANT_PAUSED;
+    w->retry_ns = g->now_ns + (ns < PAUSE_NS_MAX ? ns : PAUSE_NS_MAX);
+    wish_time(g, w->retry_ns);
+}
+
+/* Nobody else has the shard, and its node can't be reached: there is nothing to do but to wait
+ * until it is back, as long as the read has time. Nothing reaches a node by that, so it costs no
+ * budget. */
+static bool waits_for(const struct qv_gather *g, const struct qv_want *w)
+{
+    return w->candidate_count == 1 && w->err == QV_EUNAVAILABLE && g->config.same_tries > 0 &&
+           !may_be_partial(g) && time_left(g) > 0;
+}
+
 /* After an attempt of it failed with w->err, and none is under way. */
 static void retry(struct qv_gather *g, uint32_t want)
 {
     struct qv_want *w = &g->wants[want];
     const bool others = w->candidate_count > 1;
     bool again = w->tries < TRIES_MAX && time_left(g) > 0;
+    if (waits_for(g, w)) {
+        pause_want(g, w, w->tries);
+        return;
+    }
     if (!others)
         again = again && w->tries <= g->config.same_tries && may_help_again(w->err);
     if (!again || !take_budget(g->config.budget)) {
@@ -375,16 +398,12 @@ static void retry(struct qv_gather *g, uint32_t want)
         send(g, want);
         return;
     }
-    w->state = QV_WANT_PAUSED; /* all were asked: a moment later it may be another matter */
-    w->retry_ns = g->now_ns + (PAUSE_NS << w->tries);
-    wish_time(g, w->retry_ns);
+    pause_want(g, w, w->tries); /* all were asked: a moment later it may be another matter */
 }
 
 static void refresh(struct qv_gather *g, struct qv_want *w)
 {
     w->state = QV_WANT_REFRESHING;
-    w->tries--; /* it was refused before it cost anything */
-    w->next--;
     if (g->view_owed)
         return;
     g->view_owed = true;
@@ -398,10 +417,19 @@ static void attempt_failed(struct qv_gather *g, uint32_t want, int err, const ch
     snprintf(w->msg.text, sizeof w->msg.text, "%s", text);
     if (w->live > 0) /* the other one may still do */
         return;
-    if (err == QV_ESTALE && ++w->stale < STALE_MAX)
-        refresh(g, w);
-    else
+    if (err != QV_ESTALE) {
+        w->stale = 0;
         retry(g, want);
+        return;
+    }
+    w->tries--; /* it was refused before it cost anything */
+    w->next--;
+    if (++w->stale == 1)
+        refresh(g, w);
+    else if (w->stale < STALE_MAX && time_left(g) > 0)
+        pause_want(g, w, w->stale); /* one of the two has not heard of the change yet */
+    else
+        fail_want(g, want);
 }
 
 static void keep_answer(struct qv_gather *g, uint32_t want, const struct qv_leg_answer *a)
@@ -477,7 +505,10 @@ static void out_of_time(struct qv_gather *g)
         if (w->state > QV_WANT_REFRESHING)
             continue;
         give_up_all(g, i);
-        w->err = QV_ETIMEOUT;
+        if (w->state == QV_WANT_ASKED || w->err == 0) { /* otherwise it has failed, and says why */
+            w->err = QV_ETIMEOUT;
+            w->msg.text[0] = '\0';
+        }
         fail_want(g, i);
     }
 }
@@ -496,10 +527,12 @@ static void on_time(struct qv_gather *g)
     for (uint32_t i = g->first; i < g->want_count && g->phase != QV_PHASE_END; i++) {
         struct qv_want *w = &g->wants[i];
         if (w->state == QV_WANT_PAUSED) {
-            if (g->now_ns >= w->retry_ns)
-                send(g, i);
-            else
+            if (g->now_ns < w->retry_ns)
                 wish_time(g, w->retry_ns);
+            else if (w->stale > 0)
+                refresh(g, w);
+            else
+                send(g, i);
         } else if (w->state == QV_WANT_ASKED && w->hedge_ns != 0 && !w->hedged && w->live == 1) {
             if (g->now_ns < w->hedge_ns) {
                 wish_time(g, w->hedge_ns);
@@ -596,12 +629,12 @@ static bool renew_want(struct qv_gather *g, uint32_t want)
     return true;
 }
 
-static void use_view(struct qv_gather *g, uint32_t want, bool newer)
+static void use_view(struct qv_gather *g, uint32_t want)
 {
     struct qv_want *w = &g->wants[want];
-    if (newer && renew_want(g, want)) {
+    if (renew_want(g, want)) {
         ask_want(g, want);
-    } else if (newer && g->view->by_hash) {
+    } else if (g->view->by_hash) {
         if (replace_want(g, want) != 0)
             out_of_memory(g);
     } else {
@@ -616,13 +649,17 @@ static void on_view(struct qv_gather *g, const struct qv_view *view)
     g->view_owed = false;
     if (g->phase == QV_PHASE_END)
         return;
-    if (view != NULL)
-        g->view = view;
+    if (view == NULL) {
+        qv_fail(&g->msg, QV_ENOTFOUND, "the collection does not exist any more");
+        end_read(g, QV_ENOTFOUND);
+        return;
+    }
+    g->view = view;
     const uint32_t before = g->want_count;
     g->open++; /* nothing ends the phase before all are looked at */
     for (uint32_t i = g->first; i < before && g->phase != QV_PHASE_END; i++) {
         if (g->wants[i].state == QV_WANT_REFRESHING)
-            use_view(g, i, view != NULL);
+            use_view(g, i);
     }
     if (g->phase == QV_PHASE_END)
         return;

@@ -14,11 +14,12 @@
  *  4. A request's own fault (a PERMANENT error) ends the read at once and is never retried.
  *
  * A failed attempt is made again with another candidate; with the same one where there is no other,
- * after a pause, `same_tries` times; with the same one at once when it only knew a newer record of
- * its shard (the VIEW event brings that). A leg is hedged after its candidate's p95 where there is
- * another. Retries and hedges together are at most QV_BUDGET_SHARE of what was asked, over all
- * reads that share a budget, and a burst. An attempt refused as stale has cost its leaf nothing and
- * counts for nothing; three of them in a row fail the leg. */
+ * after a pause, `same_tries` times, and while it can't be reached as long as there is time (not
+ * where a partial answer will do); with the same one at once when it knew another record of its
+ * shard (the VIEW event brings the newest here), and after a pause while they differ. A leg is
+ * hedged after its candidate's p95 where there is another. Retries and hedges together are at most
+ * QV_BUDGET_SHARE of what was asked, over all reads that share a budget, and a burst. An attempt
+ * refused as stale, or that reached nobody, has cost no leaf anything and counts for nothing. */
 #ifndef QV_QUERY_GATHER_H
 #define QV_QUERY_GATHER_H
 
@@ -41,7 +42,7 @@ struct qv_gather_config {
     struct qv_read_budget *budget;
     uint64_t deadline_ns;
     uint64_t seed;       /* of samples */
-    uint32_t same_tries; /* how often a lone candidate is asked again */
+    uint32_t same_tries; /* how often a lone candidate is asked again; 0: nor waited for */
 };
 
 /* What was read, of what. */
@@ -69,14 +70,14 @@ struct qv_gather_event {
     uint64_t now_ns;
     uint32_t attempt;                   /* ANSWER */
     const struct qv_leg_answer *answer; /* ANSWER; held until DONE */
-    const struct qv_view *view;         /* VIEW; NULL: there is none any more */
+    const struct qv_view *view;         /* VIEW, may be an old one; NULL: it is gone */
 };
 
 enum qv_effect_type {
     QV_EFFECT_SEND,    /* `attempt` to `node`; those of one step to one node make one message */
     QV_EFFECT_CANCEL,  /* `attempt` is not wanted any more; its ANSWER is still owed */
     QV_EFFECT_TIMER,   /* TIME at `at_ns`, instead of an earlier wish */
-    QV_EFFECT_REFRESH, /* VIEW, when there is a newer one */
+    QV_EFFECT_REFRESH, /* VIEW, as it is now */
     QV_EFFECT_DONE     /* the last effect of all */
 };
 

@@ -244,7 +244,7 @@ static void step(struct qv_read *r, struct qv_gather_event event)
     for (; refused < refused_end; refused++)
         refuse(r, refused);
     if (no_view)
-        step(r, (struct qv_gather_event){.type = QV_GATHER_VIEW});
+        step(r, (struct qv_gather_event){.type = QV_GATHER_VIEW, .view = r->view});
 }
 
 static void on_timer(struct qv_timer *timer)

@@ -15,8 +15,8 @@ struct qv_read_host {
     uint32_t same_tries; /* as in qv_gather_config */
     /* Who answers as that node; NULL: nobody any more. */
     struct qv_leaf *(*leaf)(struct qv_read_host *h, uint64_t node);
-    /* A leaf knew a newer record: fetch it, then qv_read_refreshed, later. NULL: there is no newer
-     * view than the first. */
+    /* A leaf knew another record: qv_read_refreshed, later, with the view as it is known here then.
+     * NULL: there is no other view than the first. */
     void (*refresh)(struct qv_read_host *h, struct qv_read *r);
 };
 
@@ -49,7 +49,7 @@ struct qv_read {
 void qv_read_start(struct qv_read *r);
 /* Nobody waits any more: done comes soon. Fine after done. */
 void qv_read_cancel(struct qv_read *r);
-/* What host->refresh was asked for; view NULL: there is none. */
+/* What host->refresh was asked for; view NULL: the collection is gone. */
 void qv_read_refreshed(struct qv_read *r, const struct qv_view *view);
 /* Frees the result and the answers it borrows. After done; any thread. */
 void qv_read_close(struct qv_read *r);

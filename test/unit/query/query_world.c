@@ -384,7 +384,7 @@ static bool is_dead(const struct world *w, uint32_t number)
     return false;
 }
 
-static void answer_leg(struct world *w, const struct qv_ask *ask, uint32_t i)
+static void answer_leg(struct world *w, const struct qv_ask *ask, uint32_t i, uint64_t node)
 {
     const struct qv_leg *leg = &ask->legs[i];
     struct qv_leg_answer *a = ask->answers[i];
@@ -393,6 +393,10 @@ static void answer_leg(struct world *w, const struct qv_ask *ask, uint32_t i)
         static const int errs[] = {QV_EUNAVAILABLE, QV_EBUSY, QV_EUNKNOWN, QV_ECORRUPT, QV_EIO};
         w->faults_met++;
         a->err = qv_fail(&a->msg, errs[qv_rng_below(&w->rng, 5)], "planted");
+        return;
+    }
+    if (node == 1 && qv_env_mono_ns(w->host.env) < w->faults.away_ns) {
+        a->err = qv_fail(&a->msg, QV_EUNAVAILABLE, "planted: away");
         return;
     }
     const struct world_shard *s = &w->shards[leg->shard];
@@ -414,7 +418,7 @@ static void answer(struct qv_timer *timer)
 {
     struct pending *p = timer->arg;
     for (uint32_t i = 0; i < p->ask->leg_count; i++)
-        answer_leg(p->leaf->world, p->ask, i);
+        answer_leg(p->leaf->world, p->ask, i, p->leaf->leaf.node);
     p->ask->leaf = NULL;
     p->ask->done(p->ask);
 }
@@ -485,7 +489,8 @@ static void refreshed(struct qv_timer *timer)
     struct world *w = timer->arg;
     struct qv_read *r = w->refreshing;
     w->refreshing = NULL;
-    qv_read_refreshed(r, &w->newer);
+    qv_read_refreshed(r, w->late_views > 0 ? &w->view : &w->newer);
+    w->late_views -= w->late_views > 0;
 }
 
 static void refresh(struct qv_read_host *h, struct qv_read *r)
@@ -513,6 +518,7 @@ void world_open(struct world *w, uint64_t seed, bool by_hash, const struct world
                                     .same_tries = (uint32_t)qv_rng_below(&w->rng, 3),
                                     .leaf = find_leaf,
                                     .refresh = refresh};
+    w->late_views = (uint32_t)qv_rng_below(&w->rng, 4);
     qv_read_budget_init(&w->host.budget);
     w->vector = (struct qv_vector_config){
         .size = WORLD_DIM,

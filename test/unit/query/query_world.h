@@ -45,6 +45,7 @@ struct world_faults {
     uint32_t stale_per_mille; /* begins with old records */
     uint32_t split_per_mille; /* of stale ones: the shard is two by now */
     uint32_t dead_shards;     /* of them no node answers */
+    uint64_t away_ns;         /* the first node can't be reached until then */
     bool part;                /* answers of some legs name less than was asked */
     bool ghosts;              /* not by_hash: older copies of points stand in other shards */
 };
@@ -75,6 +76,7 @@ struct world {
     struct qv_view newer;
     struct qv_view_shard newer_shards[2 * WORLD_SHARDS_MAX];
     struct qv_read *refreshing;
+    uint32_t late_views; /* how often a refresh still finds the old one */
     struct qv_timer refresh_timer;
     struct world_faults faults;
     uint32_t dead[WORLD_SHARDS_MAX]; /* numbers */

@@ -264,6 +264,43 @@ static void test_failing_legs_are_retried_or_named(void **state)
     assert_int_equal(t.partial, 0);
 }
 
+static void test_a_shards_only_node_is_waited_for(void **state)
+{
+    (void)state;
+    static struct world w;
+    static struct asked a;
+    uint64_t waited = 0;
+    for (uint64_t i = 0; i < runs_of(200); i++) {
+        const struct world_faults faults = {0};
+        struct qv_read r;
+        world_open(&w, seed_of(i), true, &faults);
+        w.host.same_tries = 2;
+        w.faults.away_ns = qv_env_mono_ns(w.host.env) + 700 * QV_NS_PER_MS;
+        for (uint32_t s = 0; s < w.view.shard_count; s++)
+            w.seen[s].candidate_count = 1;
+        make_queries(&w, &a, false);
+        const struct qv_read_what what = {.kind = QV_READ_QUERY, .req.query = &a.req};
+        assert_int_equal(world_read(&w, &r, &what, TIMEOUT_NS), 0);
+        for (uint32_t k = 0; k < a.req.query_count; k++)
+            expect_list(&w, &a.queries[k], &r.result.out.lists[k], NULL);
+        waited += w.messages > 10;
+        qv_read_close(&r);
+        world_close(&w);
+        /* not for ever, and not where there is no more time */
+        world_open(&w, seed_of(i), true, &faults);
+        w.host.same_tries = 2;
+        w.faults.away_ns = qv_env_mono_ns(w.host.env) + 700 * QV_NS_PER_MS;
+        for (uint32_t s = 0; s < w.view.shard_count; s++)
+            w.seen[s].candidate_count = 1;
+        make_queries(&w, &a, false);
+        const int err = world_read(&w, &r, &what, 200 * QV_NS_PER_MS);
+        assert_true(err == 0 || is_allowed(err));
+        qv_read_close(&r);
+        world_close(&w);
+    }
+    assert_true(waited > 0);
+}
+
 static void test_partial_answers_say_what_is_missing(void **state)
 {
     (void)state;
@@ -505,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_points_in_several_shards_count_once),
         cmocka_unit_test(test_stale_records_are_fetched),
         cmocka_unit_test(test_failing_legs_are_retried_or_named),
+        cmocka_unit_test(test_a_shards_only_node_is_waited_for),
         cmocka_unit_test(test_partial_answers_say_what_is_missing),
         cmocka_unit_test(test_scrolls_page_through_all),
         cmocka_unit_test(test_gets_counts_and_facets),
