@@ -195,7 +195,9 @@ int qv_membership_open(const struct qv_membership_config *config, struct qv_memb
     m->self = config->self;
     m->changed = config->changed;
     m->arg = config->arg;
-    m->tree = qv_topology_create(0);
+    m->tree = config->tree != NULL ? config->tree : qv_topology_create(0);
+    if (config->tree != NULL)
+        qv_topology_ref(config->tree);
     m->mirror = qv_mirror_create();
     m->again = (struct qv_timer){.run = list_now, .arg = m};
     *out = m;
@@ -206,7 +208,8 @@ int qv_membership_open(const struct qv_membership_config *config, struct qv_memb
             qv_membership_abandon(out);
             return err;
         }
-        qv_membership_show(m, m->adopted);
+        if (config->tree == NULL)
+            qv_membership_show(m, m->adopted);
     }
     qv_membership_serve(m);
     list_again(m, 0);

@@ -31,7 +31,9 @@ struct qv_membership_config {
     struct qv_meta *meta;   /* but this: closed by qv_membership_close */
     struct qv_peers *peers; /* QV_PEER_PROPOSE and QV_PEER_TREE are served here */
     struct qv_member self;
-    struct qv_bytes copy; /* qv_membership_copy's, of the last run; n 0: none. Not kept */
+    struct qv_bytes copy;           /* qv_membership_copy's, of the last run; n 0: none. Not kept */
+    const struct qv_topology *tree; /* what that copy makes, with a reference of its own taken: what
+                                       is shown first. NULL: none */
     /* A newer tree is shown: qv_membership_tree. */
     void (*changed)(void *arg);
     void *arg;

@@ -224,6 +224,7 @@ static void node_free(struct qv_node *n)
     qv_records_close(n->records);
     pthread_mutex_destroy(&n->lock);
     qv_node_free_remotes(n);
+    qv_topology_unref(n->cluster.known);
     qv_mem_free(n->locals);
     qv_buf_close(&n->cluster.copy);
     qv_mem_free(n->dir);

@@ -233,7 +233,7 @@ static void reach_new(struct qv_node *n)
 
 static void know_peers(struct qv_node *n, const struct qv_topology *t)
 {
-    const struct qv_topology *before = n->topology;
+    const struct qv_topology *before = n->cluster.known;
     struct qv_errmsg msg = {""};
     for (uint32_t i = 0; i < t->member_count; i++) {
         const struct qv_member *m = &t->members[i];
@@ -248,6 +248,9 @@ static void know_peers(struct qv_node *n, const struct qv_topology *t)
         if (qv_topology_member(t, before->members[i].id) == NULL)
             qv_peers_remove(n->cluster.peers, before->members[i].id);
     }
+    qv_topology_ref(t);
+    qv_topology_unref(before);
+    n->cluster.known = t;
 }
 
 static void try_again(struct qv_timer *timer)
@@ -294,9 +297,11 @@ int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config 
                                               .peers = config->peers,
                                               .self = config->self,
                                               .copy = {n->cluster.copy.data, n->cluster.copy.len},
+                                              .tree = n->topology,
                                               .changed = qv_node_cluster_changed,
                                               .arg = n};
     n->cluster.peers = config->peers;
+    n->cluster.known = qv_topology_create(0);
     n->cluster.self = config->self;
     n->cluster.again = (struct qv_timer){.run = try_again, .arg = n};
     qv_node_confirm_serve(n, true);

@@ -48,8 +48,9 @@ struct qv_node {
         struct qv_member self;
         struct qv_peers *peers;
         struct qv_membership *membership;
-        struct qv_buf copy; /* of the last tree, until it is opened */
-        uint32_t pieces;    /* of the copy in the records */
+        const struct qv_topology *known; /* whose members the peers were told of */
+        struct qv_buf copy;              /* of the last tree, until it is opened */
+        uint32_t pieces;                 /* of the copy in the records */
         uint64_t saved_epoch;
         int follow_err; /* why what the tree asks for could not all be done */
         struct qv_errmsg follow_msg;
