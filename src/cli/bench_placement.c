@@ -540,11 +540,11 @@ static int grow_cluster(struct bench *b, const struct qv_centroids *start, struc
 
 /* ---- the four ---- */
 
-static int measure_by_id(struct bench *b, struct qv_placement_spec *spec, struct row *r)
+static int measure_by_id(struct bench *b, struct qv_placement_spec spec, struct row *r)
 {
     const struct qv_placement *p = NULL;
     struct qv_placement_range ranges[SHARDS_MAX];
-    if (spec->strategy == QV_PLACEMENT_RANGE) {
+    if (spec.strategy == QV_PLACEMENT_RANGE) {
         for (uint32_t i = 0; i < r->shards; i++) {
             const uint64_t end = (uint64_t)(i + 1) * b->set.n / r->shards;
             ranges[i] = (struct qv_placement_range){{{0}, qv_id_num(end)}, i};
@@ -552,17 +552,17 @@ static int measure_by_id(struct bench *b, struct qv_placement_spec *spec, struct
                 ranges[i].ids.from = ranges[i - 1].ids.to;
         }
         ranges[r->shards - 1].ids.to = (struct qv_id){0};
-        spec->ranges = ranges;
-        spec->range_count = r->shards;
+        spec.ranges = ranges;
+        spec.range_count = r->shards;
     }
-    int err = qv_placement_create(spec, &p, &b->msg);
+    int err = qv_placement_create(&spec, &p, &b->msg);
     if (err != 0)
         return err;
     place_by_id(b, p);
     measure_sizes(b, r);
     measure_random(b, r);
     memcpy(r->recall, r->recall_random, sizeof r->recall);
-    err = spec->strategy == QV_PLACEMENT_RANGE ? grow_range(b, p, r) : grow_hash(b, *spec, r);
+    err = spec.strategy == QV_PLACEMENT_RANGE ? grow_range(b, p, r) : grow_hash(b, spec, r);
     qv_placement_unref(p);
     return err;
 }
@@ -581,7 +581,7 @@ static int retrain(struct bench *b, struct qv_centroids_training t, const struct
     return err;
 }
 
-static int measure_cluster(struct bench *b, struct qv_placement_spec *spec, struct row *r)
+static int measure_cluster(struct bench *b, struct qv_placement_spec spec, struct row *r)
 {
     const struct qv_placement *p = NULL;
     const struct qv_centroids *c = NULL;
@@ -590,7 +590,7 @@ static int measure_cluster(struct bench *b, struct qv_placement_spec *spec, stru
                                             .dim = b->set.dim,
                                             .sample = b->sample,
                                             .n = b->sample_n,
-                                            .shards = spec->shards,
+                                            .shards = spec.shards,
                                             .shard_count = r->shards,
                                             .seed = b->opt.seed,
                                             .balance = b->balance,
@@ -601,9 +601,9 @@ static int measure_cluster(struct bench *b, struct qv_placement_spec *spec, stru
     if (err != 0)
         return err;
     tell(b, b->set.n);
-    spec->centroids = c;
-    spec->dim = b->set.dim;
-    err = qv_placement_create(spec, &p, &b->msg);
+    spec.centroids = c;
+    spec.dim = b->set.dim;
+    err = qv_placement_create(&spec, &p, &b->msg);
     if (err == 0)
         err = place_by_centroids(b, c);
     if (err == 0) {
@@ -806,8 +806,8 @@ static int run(struct bench *b)
                                              .shard_count = b->counts[i]};
             r->strategy = spec.strategy;
             r->shards = spec.shard_count;
-            err = s == QV_PLACEMENT_CLUSTER ? measure_cluster(b, &spec, r)
-                                            : measure_by_id(b, &spec, r);
+            err =
+                s == QV_PLACEMENT_CLUSTER ? measure_cluster(b, spec, r) : measure_by_id(b, spec, r);
             if (s != QV_PLACEMENT_CLUSTER)
                 tell(b, b->set.n);
         }
