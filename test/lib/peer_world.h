@@ -39,6 +39,9 @@ struct peer_world *peer_world_sim(unsigned n, uint64_t seed);
 struct peer_world *peer_world_tcp(unsigned n, uint64_t seed);
 struct peer_world *peer_world_tls(unsigned n, uint64_t seed);
 
+/* What node i is started with, but for what the world itself fills in. */
+struct qv_peer_tcp_config *peer_world_tcp_config(struct peer_world *w, unsigned i);
+
 struct qv_sim_net *peer_world_sim_net(struct peer_world *w);
 struct qv_sim *peer_world_sim_sim(struct peer_world *w);
 

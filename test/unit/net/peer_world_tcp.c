@@ -15,7 +15,7 @@ struct tcp_world {
     struct peer_world pub; /* first */
     uv_loop_t loop;
     uv_timer_t turn; /* ends a turn in which nothing happens */
-    bool tls;
+    struct qv_peer_tcp_config base[PEER_WORLD_NODES_MAX];
     struct qv_uv_env *envs[PEER_WORLD_NODES_MAX];
     struct qv_peer_tcp *nodes[PEER_WORLD_NODES_MAX];
 };
@@ -33,19 +33,16 @@ static void world_start(struct peer_world *pub, unsigned i)
     struct qv_errmsg msg = {""};
     int err = qv_uv_env_create(&env, &w->envs[i], &msg);
     QV_ASSERT(err == 0);
-    struct qv_peer_tcp_config config = {.env = qv_uv_env_env(w->envs[i]),
-                                        .self = node->self,
-                                        .port = node->port,
-                                        .limits = node->limits,
-                                        .connect_timeout_ms = 5000,
-                                        .retry_ms = 20};
+    struct qv_peer_tcp_config config = w->base[i];
+    if (config.connect_timeout_ms == 0)
+        config.connect_timeout_ms = 5000;
+    config.env = qv_uv_env_env(w->envs[i]);
+    config.self = node->self;
+    config.port = node->port;
+    config.limits = node->limits;
+    config.retry_ms = 20;
     config.limits.calls_max[QV_PEER_REPAIR] = 20;
     config.limits.bytes_max[QV_PEER_REPAIR] = 4096;
-    if (w->tls) {
-        config.cert_path = tls_files()->cert;
-        config.key_path = tls_files()->key;
-        config.ca_path = tls_files()->ca;
-    }
     err = qv_peer_tcp_create(&config, &w->nodes[i], &msg);
     if (err != 0)
         fprintf(stderr, "%s\n", msg.text);
@@ -108,9 +105,19 @@ struct peer_world *peer_world_tcp(unsigned n, uint64_t seed)
     return &w->pub;
 }
 
+struct qv_peer_tcp_config *peer_world_tcp_config(struct peer_world *w, unsigned i)
+{
+    return &world_of(w)->base[i];
+}
+
 struct peer_world *peer_world_tls(unsigned n, uint64_t seed)
 {
     struct peer_world *w = peer_world_tcp(n, seed);
-    world_of(w)->tls = true;
+    for (unsigned i = 0; i < n; i++) {
+        struct qv_peer_tcp_config *c = peer_world_tcp_config(w, i);
+        c->cert_path = tls_files()->cert;
+        c->key_path = tls_files()->key;
+        c->ca_path = tls_files()->ca;
+    }
     return w;
 }
