@@ -119,12 +119,9 @@ static int set_switch(bool *field, const struct setting *t, const char *value,
 /* What is asked for and not there yet must not be ignored. */
 static int refuse_unserved(const char *key, const char *value, struct qv_errmsg *msg)
 {
-    static const char *const switches[] = {"cluster.enabled", "cluster.p2p.enable_tls"};
-    for (size_t i = 0; i < 2; i++) {
-        if (strcmp(key, switches[i]) == 0 && strcasecmp(value, "true") == 0)
-            return qv_fail(msg, QV_EINVAL, "%s: 'true' is not allowed: this version has only false",
-                           key);
-    }
+    if (strcmp(key, "cluster.enabled") == 0 && strcasecmp(value, "true") == 0)
+        return qv_fail(msg, QV_EINVAL, "%s: 'true' is not allowed: this version has only false",
+                       key);
     return 0;
 }
 
