@@ -22,6 +22,8 @@
 static peer_world_make_f *tcp_world = peer_world_tcp;
 static peer_world_make_f *tls_world = peer_world_tls;
 
+#define LARGE_BYTES ((size_t)8 << 20)
+
 enum { ECHO = 1, SLEEP = 2 };
 
 static void on_echo(void *arg, struct qv_peer_request *r)
@@ -91,7 +93,8 @@ static void kill_or_stop(int sig)
 {
     struct peer_world *w = peer_world_tcp(2, 1);
     struct child c = child_start();
-    struct peer_ask ask;
+    struct peer_ask ask, large;
+    uint8_t *body = qv_mem_calloc(1, LARGE_BYTES);
     char there;
     w->nodes[0].self.id = 7;
     peer_world_tcp_config(w, 0)->keepalive_ms = 300;
@@ -115,7 +118,14 @@ static void kill_or_stop(int sig)
     }
     assert_int_equal(read(c.out, &there, 1), 1);
     kill(c.pid, sig);
+    peer_ask_init(&large, 100, ECHO, (struct qv_bytes){body, LARGE_BYTES});
+    qv_peer_send(peers, &large.call); /* more than sockets hold: nobody reads it */
     peer_world_wait(w, &ask.done);
+    peer_world_wait(w, &large.done);
+    assert_true(large.err == QV_EUNKNOWN || (sig == SIGKILL && large.err == QV_EUNAVAILABLE));
+    assert_true(large.may_have_run == (large.err == QV_EUNKNOWN));
+    peer_ask_close(&large);
+    qv_mem_free(body);
     assert_int_equal(ask.err, QV_EUNKNOWN);
     assert_true(ask.may_have_run);
     ask.call.method = ECHO;
