@@ -48,7 +48,7 @@ static uint32_t cut_pieces(const struct qv_placement *a, const struct qv_placeme
     }
 }
 
-/* Pieces of one pair become one move; those that touch become one interval. */
+/* Pieces of one pair become one move. */
 static uint32_t collect(const struct piece *pieces, uint32_t n, struct qv_interval *keys,
                         struct qv_placement_move *moves)
 {
@@ -61,10 +61,8 @@ static uint32_t collect(const struct piece *pieces, uint32_t n, struct qv_interv
             moves[count++] =
                 (struct qv_placement_move){.from = p->from, .to = p->to, .keys.list = keys + used};
         struct qv_cover *cover = &moves[count - 1].keys;
-        if (!opens && keys[used - 1].last + 1 == p->keys.first) {
-            keys[used - 1].last = p->keys.last;
-            continue;
-        }
+        /* at a border one of the two placements changes its shard: no two of a pair touch */
+        QV_ASSERT(opens || keys[used - 1].last + 1 < p->keys.first);
         keys[used++] = p->keys;
         cover->count++;
     }

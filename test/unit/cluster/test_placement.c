@@ -469,6 +469,20 @@ static void test_split_keeps_every_other_key(void **state)
         struct qv_placement_moves moves;
         assert_int_equal(qv_placement_moves(&w->arena, p, back, &moves), 0);
         assert_int_equal(moves.count, 0);
+        const struct qv_placement *other = NULL; /* the new one takes over the old one's place */
+        uint32_t owned = 0;
+        for (uint32_t r = 0; r < w->spec.range_count; r++)
+            owned += w->ranges[r].shard == owner;
+        const int err = qv_placement_merge_ranges(q, fresh, owner, &other, &msg);
+        assert_true(err == 0 || owned > 1); /* ranges that don't touch are refused */
+        if (err == 0) {
+            assert_false(named(qv_placement_spec_of(other), owner));
+            assert_int_equal(qv_placement_moves(&w->arena, p, other, &moves), 0);
+            for (uint32_t m = 0; m < moves.count; m++)
+                assert_true(moves.list[m].from == owner && moves.list[m].to == fresh);
+            assert_true(moves.count > 0);
+            qv_placement_unref(other);
+        }
         qv_placement_unref(back);
         qv_placement_unref(q);
         qv_placement_unref(p);
