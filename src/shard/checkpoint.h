@@ -27,6 +27,8 @@ struct qv_checkpoint_record {
     struct qv_statefile_info slots;
     uint32_t vector_count;
     struct qv_checkpoint_vector vectors[QV_SHARD_VECTORS_MAX];
+    uint32_t stream_count;
+    struct qv_stream streams[2 * QV_STREAMS_MAX]; /* what was replayed, up to where */
 };
 
 void qv_checkpoint_encode(const struct qv_checkpoint_record *r, struct qv_buf *b);

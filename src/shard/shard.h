@@ -66,6 +66,8 @@ struct qv_write {
     int err;
     size_t bytes;      /* what it holds while it waits */
     uint64_t wait_pos; /* ring position that must be indexed */
+    qv_lsn feed_pos;   /* what feeds must have confirmed */
+    uint64_t feed_ns;  /* waits for them since then */
     struct qv_write *next;
 };
 

@@ -266,9 +266,32 @@ static void forget_dropped(const struct qv_shard *s, struct qv_copy *copy)
     copy->part_count = n;
 }
 
-static int plan_change(struct planner *x, const struct qv_change *c, struct plan *p,
+/* What the i-th item of a group says of its point; borrows. */
+static int copy_of_item(struct planner *x, const struct qv_group *g, uint32_t i,
+                        struct qv_copy *out)
+{
+    const struct qv_change *c = &g->changes[i];
+    const struct qv_copy *given = g->copies != NULL ? &g->copies[i] : NULL;
+    const struct qv_part *from = given != NULL ? given->parts : c->parts;
+    const uint32_t count = given != NULL ? given->part_count : c->part_count;
+    struct qv_part *parts = qv_arena_dup(x->arena, from, count * sizeof *parts);
+    if (parts == NULL && count > 0)
+        return QV_ENOMEM;
+    if (given != NULL) {
+        *out = *given;
+        out->parts = parts;
+        return 0;
+    }
+    struct qv_change own = *c;
+    own.parts = parts;
+    qv_copy_of_change(&own, x->version, out);
+    return 0;
+}
+
+static int plan_change(struct planner *x, const struct qv_group *g, uint32_t i, struct plan *p,
                        struct qv_errmsg *msg)
 {
+    const struct qv_change *c = &g->changes[i];
     struct qv_shard *s = x->s;
     struct qv_arena *arena = x->arena;
     const struct qv_version version = x->version;
@@ -277,15 +300,13 @@ static int plan_change(struct planner *x, const struct qv_change *c, struct plan
     p->before = qv_slot_table_find(&s->slots, &c->id);
     p->slot = QV_SLOT_NONE;
     bool any = newest_known(s, &c->id, p->before, &known);
-    if (any && qv_version_compare(version, known) == 0) {
+    if (any && g->copies == NULL && qv_version_compare(version, known) == 0) {
         p->outcome = OUT_NONE; /* replayed over a checkpoint that has it */
         return 0;
     }
-    struct qv_change own = *c;
-    own.parts = qv_arena_dup(arena, c->parts, c->part_count * sizeof *c->parts);
-    if (own.parts == NULL && c->part_count > 0)
-        return QV_ENOMEM;
-    qv_copy_of_change(&own, version, &copy);
+    int made = copy_of_item(x, g, i, &copy);
+    if (made != 0)
+        return made;
     bool whole = c->type == QV_CHANGE_PUT || c->type == QV_CHANGE_DELETE;
     if (any && !(whole && qv_version_compare(version, known) > 0)) {
         struct qv_copy have;
@@ -363,7 +384,7 @@ static int plan_all(struct qv_shard *s, struct qv_group *g, struct qv_arena *are
     for (uint32_t i = 0; i < g->count && err == 0; i++) {
         if (i + PREFETCH_AHEAD < g->count)
             qv_slot_table_prefetch(&s->slots, &g->changes[i + PREFETCH_AHEAD].id);
-        err = plan_change(&x, &g->changes[i], &plans[i], msg);
+        err = plan_change(&x, g, i, &plans[i], msg);
     }
     for (uint32_t v = 0; v < s->vector_count; v++) {
         int flushed = s->vectors[v].life == QV_VECTOR_NONE ? 0 : stage_flush(&s->vectors[v], msg);
@@ -386,6 +407,8 @@ static void plans_void(struct qv_shard *s, const struct plan *plans, uint32_t n)
 int qv_shard_apply(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *msg)
 {
     struct qv_arena arena;
+    if (g->count == 0)
+        return 0;
     qv_arena_init(&arena, (size_t)1 << 30);
     struct plan *plans = qv_arena_calloc(&arena, g->count, sizeof *plans);
     qv_slot *died = qv_arena_calloc(&arena, g->count, sizeof *died);

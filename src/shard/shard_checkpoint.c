@@ -60,11 +60,13 @@ struct qv_checkpoint {
 
 /* ---- the checkpoint's own record ---- */
 
-#define CHECKPOINT_FORMAT 1
+/* Format 2 says up to where others' changes were replayed; without any it is 1. */
+#define CHECKPOINT_FORMAT 2
 
 void qv_checkpoint_encode(const struct qv_checkpoint_record *r, struct qv_buf *b)
 {
-    qv_buf_u8(b, CHECKPOINT_FORMAT);
+    QV_ASSERT(r->stream_count <= sizeof r->streams / sizeof *r->streams);
+    qv_buf_u8(b, r->stream_count > 0 ? CHECKPOINT_FORMAT : 1);
     qv_buf_u32(b, r->shard);
     qv_buf_append(b, r->uuid, sizeof r->uuid);
     qv_buf_u32(b, r->generation);
@@ -81,6 +83,12 @@ void qv_checkpoint_encode(const struct qv_checkpoint_record *r, struct qv_buf *b
         qv_buf_u8(b, r->vectors[v].has_graph);
         qv_buf_u64(b, r->vectors[v].graph.payload_bytes);
         qv_buf_u64(b, r->vectors[v].graph.payload_hash);
+    }
+    if (r->stream_count > 0)
+        qv_buf_u32(b, r->stream_count);
+    for (uint32_t i = 0; i < r->stream_count; i++) {
+        qv_buf_u64(b, r->streams[i].stream);
+        qv_buf_u64(b, r->streams[i].position);
     }
 }
 
@@ -114,6 +122,13 @@ int qv_checkpoint_decode(struct qv_bytes bytes, struct qv_checkpoint_record *r,
         r->vectors[v].has_graph = qv_rd_u8(&rd) != 0;
         r->vectors[v].graph.payload_bytes = qv_rd_u64(&rd);
         r->vectors[v].graph.payload_hash = qv_rd_u64(&rd);
+    }
+    r->stream_count = format > 1 ? qv_rd_u32(&rd) : 0;
+    if (r->stream_count > sizeof r->streams / sizeof *r->streams)
+        return QV_CORRUPT(msg, "checkpoint record of %u streams", r->stream_count);
+    for (uint32_t i = 0; i < r->stream_count; i++) {
+        r->streams[i].stream = qv_rd_u64(&rd);
+        r->streams[i].position = qv_rd_u64(&rd);
     }
     if (rd.failed || qv_rd_left(&rd) != 0)
         return QV_CORRUPT(msg, "checkpoint record of %zu bytes", bytes.n);
@@ -582,6 +597,10 @@ static struct qv_checkpoint *capture(struct qv_shard *s)
     c->rec.last_version = s->last_version;
     c->rec.prev_clock = s->last_version.clock;
     capture_vectors(c);
+    c->rec.stream_count = s->stream_count;
+    QV_ASSERT(s->stream_count <= sizeof c->rec.streams / sizeof *c->rec.streams);
+    if (s->stream_count > 0)
+        memcpy(c->rec.streams, s->streams, s->stream_count * sizeof *s->streams);
     qv_buf_init(&c->slots, 0);
     capture_slots(c);
     pthread_rwlock_wrlock(&s->lock);

@@ -73,11 +73,13 @@ static void go_on(struct qv_shard_export *e)
 static int step_head(struct qv_shard_export *e, struct qv_errmsg *msg)
 {
     struct qv_buf b;
+    struct qv_checkpoint_record rec = e->pin->rec;
+    rec.stream_count = 0; /* whom it followed is this shard's own */
     qv_buf_init(&b, 0);
     qv_buf_u32(&b, QV_SNAPSHOT_HEAD_FORMAT);
     qv_buf_u32(&b, QV_SNAPSHOT_SLOTS_VERSION);
     qv_buf_u32(&b, QV_SNAPSHOT_GRAPH_VERSION);
-    qv_checkpoint_encode(&e->pin->rec, &b);
+    qv_checkpoint_encode(&rec, &b);
     int err = b.failed ? QV_ENOMEM : begin_part(e, QV_SHARD_PART_HEAD, 0, msg);
     if (err == 0)
         err = qv_snapshot_append(e->w, b.data, b.len, msg);

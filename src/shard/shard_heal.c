@@ -52,14 +52,22 @@ void qv_shard_stall(struct qv_shard *s, int err, const char *why)
 void qv_shard_stall_group(struct qv_shard *s, const struct qv_group *g, int err, const char *why)
 {
     struct qv_heal *h = &s->heal;
-    struct qv_stalled *k = qv_mem_alloc(sizeof *k + sizeof g->count + g->bytes.n);
+    uint8_t head[QV_REPLAY_HEAD_BYTES] = {0};
+    const size_t head_bytes = g->stream != 0 ? sizeof head : 0;
+    const size_t count_bytes = g->kind == QV_BODY_NONE && g->stream != 0 ? 0 : sizeof g->count;
+    struct qv_stalled *k = qv_mem_alloc(sizeof *k + head_bytes + count_bytes + g->bytes.n);
     qv_shard_stall(s, err, why);
     k->next = NULL;
     k->version = g->version;
     k->end = g->end;
-    k->n = sizeof g->count + g->bytes.n;
-    memcpy(k->bytes, &g->count, sizeof g->count);
-    memcpy(k->bytes + sizeof g->count, g->bytes.p, g->bytes.n);
+    k->type = g->stream != 0 ? QV_RECORD_TYPE_REPLAY : QV_RECORD_TYPE_CHANGES;
+    k->generation = g->generation;
+    k->n = head_bytes + count_bytes + g->bytes.n;
+    qv_replay_head(g->stream, g->position, g->kind, head);
+    memcpy(k->bytes, head, head_bytes);
+    memcpy(k->bytes + head_bytes, &g->count, count_bytes);
+    if (g->bytes.n > 0)
+        memcpy(k->bytes + head_bytes + count_bytes, g->bytes.p, g->bytes.n);
     if (h->first == NULL)
         h->last = &h->first;
     *h->last = k;
@@ -153,14 +161,15 @@ static void copy_start(struct qv_shard *s, uint32_t vector)
 static int apply_kept(struct qv_shard *s, const struct qv_stalled *k, struct qv_errmsg *msg)
 {
     struct qv_arena arena;
-    struct qv_group g = {0};
+    struct qv_group g = {.version = k->version, .end = k->end, .generation = k->generation};
     qv_arena_init(&arena, KEPT_ARENA_BYTES);
-    int err = qv_shard_decode_group(s, &arena, (struct qv_bytes){k->bytes, k->n}, &g, msg);
-    g.version = k->version;
+    int err = qv_shard_decode_group(s, &arena, k->type, (struct qv_bytes){k->bytes, k->n}, &g, msg);
     if (err == 0)
         err = qv_shard_reserve(s, g.count, msg);
     if (err == 0)
         err = qv_shard_apply(s, &g, msg);
+    if (err == 0)
+        qv_shard_applied(s, &g);
     qv_arena_close(&arena);
     return err;
 }
@@ -181,7 +190,6 @@ static void resume(struct qv_shard *s)
             wait_longer(s);
             return;
         }
-        s->applied_lsn = k->end;
         h->first = k->next;
         qv_mem_free(k);
     }

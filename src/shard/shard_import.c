@@ -36,6 +36,7 @@ struct qv_shard_import {
     char dir[QV_SHARD_PATH_MAX / 2];
     bool built; /* the directory was begun */
     bool adopted;
+    struct qv_stream stream; /* the shard follows it from there on; stream 0: none */
     enum phase phase;
     bool begun;
     uint32_t vector;
@@ -70,6 +71,12 @@ struct qv_shard_import *qv_shard_import_create(struct qv_store *st,
     qv_kv_batch_init(&im->batch);
     qv_buf_init(&im->value, 0);
     return im;
+}
+
+void qv_shard_import_stream(struct qv_shard_import *im, uint64_t stream, uint64_t position)
+{
+    QV_ASSERT(im->phase < PHASE_COMMIT && stream != 0);
+    im->stream = (struct qv_stream){stream, position};
 }
 
 static void close_parts(struct qv_shard_import *im)
@@ -480,6 +487,8 @@ static int step_commit(struct qv_shard_import *im, struct qv_errmsg *msg)
     im->rec.shard = im->spec.number;
     memcpy(im->rec.uuid, im->spec.uuid, sizeof im->rec.uuid);
     im->rec.generation = im->spec.generation;
+    im->rec.stream_count = im->stream.stream != 0;
+    im->rec.streams[0] = im->stream;
     im->rec.lsn = im->lsn;
     im->rec.file_number = FILE_NUMBER;
     qv_checkpoint_encode(&im->rec, &own);

@@ -19,6 +19,9 @@ static void shard_free(struct qv_shard *s)
     qv_shard_discard_checkpoint(s);
     qv_shard_discard_jobs(s);
     qv_shard_heal_discard(s);
+    qv_feed_discard(s);
+    qv_replay_discard(s);
+    qv_mem_free(s->streams);
     qv_mem_free(s->scan);
     qv_shard_close_vectors(s);
     qv_shard_fields_close(s);
@@ -82,6 +85,8 @@ static struct qv_shard *shard_alloc(struct qv_store *store, const struct qv_shar
     qv_ghosts_init(&s->ghosts);
     s->waiting_tail = &s->waiting;
     s->wait_index_tail = &s->wait_index;
+    s->wait_feeds_tail = &s->wait_feeds;
+    s->replays_tail = &s->replays;
     s->pin_reqs_tail = &s->pin_reqs;
     return s;
 }
@@ -525,6 +530,8 @@ static int open_checkpoint(struct qv_shard *s, const struct qv_checkpoint_record
     s->file_number = s->durable_file = rec->file_number;
     s->last_version = rec->last_version;
     s->prev_clock = rec->prev_clock;
+    for (uint32_t i = 0; i < rec->stream_count; i++)
+        qv_stream_cover(s, rec->streams[i].stream, rec->streams[i].position);
     s->generation = s->generation > rec->generation ? s->generation : rec->generation;
     return err;
 }

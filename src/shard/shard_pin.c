@@ -29,6 +29,11 @@ static int grant(struct qv_shard *s, struct qv_shard_pin_req *req)
     pin->seq = s->durable_seq;
     pin->rec = *s->durable;
     pin->config = s->durable_config;
+    pin->position = s->durable->lsn;
+    /* Of a clean shard the log may have been released: nothing of it lay between. */
+    const qv_lsn kept = s->store->release_running ? s->store->releasing : s->store->released;
+    if (pin->position < kept && kept <= s->applied_lsn)
+        pin->position = kept;
     pin->next = s->pins;
     s->pins = pin;
     qv_shard_ref(s);
@@ -124,6 +129,11 @@ void qv_shard_discard_pins(struct qv_shard *s)
         qv_kv_snapshot_release(s->kv, pin->kv);
         qv_mem_free(pin);
     }
+}
+
+uint64_t qv_shard_pin_position(const struct qv_shard_pin *pin)
+{
+    return pin->position;
 }
 
 const struct qv_collection_config *qv_shard_pin_config(const struct qv_shard_pin *pin)

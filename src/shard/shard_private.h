@@ -7,11 +7,15 @@
 #include "core/strict.h"
 #include "index/effort.h"
 #include "index/hnsw.h"
+#include "shard/change_batch.h"
 #include "shard/dirty.h"
 #include "shard/epoch.h"
 #include "shard/ghosts.h"
 #include "shard/shard.h"
+#include "shard/shard_feed.h"
 #include "shard/shard_fields.h"
+#include "shard/shard_keys.h"
+#include "shard/shard_replay.h"
 #include "shard/slot_table.h"
 #include "shard/store.h"
 #include "storage/rowfile.h"
@@ -31,11 +35,15 @@ struct qv_group {
     struct qv_write *write; /* NULL during replay */
     uint32_t op;
     struct qv_change *changes;
+    struct qv_copy *copies; /* instead of changes, of which the ids count then; NULL: none */
     uint32_t count;
-    struct qv_bytes bytes; /* encoded changes: the record's body */
+    struct qv_bytes bytes; /* encoded changes, without their count */
     struct qv_version version;
     qv_lsn end;
-    struct qv_group *next; /* in its prepared op */
+    uint64_t stream, position; /* of a replay; 0: the shard's own */
+    uint8_t kind;              /* of a replay: enum qv_body_kind */
+    uint32_t generation;       /* that it was logged under */
+    struct qv_group *next;     /* in its prepared op */
 };
 
 struct qv_prepared {
@@ -112,8 +120,10 @@ struct qv_stalled {
     struct qv_stalled *next;
     struct qv_version version;
     qv_lsn end;
+    uint8_t type;
+    uint32_t generation;
     size_t n;
-    uint8_t bytes[]; /* the record's body: count, changes */
+    uint8_t bytes[]; /* the log record's */
 };
 
 /* shard_heal.c: back to work after the disk failed. */
@@ -151,6 +161,11 @@ struct qv_shard_bulk {
     uint32_t jobs_max;
     bool through; /* it is whole */
     int err;      /* or failed */
+};
+
+/* Up to where another shard's changes are applied here. */
+struct qv_stream {
+    uint64_t stream, position;
 };
 
 struct qv_checkpoint; /* one on its way */
@@ -201,6 +216,12 @@ struct qv_shard {
     struct qv_write *waiting, **waiting_tail; /* accepted, not stamped */
     uint32_t inflight;                        /* groups in the log, not applied */
     struct qv_write *wait_index, **wait_index_tail;
+    struct qv_write *wait_feeds, **wait_feeds_tail; /* applied; some feed has not confirmed them */
+    struct qv_feed *feeds;
+    struct qv_replay *replays, **replays_tail; /* the first is under way */
+    struct qv_stream *streams;                 /* up to where what was replayed is applied */
+    uint32_t stream_count;
+    struct qv_key_set *keep; /* NULL: every key */
 
     uint32_t index_jobs; /* under way */
     uint32_t repair_jobs;
@@ -417,9 +438,46 @@ void qv_shard_end_index_waits(struct qv_shard *s);
 void qv_shard_fail_waiting(struct qv_shard *s, int err, const char *why);
 /* Which dense vector has this number; -1: none. */
 int qv_shard_vector_index(const struct qv_shard *s, uint32_t number);
-int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, struct qv_bytes bytes,
-                          struct qv_group *g, struct qv_errmsg *msg) QV_MUST_USE;
-#define QV_RECORD_TYPE_CHANGES 1
+void qv_shard_settle_confirmed(struct qv_write *w); /* the feeds have it: on with its answer */
+/* A log record; everything in the arena or borrowed. */
+int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, uint8_t type,
+                          struct qv_bytes bytes, struct qv_group *g,
+                          struct qv_errmsg *msg) QV_MUST_USE;
+/* Its body, of g->kind. */
+QV_MUST_USE int qv_shard_decode_body(struct qv_shard *s, struct qv_arena *arena,
+                                     struct qv_bytes body, struct qv_group *g,
+                                     struct qv_errmsg *msg);
+/* A group is durable in the log: it is applied now, or kept until the disk allows it (QV_EUNKNOWN).
+ */
+QV_MUST_USE int qv_shard_take_over(struct qv_group *g, struct qv_errmsg *msg);
+bool qv_shard_must_slow(const struct qv_shard *s);                /* no more groups now */
+void qv_shard_reserve_clock(struct qv_store *st, uint64_t clock); /* it is given or was seen */
+/* A group was applied: `end` is the shard's position now. */
+void qv_shard_applied(struct qv_shard *s, const struct qv_group *g);
+
+/* shard_feed.c; owner */
+void qv_feed_note(struct qv_shard *s, const struct qv_group *g); /* it was applied */
+/* Must an answer of what is at or below `position` wait for a feed? */
+bool qv_feed_lacks(const struct qv_shard *s, qv_lsn position);
+void qv_feed_wait(struct qv_write *w); /* it waits; s->wait_feeds */
+/* Ends the waits, with QV_EUNKNOWN: the shard goes. */
+void qv_feed_fail_waits(struct qv_shard *s, const char *why);
+void qv_feed_end_takes(struct qv_shard *s);  /* the shard goes: those who take are told */
+bool qv_feed_idle(const struct qv_shard *s); /* no job, nobody waits */
+/* What the log must keep for feeds; `from`: for all else. */
+qv_lsn qv_feed_needed_from(const struct qv_shard *s, qv_lsn from);
+void qv_feed_discard(struct qv_shard *s); /* no job can run any more */
+
+/* shard_replay.c; owner */
+void qv_replay_pump(struct qv_shard *s);
+void qv_replay_fail(struct qv_shard *s, int err, const char *why); /* those not logged */
+static inline const struct qv_key_set *qv_shard_keep(const struct qv_shard *s)
+{
+    return s->keep;
+}
+void qv_replay_discard(struct qv_shard *s); /* nothing runs any more */
+/* What was replayed of the stream is applied up to there. */
+void qv_stream_cover(struct qv_shard *s, uint64_t stream, uint64_t position);
 
 /* shard_checkpoint.c */
 void qv_shard_checkpoint_start(struct qv_shard *s); /* owner; nothing when one is under way */

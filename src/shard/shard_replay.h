@@ -23,7 +23,8 @@ struct qv_replay {
     struct qv_shard *shard;
     uint64_t stream;       /* not 0 */
     uint64_t from, to;     /* positions: what was there before, what is there with it */
-    struct qv_bytes bytes; /* as qv_feed_take gave them; borrowed until done */
+    struct qv_bytes bytes; /* as qv_feed_take gave them; borrowed until done. n == 0: no changes,
+                              the stream goes on at `to` */
     /* On the owner, later. 0: durable and applied, the stream is covered up to `to` (or was).
      * QV_ESTALE: the stream is covered only up to `covered`, below from; or a change is from
      * further ahead than a clock may be. QV_EBUSY: the shard's configuration is older than a
@@ -34,21 +35,19 @@ struct qv_replay {
     uint64_t covered; /* set */
     struct qv_errmsg msg;
     /* the shard's */
+    struct qv_task task;
     struct qv_arena arena;
-    struct qv_replay_group *groups, *unlogged;
-    uint32_t open;
-    bool checked, logged;
+    struct qv_replay_group *unlogged;
+    uint32_t open; /* groups in the log, not applied */
+    bool checked;
     int err;
     struct qv_replay *next;
 };
 
 void qv_shard_replay(struct qv_shard *s, struct qv_replay *r);
 
-/* False: nothing is known of the stream. */
+/* False: nothing is known of the stream: its first batch begins at 0. */
 bool qv_shard_coverage(const struct qv_shard *s, uint64_t stream, uint64_t *position);
-/* What the shard holds now is the stream's state at `position` (an import); durable with the next
- * checkpoint. QV_ELIMIT. */
-QV_MUST_USE int qv_shard_cover_stream(struct qv_shard *s, uint64_t stream, uint64_t position);
 void qv_shard_forget_stream(struct qv_shard *s, uint64_t stream);
 
 /* Is it a batch? Fills reason (may be NULL). For tests and fuzzing. */

@@ -48,6 +48,10 @@ struct qv_shard_pin_req {
  * stays valid until done. The caller holds a reference to the shard. */
 void qv_shard_pin(struct qv_shard *s, struct qv_shard_pin_req *req);
 void qv_shard_unpin(struct qv_shard_pin **pin); /* takes; NULL is fine */
+/* What is pinned is the shard at this position: a feed from there on gives the rest
+ * (shard_feed.h). While the pin is granted and the feed is opened in req's done the log still has
+ * it. */
+uint64_t qv_shard_pin_position(const struct qv_shard_pin *pin);
 /* The configuration that the checkpoint was made under; borrowed while the pin is held. */
 const struct qv_collection_config *qv_shard_pin_config(const struct qv_shard_pin *pin);
 
@@ -74,6 +78,9 @@ struct qv_shard_import;
 struct qv_shard_import *qv_shard_import_create(struct qv_store *st,
                                                const struct qv_shard_spec *spec,
                                                struct qv_snapshot_reader *r, uint32_t owner);
+/* The snapshot is the state of another shard at `position`, whose changes will be replayed
+ * (shard_replay.h). Before the first step. */
+void qv_shard_import_stream(struct qv_shard_import *im, uint64_t stream, uint64_t position);
 /* Builds about bytes_max more; *done when the shard is built, opened and verified. QV_ECORRUPT:
  * what the snapshot holds is not sound. */
 QV_MUST_USE int qv_shard_import_step(struct qv_shard_import *im, uint64_t bytes_max, bool *done,

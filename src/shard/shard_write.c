@@ -32,13 +32,23 @@ void qv_shard_finish_write(struct qv_write *w)
     w->done(w, w->err);
 }
 
-/* All groups applied (or failed): answer now, or when the graph has it. */
+/* All groups applied (or failed): answer now, or when those who follow have it, or the graph. */
 static void settle(struct qv_write *w)
 {
     struct qv_shard *s = w->shard;
     for (uint32_t i = 0; i < w->next_op; i++)
         if (w->results[i].operation_id == 0)
             w->results[i].operation_id = s->applied_lsn; /* it changed nothing */
+    w->feed_pos = s->applied_lsn;                        /* what it changed, and what it saw */
+    if (s->feeds != NULL && (w->begun || w->err == 0) && qv_feed_lacks(s, w->feed_pos))
+        qv_feed_wait(w);
+    else
+        qv_shard_settle_confirmed(w);
+}
+
+void qv_shard_settle_confirmed(struct qv_write *w)
+{
+    struct qv_shard *s = w->shard;
     if (w->err == 0 && w->req->wait) {
         uint64_t low = atomic_load_explicit(&s->pending.low, memory_order_relaxed);
         w->wait_pos = atomic_load_explicit(&s->pending.high, memory_order_relaxed);
@@ -115,16 +125,22 @@ void qv_shard_fail_waiting(struct qv_shard *s, int err, const char *why)
 
 /* ---- the log ---- */
 
+void qv_shard_applied(struct qv_shard *s, const struct qv_group *g)
+{
+    QV_ASSERT(g->end > s->applied_lsn);
+    s->applied_lsn = g->end;
+    qv_feed_note(s, g);
+}
+
 /* The record is durable: it is applied now, or when the disk allows it, or by the next start. */
-static int take_over(struct qv_group *g, struct qv_errmsg *msg)
+int qv_shard_take_over(struct qv_group *g, struct qv_errmsg *msg)
 {
     struct qv_shard *s = g->shard;
     struct qv_errmsg why = {""};
     bool stopped = atomic_load(&s->err) != 0;
     int err = stopped ? atomic_load(&s->err) : qv_shard_apply(s, g, &why);
     if (err == 0) {
-        s->applied_lsn = g->end;
-        g->write->results[g->op].operation_id = g->end;
+        qv_shard_applied(s, g);
         return 0;
     }
     if (err == QV_ECORRUPT)
@@ -161,7 +177,9 @@ static void group_done(struct qv_log_waiter *waiter, int err)
     w->groups_open--;
     if (err == 0) {
         s->logged_clock = g->version.clock;
-        err = take_over(g, &msg);
+        err = qv_shard_take_over(g, &msg);
+        if (err == 0)
+            w->results[g->op].operation_id = g->end;
     } else {
         err = not_logged(g, err, &msg);
     }
@@ -182,14 +200,19 @@ static void group_done(struct qv_log_waiter *waiter, int err)
 
 #define CLOCK_AHEAD ((uint64_t)1000 << QV_CLOCK_COUNTER_BITS)
 
+void qv_shard_reserve_clock(struct qv_store *st, uint64_t clock)
+{
+    if (clock + CLOCK_AHEAD / 2 > st->clock_reserved) {
+        st->clock_reserved = clock + CLOCK_AHEAD;
+        qv_log_reserve_clock(st->log, st->clock_reserved);
+    }
+}
+
 static void stamp(struct qv_shard *s, struct qv_group *g)
 {
     struct qv_store *st = s->store;
     g->version = qv_clock_tick(&st->clock, qv_env_wall_ns(s->env) / QV_NS_PER_MS);
-    if (g->version.clock + CLOCK_AHEAD / 2 > st->clock_reserved) {
-        st->clock_reserved = g->version.clock + CLOCK_AHEAD;
-        qv_log_reserve_clock(st->log, st->clock_reserved);
-    }
+    qv_shard_reserve_clock(st, g->version.clock);
 }
 
 static int refused_by_log(struct qv_shard *s, int err, size_t bytes, struct qv_errmsg *msg)
@@ -213,8 +236,9 @@ static int log_group(struct qv_shard *s, struct qv_group *g, struct qv_errmsg *m
     if (err != 0)
         return err;
     stamp(s, g);
+    g->generation = s->generation;
     struct qv_log_record rec = {.shard = s->number,
-                                .generation = s->generation,
+                                .generation = g->generation,
                                 .version = g->version,
                                 .prev_clock = s->prev_clock,
                                 .type = QV_RECORD_TYPE_CHANGES};
@@ -326,6 +350,14 @@ static int check_vectors(const struct qv_shard *s, const struct qv_group *g, str
     return 0;
 }
 
+bool qv_shard_must_slow(const struct qv_shard *s)
+{
+    if (qv_shard_pending(s) + s->inflight_rows >= s->store->config.unindexed_max &&
+        qv_shard_pending(s) > 0)
+        return true; /* to the pace of the graph */
+    return s->inflight_rows >= QV_PENDING_RING / 4;
+}
+
 static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
 {
     struct qv_prepared *p = &w->prepared[w->next_op];
@@ -335,10 +367,7 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
             return step;
     }
     while (p->groups != NULL) {
-        if (qv_shard_pending(s) + s->inflight_rows >= s->store->config.unindexed_max &&
-            qv_shard_pending(s) > 0)
-            return STEP_WAIT; /* slows to the pace of the graph */
-        if (s->inflight_rows >= QV_PENDING_RING / 4)
+        if (qv_shard_must_slow(s))
             return STEP_WAIT;
         *err = check_vectors(s, p->groups, &w->msg);
         if (*err == 0)
@@ -364,6 +393,7 @@ static int refusal(const struct qv_shard *s)
 
 void qv_shard_pump(struct qv_shard *s)
 {
+    qv_replay_pump(s);
     while (s->waiting != NULL && s->scan == NULL) {
         struct qv_write *w = s->waiting;
         int err = refusal(s);
@@ -418,34 +448,72 @@ void qv_write_submit(struct qv_write *w)
     qv_env_post(w->shard->env, &w->task);
 }
 
-/* ---- replay ---- */
+/* ---- the log's records ---- */
 
-int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, struct qv_bytes bytes,
-                          struct qv_group *g, struct qv_errmsg *msg)
+static int check_rows(const struct qv_shard *s, const struct qv_part *parts, uint32_t count,
+                      struct qv_errmsg *msg)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        const struct qv_part *part = &parts[k];
+        int v = part->kind == QV_PART_VECTOR ? qv_shard_vector_index(s, part->number) : -1;
+        if (v >= 0 && part->state == QV_PART_INLINE &&
+            part->value.n != 6 + (size_t)s->vectors[v].row_bytes)
+            return qv_fail(msg, QV_ECORRUPT, "a record: a vector of %zu bytes", part->value.n);
+        if (part->state == QV_PART_IN_ROW)
+            return qv_fail(msg, QV_ECORRUPT, "a record: a vector that is elsewhere");
+    }
+    return 0;
+}
+
+static int decode_items(struct qv_shard *s, struct qv_arena *arena, struct qv_rd *rd,
+                        struct qv_group *g, struct qv_errmsg *msg)
+{
+    int err = 0;
+    for (uint32_t i = 0; i < g->count && err == 0; i++) {
+        struct qv_body_item item;
+        err = qv_body_next(rd, g->kind, arena, &item, msg);
+        if (err != 0)
+            break;
+        g->changes[i] = item.change;
+        if (g->copies != NULL)
+            g->copies[i] = item.copy;
+        err = g->copies != NULL ? check_rows(s, item.copy.parts, item.copy.part_count, msg)
+                                : check_rows(s, item.change.parts, item.change.part_count, msg);
+    }
+    if (err == 0 && qv_rd_left(rd) != 0)
+        err = qv_fail(msg, QV_ECORRUPT, "a record with %zu bytes too many", qv_rd_left(rd));
+    return err;
+}
+
+int qv_shard_decode_group(struct qv_shard *s, struct qv_arena *arena, uint8_t type,
+                          struct qv_bytes bytes, struct qv_group *g, struct qv_errmsg *msg)
+{
+    struct qv_logged logged;
+    int err = qv_logged_decode(type, bytes, &logged, msg);
+    if (err != 0)
+        return err;
+    g->shard = s;
+    g->stream = logged.stream;
+    g->position = logged.position;
+    g->kind = logged.kind;
+    return qv_shard_decode_body(s, arena, logged.body, g, msg);
+}
+
+int qv_shard_decode_body(struct qv_shard *s, struct qv_arena *arena, struct qv_bytes body,
+                         struct qv_group *g, struct qv_errmsg *msg)
 {
     struct qv_rd rd;
-    qv_rd_init(&rd, bytes.p, bytes.n);
-    g->shard = s;
-    g->bytes = bytes;
+    g->count = 0;
+    if (g->kind == QV_BODY_NONE)
+        return 0;
+    qv_rd_init(&rd, body.p, body.n);
     g->count = qv_rd_u32(&rd);
     if (rd.failed || g->count == 0 || g->count > QV_CHANGE_IDS_MAX)
-        return QV_CORRUPT(msg, "log record with %u changes", g->count);
+        return qv_fail(msg, QV_ECORRUPT, "a record with %u changes", g->count);
+    g->bytes = (struct qv_bytes){rd.p, qv_rd_left(&rd)};
     g->changes = QV_ARENA_ARRAY(arena, struct qv_change, g->count);
-    if (g->changes == NULL)
+    g->copies = g->kind == QV_BODY_COPIES ? QV_ARENA_ARRAY(arena, struct qv_copy, g->count) : NULL;
+    if (g->changes == NULL || (g->kind == QV_BODY_COPIES && g->copies == NULL))
         return QV_ENOMEM;
-    for (uint32_t i = 0; i < g->count; i++) {
-        int err = qv_change_decode(&rd, arena, &g->changes[i], msg);
-        if (err != 0)
-            return err;
-        for (uint32_t k = 0; k < g->changes[i].part_count; k++) {
-            const struct qv_part *part = &g->changes[i].parts[k];
-            int v = part->kind == QV_PART_VECTOR ? qv_shard_vector_index(s, part->number) : -1;
-            if (v >= 0 && part->state == QV_PART_INLINE &&
-                part->value.n != 6 + (size_t)s->vectors[v].row_bytes)
-                return QV_CORRUPT(msg, "log record: a vector of %zu bytes", part->value.n);
-        }
-    }
-    if (qv_rd_left(&rd) != 0)
-        return QV_CORRUPT(msg, "log record with %zu bytes too many", qv_rd_left(&rd));
-    return 0;
+    return decode_items(s, arena, &rd, g, msg);
 }

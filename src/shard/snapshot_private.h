@@ -12,6 +12,7 @@ struct qv_shard_pin {
     struct qv_checkpoint_record rec;
     const struct qv_collection_config *config;
     struct qv_kv_snapshot *kv;
+    qv_lsn position; /* the shard was there: nothing of it lies between rec.lsn and this */
     struct qv_shard_pin *next;
 };
 

@@ -169,6 +169,14 @@ static void fail_waiting_of(struct qv_shard *s)
     qv_shard_fail_waiting(s, err, msg.text);
 }
 
+/* Who follows the shard, and whom it follows: nothing more comes. */
+static void fail_followers(struct qv_shard *s, const char *why)
+{
+    qv_replay_fail(s, QV_EUNAVAILABLE, why);
+    qv_feed_end_takes(s);
+    qv_feed_fail_waits(s, why);
+}
+
 void qv_store_replace_shard(struct qv_store *st, uint32_t number, void (*gone)(void *arg),
                             void *arg)
 {
@@ -194,7 +202,7 @@ static bool shard_at_rest(const struct qv_shard *s)
 {
     return qv_shard_heal_idle(s) && !s->scrubbing && s->waiting == NULL && s->inflight == 0 &&
            s->scan == NULL && s->checkpoint == NULL && s->pins == NULL && s->pin_reqs == NULL &&
-           qv_shard_index_idle(s);
+           s->replays == NULL && qv_feed_idle(s) && qv_shard_index_idle(s);
 }
 
 static void step_drops(struct qv_store *st)
@@ -204,6 +212,7 @@ static void step_drops(struct qv_store *st)
         if (atomic_load(&s->state) != QV_SHARD_DROPPING)
             continue;
         fail_waiting_of(s);
+        fail_followers(s, "the collection was deleted");
         qv_shard_end_index_waits(s);
         qv_shard_checkpoint_give_up(s);
         qv_shard_pin_step(s);
@@ -270,6 +279,8 @@ static void step_release(struct qv_store *st, bool all)
         return; /* a full disk is given a second; a close goes on without: the next start replays
                    more */
     qv_lsn from = needed_from(st, false);
+    for (uint32_t i = 0; i < st->shard_count; i++)
+        from = qv_feed_needed_from(st->shards[i], from);
     if (from <= st->released || (!all && from - st->released < RELEASE_STEP_BYTES))
         return;
     st->releasing = from;
@@ -332,6 +343,8 @@ static void step_close(struct qv_store *st)
     for (uint32_t i = 0; i < st->shard_count; i++) {
         struct qv_shard *s = st->shards[i];
         qv_shard_fail_waiting(s, QV_EUNAVAILABLE, "the node is shutting down");
+        if (s->inflight == 0) /* what is in the log is told what became of it */
+            fail_followers(s, "the node is shutting down");
         qv_shard_checkpoint_give_up(s);
         if (shard_at_rest(s))
             qv_shard_end_index_waits(s);

@@ -26,6 +26,7 @@ struct qv_store_config {
     uint64_t reserve_bytes;     /* kept for a start on a full disk; 0: nothing is */
     uint64_t scrub_bytes_per_s; /* read in the background to verify it; 0: nothing is */
     uint64_t scrub_rest_ms;     /* from the end of a pass to the next; 0: 6 hours */
+    uint64_t log_from;          /* feeds will be opened at positions from here on; 0: none */
 };
 
 /* Opens the shards named by specs (each from its last checkpoint), replays the log, starts

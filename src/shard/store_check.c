@@ -155,9 +155,7 @@ static int check_log_record(void *arg, const struct qv_log_record *rec, struct q
     if (s == NULL || lsn_end <= s->checkpoint_lsn || atomic_load(&s->state) != QV_SHARD_OPEN)
         return 0; /* dropped, in its checkpoint already, or told */
     qv_arena_init(&arena, ARENA_BYTES);
-    int err = rec->type == QV_RECORD_TYPE_CHANGES
-                  ? qv_shard_decode_group(s, &arena, change, &g, &msg)
-                  : qv_fail(&msg, QV_ECORRUPT, "a log record of unknown type");
+    int err = qv_shard_decode_group(s, &arena, rec->type, change, &g, &msg);
     qv_arena_close(&arena);
     if (err != 0) {
         snprintf(what, sizeof what, "lsn %llu: %s", (unsigned long long)lsn, msg.text);

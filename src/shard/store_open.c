@@ -53,7 +53,7 @@ static int replay_record(void *arg, const struct qv_log_record *rec, struct qv_b
 {
     struct qv_store *st = arg;
     struct qv_arena arena;
-    struct qv_group g = {0};
+    struct qv_group g = {.version = rec->version, .end = lsn_end, .generation = rec->generation};
     struct qv_errmsg msg = {""};
     struct qv_shard *s = qv_store_shard(st, rec->shard);
     (void)lsn;
@@ -61,13 +61,8 @@ static int replay_record(void *arg, const struct qv_log_record *rec, struct qv_b
         st->clock.last = rec->version.clock;
     if (s == NULL || lsn_end <= s->applied_lsn || atomic_load(&s->state) != QV_SHARD_OPEN)
         return 0; /* dropped, in its checkpoint already, or quarantined */
-    if (rec->type != QV_RECORD_TYPE_CHANGES) {
-        qv_shard_quarantine(s, QV_ECORRUPT, "a log record of unknown type");
-        return 0;
-    }
     qv_arena_init(&arena, REPLAY_ARENA_BYTES);
-    int err = qv_shard_decode_group(s, &arena, change, &g, &msg);
-    g.version = rec->version;
+    int err = qv_shard_decode_group(s, &arena, rec->type, change, &g, &msg);
     if (err == 0)
         err = qv_shard_reserve(s, g.count, &msg);
     if (err == 0)
@@ -81,8 +76,9 @@ static int replay_record(void *arg, const struct qv_log_record *rec, struct qv_b
         st->replay_msg = msg;
         return err;
     }
-    s->applied_lsn = lsn_end;
-    s->prev_clock = s->logged_clock = rec->version.clock;
+    qv_shard_applied(s, &g);
+    if (g.stream == 0)
+        s->prev_clock = s->logged_clock = rec->version.clock;
     return 0;
 }
 
@@ -116,6 +112,8 @@ static int open_log(struct qv_store *st, struct qv_errmsg *msg)
         if (s->checkpoint_lsn > durable)
             durable = s->checkpoint_lsn;
     }
+    if (st->config.log_from != 0 && st->config.log_from < from)
+        from = st->config.log_from; /* what feeds will ask for is looked at, too */
     if (from == UINT64_MAX || from < st->released)
         from = st->released;
     snprintf(path, sizeof path, "%s/log", st->dir);

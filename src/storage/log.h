@@ -147,6 +147,29 @@ QV_MUST_USE int qv_log_verify_step(struct qv_disk *disk, struct qv_log_verify *v
  */
 bool qv_log_verify_counts(const struct qv_log *log, const struct qv_log_verify *v);
 
+/* Records of one shard out of a log in use, for one who is behind: what it lacks is read back. The
+ * owner finds the segment, a job reads in it; the caller holds the log (does not release it) at
+ * `from`. Zeroed, then shard, from and to set, is its start; it remembers where it was. */
+struct qv_log_read {
+    uint32_t shard;
+    qv_lsn from, to; /* wanted: records whose end is in (from, to]; step moves from */
+    /* log_read.c's */
+    uint64_t seq, at_seq; /* the segment to read; the one that the place below is in */
+    qv_lsn end, lsn;      /* of what the segment holds; of the block at offset */
+    uint64_t offset, salt, segment_bytes;
+    char path[4096];
+};
+/* Finds where to go on from r->from; r->to must be durable. QV_EEOF: nothing is between;
+ * QV_ENOTFOUND: the log has it not any more. Owner. */
+QV_MUST_USE int qv_log_read_find(const struct qv_log *log, struct qv_log_read *r);
+/* One record; borrowed for the call. 0: on; QV_EBUSY: stop before this one, it is given again. */
+typedef int (*qv_log_read_f)(void *arg, const struct qv_log_record *rec, struct qv_bytes change,
+                             qv_lsn lsn_end);
+/* Reads about bytes_max of the segment that was found and gives what is wanted, in order; r->from
+ * is behind it then. A job; blocks. QV_ECORRUPT names file and offset; or fn's. */
+QV_MUST_USE int qv_log_read_step(struct qv_disk *disk, struct qv_log_read *r, uint64_t bytes_max,
+                                 qv_log_read_f fn, void *arg, struct qv_errmsg *msg);
+
 struct qv_log_stats {
     uint64_t records;
     uint64_t bytes; /* written, padding included */

@@ -270,6 +270,8 @@ static void write_done(struct qv_write *head, int err)
     struct world *w = x->world;
     x->done = true;
     x->err = err;
+    if (w->on_answer != NULL)
+        w->on_answer(w, head, err);
     while (w->first != NULL && w->first->done) /* in order: a wait for the graph ends later */
         take_first(w);
 }
@@ -687,7 +689,8 @@ void world_close(struct world *w)
 int world_open(struct world *w, struct qv_errmsg *msg)
 {
     QV_ASSERT(w->store == NULL);
-    int err = qv_store_open(&w->config, w->specs, w->created ? WORLD_SHARDS : 0, &w->store, msg);
+    int err = qv_store_open(&w->config, w->specs, w->created ? WORLD_SHARDS + w->extra : 0,
+                            &w->store, msg);
     for (uint32_t s = 0; s < WORLD_SHARDS && err == 0 && !w->created; s++) {
         struct qv_shard *shard;
         err = qv_store_add_shard(w->store, &w->specs[s], &shard, msg);

@@ -42,7 +42,10 @@ struct world {
     struct qv_collection_config collection;
     struct qv_vector_config vectors[3];
     struct qv_sparse_config sparse;
-    struct qv_shard_spec specs[WORLD_SHARDS];
+    struct qv_shard_spec specs[WORLD_SHARDS + 1]; /* the last: a test's own, once it is made */
+    bool extra;                                   /* it is made */
+    void (*on_answer)(struct world *w, const struct qv_write *write, int err); /* NULL: none */
+    void *arg;                                                                 /* the test's */
     bool created;
 
     struct world_model model[WORLD_SHARDS][WORLD_IDS];

@@ -132,5 +132,5 @@ static void test_bad(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_random), cmocka_unit_test(test_bad)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_SUITE(tests);
 }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void record_bytes(uint64_t number, uint8_t *out, size_t n)
@@ -58,6 +59,7 @@ void world_init(struct world *w, uint64_t seed)
 {
     memset(w, 0, sizeof *w);
     qv_rng_init(&w->rng, seed);
+    qv_rng_init(&w->read_rng, seed);
     struct qv_sim_config sc = {.seed = qv_rng_u64(&w->rng)};
     w->sim = qv_sim_create(&sc);
     w->disk = qv_sim_disk_create(qv_rng_u64(&w->rng), 0);
@@ -292,4 +294,65 @@ void world_checkpoint(struct world *w, size_t n)
     w->released_n = n;
     w->checkpoint = w->record[n - 1].end;
     qv_log_release(w->log, w->checkpoint);
+}
+
+/* ---- reading back ---- */
+
+struct read_back {
+    struct world *w;
+    uint32_t shard;
+    size_t next; /* in w->record */
+    qv_lsn to;
+    bool same;
+};
+
+static int take_back(void *arg, const struct qv_log_record *rec, struct qv_bytes change, qv_lsn end)
+{
+    struct read_back *x = arg;
+    struct world *w = x->w;
+    if (qv_rng_below(&w->read_rng, 10) == 0)
+        return QV_EBUSY; /* it is given again */
+    while (x->next < w->acked_n && record_head(w->record[x->next].number).shard != x->shard)
+        x->next++;
+    const struct world_record *want = &w->record[x->next];
+    uint8_t *bytes = qv_mem_alloc(change.n + 1);
+    record_bytes(rec->version.clock, bytes, change.n);
+    x->same = x->same && x->next < w->acked_n && want->number == rec->version.clock &&
+              want->end == end && want->bytes == change.n && end <= x->to &&
+              memcmp(bytes, change.p, change.n) == 0;
+    qv_mem_free(bytes);
+    x->next++;
+    w->read_back++;
+    return 0;
+}
+
+bool world_read_back(struct world *w)
+{
+    struct read_back x = {.w = w, .shard = (uint32_t)qv_rng_below(&w->read_rng, 5), .same = true};
+    struct qv_errmsg msg = {""};
+    int err = 0;
+    if (w->acked_n <= w->released_n)
+        return true;
+    x.next = w->released_n + (size_t)qv_rng_below(&w->read_rng, w->acked_n - w->released_n);
+    size_t last = x.next + (size_t)qv_rng_below(&w->read_rng, w->acked_n - x.next);
+    struct qv_log_read r = {.shard = x.shard, .from = w->checkpoint};
+    if (x.next > w->released_n)
+        r.from = w->record[x.next - 1].end;
+    while (err == 0 || err == QV_EBUSY) {
+        if (r.from >= w->record[last].end && qv_rng_below(&w->read_rng, 3) == 0)
+            last = w->acked_n - 1; /* there is more meanwhile */
+        r.to = x.to = w->record[last].end;
+        err = qv_log_read_find(w->log, &r);
+        if (err == 0)
+            err = qv_log_read_step(w->disk, &r, qv_rng_below(&w->read_rng, 20000), take_back, &x,
+                                   &msg);
+    }
+    while (x.next <= last && record_head(w->record[x.next].number).shard != x.shard)
+        x.next++;
+    if (err != QV_EEOF || !x.same || x.next <= last)
+        w->wrong =
+            err != QV_EEOF ? qv_err_name(err) : "what was read back is not what was appended";
+    if (err != QV_EEOF)
+        printf("read back: %s\n", msg.text);
+    return w->wrong == NULL;
 }

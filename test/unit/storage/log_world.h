@@ -28,6 +28,7 @@ struct world {
     struct qv_log *log;
     struct qv_log_config config;
     struct qv_rng rng;
+    struct qv_rng read_rng; /* of world_read_back alone */
 
     struct world_record record[WORLD_RECORDS]; /* in the log or on the way to it, in order */
     size_t record_n;
@@ -48,6 +49,7 @@ struct world {
     const char *wrong;       /* what the checker found; NULL: nothing */
     uint64_t recovered_tail; /* unacknowledged records that survived, over the run */
     uint64_t lost_tail;
+    uint64_t read_back; /* records that were read back out of the log in use */
 };
 
 void world_init(struct world *w, uint64_t seed);
@@ -62,6 +64,9 @@ void world_crash(struct world *w, bool power);
 /* After an open: seen = the acknowledged, then a prefix of one chain; takes that as the new truth.
  * false: wrong says what. */
 bool world_check(struct world *w);
+/* Reads one shard's acknowledged records back from a random place on, in random steps, and compares
+ * them. false: wrong says what. */
+bool world_read_back(struct world *w);
 void world_checkpoint(struct world *w, size_t n); /* of the first n records; n <= acked_n */
 
 #endif

@@ -94,7 +94,7 @@ static int open_somehow(struct world *w, bool faults)
 }
 
 struct totals {
-    uint64_t lives, acked, kept_tail, lost_tail, errors, torn, stops, reused;
+    uint64_t lives, acked, kept_tail, lost_tail, errors, torn, stops, reused, read_back;
 };
 
 static bool one_run(uint64_t seed, struct totals *t)
@@ -122,6 +122,8 @@ static bool one_run(uint64_t seed, struct totals *t)
         some_work(&w, faults);
         some_work(&w, faults);
         qv_sim_disk_set_capacity(w.disk, 0);
+        if (!faults)
+            ok = world_read_back(&w);
         t->lives++;
         t->stops += qv_log_error(w.log) != 0;
         struct qv_log_stats stats;
@@ -141,8 +143,9 @@ static bool one_run(uint64_t seed, struct totals *t)
             world_crash(&w, qv_rng_below(&w.rng, 4) != 0);
             break;
         }
-        ok = w.wrong == NULL;
+        ok = ok && w.wrong == NULL;
     }
+    t->read_back += w.read_back;
     t->acked += w.acked_n;
     t->kept_tail += w.recovered_tail;
     t->lost_tail += w.lost_tail;
@@ -171,6 +174,7 @@ static void test_acknowledged_records_survive(void **state)
            (unsigned long long)t.reused);
     if (runs >= 1000) { /* a run in which a rare branch never fired says so */
         assert_true(t.acked > 1000 && t.kept_tail > 0 && t.lost_tail > 0);
+        assert_true(t.read_back > 1000);
         assert_true(t.errors > 0 && t.torn > 0 && t.stops > 0 && t.reused > 0);
     }
 }
