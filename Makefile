@@ -13,7 +13,7 @@ bench_peers = $(or $(PEERS),$(if $(SMALL),hnswlib$(comma)faiss-ivfpq,required))
 out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
-.PHONY: all setup run test check check-asan check-ubsan check-tsan sim sim-disk crash interop \
+.PHONY: all setup run test check check-asan check-ubsan check-tsan sim sim-mutants sim-disk crash interop \
 	bad-input parity fuzz neon recall bench bench-data bench-index bench-tune bench-filter bench-stream bench-threads bench-batch bench-target bench-placement cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
@@ -47,6 +47,9 @@ check-tsan: setup ## the unit tests under ThreadSanitizer [OUT=]
 sim: all ## whole clusters in one process, with everything failing [FROM=1 COUNT=100 NODES=5 MINUTES=2 SECONDS= SEED= OUT=]
 	@$(BUILD)/test/sim/sim_cluster --from $(or $(FROM),1) --count $(or $(COUNT),100) --nodes $(or $(NODES),5) \
 		--minutes $(or $(MINUTES),2) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(out_flag)
+
+sim-mutants: all ## planted mistakes, each found by a checker of the simulated cluster [ONLY=name] [OUT=]
+	@tools/sim_mutants --build $(BUILD) $(if $(ONLY),--only $(ONLY)) $(out_flag)
 
 sim-disk: all ## storage on a simulated disk that tears, loses and flips [FROM=1 COUNT=200 OUT=]
 	@$(BUILD)/test/sim/sim_disk --from $(or $(FROM),1) --count $(or $(COUNT),200) $(out_flag)

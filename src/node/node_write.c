@@ -181,6 +181,10 @@ static void note_results(struct qv_write_part *part, const struct qv_write_resul
 /* It was certainly not done, and may be at another place or time. */
 static bool may_try_again(const struct qv_node_write *w, int err)
 {
+#ifdef QV_MUTANT_RETRY_UNKNOWN
+    if (err == QV_EUNKNOWN)
+        err = QV_EUNAVAILABLE;
+#endif
     return (err == QV_ESTALE || err == QV_EUNAVAILABLE) && qv_node_in_cluster(w->node) &&
            qv_env_mono_ns(w->node->env) + AGAIN_NS < w->deadline_ns;
 }

@@ -218,8 +218,16 @@ static int take(struct merge *x, struct qv_point_out *points, uint32_t n, uint32
     *taken = 0;
     while (x->count > 0 && *taken < n && err == 0) {
         const struct cursor *top = &x->heap[0];
+#ifdef QV_MUTANT_MERGE_DROPS_TIES
+        if (*taken > 0 && points[*taken - 1].score == top->key.score &&
+            x->m->order.by == QV_MERGE_SCORE)
+            goto next;
+#endif
         if (counts(x, top))
             points[(*taken)++] = top->points->points[top->at];
+#ifdef QV_MUTANT_MERGE_DROPS_TIES
+    next:
+#endif
         err = advance(x);
     }
     return err;

@@ -73,8 +73,10 @@ static void one_seed(struct campaign *c, uint64_t seed)
             memcpy(f->text, w->wrong, sizeof f->text);
         }
     }
+    const bool failed = w->checker != NULL;
     cw_close(w);
-    qv_mem_free(w);
+    if (!failed)
+        qv_mem_free(w);
 }
 
 static json_t *faults_json(const struct campaign *c)

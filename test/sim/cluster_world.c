@@ -298,11 +298,11 @@ void cw_settle(struct cluster_world *w)
 
 void cw_close(struct cluster_world *w)
 {
+    if (w->checker != NULL)
+        return; /* what has failed may not be able to end: it stays as it is */
     for (uint32_t i = 0; i < w->config.nodes; i++) {
         struct cw_node *n = &w->nodes[i];
-        if (w->checker != NULL && n->node != NULL)
-            crash(n, false); /* it may not be able to end well */
-        else if (n->node != NULL)
+        if (n->node != NULL)
             shut(n);
         else if (n->meta != NULL)
             crash(n, false);

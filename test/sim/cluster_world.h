@@ -24,6 +24,8 @@
 struct cw_write {
     uint64_t value;
     uint64_t invoked_ns, acked_ns;
+    uint64_t seen_ns; /* the first answer that showed it had come; 0: none yet */
+    uint64_t over_ns; /* an answer that showed another value after that had come; 0: none yet */
 };
 
 struct cw_key {
