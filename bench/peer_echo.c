@@ -87,7 +87,8 @@ struct pass {
 static struct pass pass_of(uint64_t *took_ns, uint64_t n, uint64_t whole_ns)
 {
     qsort(took_ns, n, sizeof *took_ns, by_size);
-    return (struct pass){(double)took_ns[n / 2] / 1e3, (double)took_ns[n * 99 / 100] / 1e3,
+    const uint64_t half = n / 2, most = n * 99 / 100;
+    return (struct pass){(double)took_ns[half] / 1e3, (double)took_ns[most] / 1e3,
                          (double)n * 1e9 / (double)whole_ns};
 }
 

@@ -40,7 +40,7 @@ static struct qv_peer_call *out_detach(struct sim_out *out)
 {
     struct sim_host *h = out->host;
     struct qv_peer_call *call = out->call;
-    QV_ASSERT(!out->ended);
+    QV_ASSERT(!out->ended && call != NULL);
     out->ended = true;
     qv_env_timer_stop(h->net->env, &out->timer);
     if (out->prev != NULL)
