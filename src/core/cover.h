@@ -18,8 +18,9 @@ struct qv_cover {
     uint32_t count;
 };
 
-#define QV_COVER_INTERVALS_MAX (1u << 17) /* of one cover: 1,024 shards of 100 virtual nodes each  \
-                                           */
+#define QV_COVER_INTERVALS_MAX                                                                     \
+    (1u << 17) /* of one cover: 1,024 shards of 100 virtual nodes each                             \
+                */
 
 extern const struct qv_cover qv_cover_all;  /* every key */
 extern const struct qv_cover qv_cover_none; /* no key */

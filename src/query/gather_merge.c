@@ -67,7 +67,7 @@ static const struct qv_vec *dense_of(const struct qv_point_out *p, struct qv_str
 static int answers_of(const struct qv_gather *g, const struct qv_points_out ***out)
 {
     const struct qv_points_out **lists =
-        qv_arena_calloc(g->config.arena, g->want_count - g->first, sizeof *lists);
+        qv_arena_calloc(g->config.arena, g->want_count - g->first, sizeof(void *));
     *out = lists;
     if (lists == NULL)
         return QV_ENOMEM;
@@ -232,7 +232,7 @@ static int settle(struct qv_gather *g, const struct lacks *l, bool in_time, bool
 static int lists_of(const struct qv_gather *g, uint32_t query, const struct qv_leg_list ***out)
 {
     const struct qv_leg_list **lists =
-        qv_arena_calloc(g->config.arena, g->want_count - g->first, sizeof *lists);
+        qv_arena_calloc(g->config.arena, g->want_count - g->first, sizeof(void *));
     *out = lists;
     if (lists == NULL)
         return QV_ENOMEM;
@@ -352,7 +352,7 @@ static int merge_facet(struct qv_gather *g, bool in_time, bool *again)
     const uint32_t n = g->want_count - g->first;
     struct lacks l;
     int err = lacks_init(&l, g, 1);
-    const struct qv_facet_out **lists = qv_arena_calloc(g->config.arena, n, sizeof *lists);
+    const struct qv_facet_out **lists = qv_arena_calloc(g->config.arena, n, sizeof(void *));
     bool *all = QV_ARENA_ARRAY(g->config.arena, bool, n);
     if (err != 0 || lists == NULL || all == NULL)
         return QV_ENOMEM;

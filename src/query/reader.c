@@ -81,13 +81,13 @@ static int grow_message(struct qv_read *r, struct qv_read_message *m)
     const uint32_t cap = m->cap == 0 ? LEGS_FIRST : 2 * m->cap;
     struct qv_leg *legs = QV_ARENA_ARRAY(&r->arena, struct qv_leg, cap);
     uint32_t *attempts = QV_ARENA_ARRAY(&r->arena, uint32_t, cap);
-    struct qv_leg_answer **answers = qv_arena_calloc(&r->arena, cap, sizeof *answers);
+    struct qv_leg_answer **answers = qv_arena_calloc(&r->arena, cap, sizeof(void *));
     if (legs == NULL || attempts == NULL || answers == NULL)
         return QV_ENOMEM;
     if (n > 0) {
         memcpy(legs, m->legs, n * sizeof *legs);
         memcpy(attempts, m->attempts, n * sizeof *attempts);
-        memcpy(answers, m->ask.answers, n * sizeof *answers);
+        memcpy(answers, m->ask.answers, n * sizeof(void *));
     }
     m->legs = legs;
     m->attempts = attempts;
