@@ -13,7 +13,8 @@ enum qv_peer_method {
     QV_PEER_TRANSFER_BEGIN = 7, /* the manifest */
     QV_PEER_TRANSFER_CHUNK = 8,
     QV_PEER_TRANSFER_FEED = 9, /* confirms, and waits for changes */
-    QV_PEER_TRANSFER_END = 10
+    QV_PEER_TRANSFER_END = 10,
+    QV_PEER_MOVE = 11 /* how far an end of a transfer is */
 };
 
 #endif

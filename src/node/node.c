@@ -379,6 +379,7 @@ static void store_closed(void *arg, int err)
 void qv_node_abandon(struct qv_node *n)
 {
     qv_node_confirm_forget(n);
+    qv_node_move_forget(n);
     qv_membership_abandon(&n->cluster.membership);
     if (n->store != NULL)
         qv_store_abandon(n->store);

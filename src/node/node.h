@@ -21,6 +21,7 @@ struct qv_node_cluster_config {
     struct qv_peers *peers; /* borrowed; open until the node is closed */
     struct qv_member self;  /* id and incarnation: of qv_node_identify */
     uint32_t writer;        /* likewise; unused by a proxy */
+    bool rebalance;         /* as the controller it gives nodes equal parts by itself */
 };
 
 struct qv_node_config {

@@ -284,6 +284,7 @@ void qv_node_cluster_changed(void *arg)
     }
     qv_topology_ref(t);
     qv_node_set_topology(n, t);
+    qv_node_move_changed(n);
     qv_node_confirm_settle(n);
 }
 
@@ -307,10 +308,13 @@ int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config 
     qv_node_confirm_serve(n, true);
     qv_node_serve(n, true);
     qv_node_serve_reads(n, true);
+    n->cluster.rebalance = config->rebalance;
     int err = qv_membership_open(&membership, &n->cluster.membership, msg);
     qv_buf_close(&n->cluster.copy);
-    if (err == 0)
+    if (err == 0) {
+        qv_node_move_open(n);
         qv_node_cluster_changed(n);
+    }
     return err;
 }
 
@@ -338,14 +342,22 @@ int qv_node_cluster_recall(struct qv_node *n, struct qv_errmsg *msg)
     return err;
 }
 
-void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *arg)
+static void moves_closed(struct qv_node *n)
 {
-    qv_env_timer_stop(n->env, &n->cluster.again);
+    struct qv_membership *m = n->cluster.membership;
     qv_node_confirm_serve(n, false);
     qv_node_serve(n, false);
     qv_node_serve_reads(n, false);
-    qv_membership_close(n->cluster.membership, closed, arg);
     n->cluster.membership = NULL;
+    qv_membership_close(m, n->cluster.closed, n->cluster.closed_arg);
+}
+
+void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *arg)
+{
+    qv_env_timer_stop(n->env, &n->cluster.again);
+    n->cluster.closed = closed;
+    n->cluster.closed_arg = arg;
+    qv_node_move_close(n, moves_closed);
 }
 
 /* ---- identity ---- */

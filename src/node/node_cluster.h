@@ -51,7 +51,18 @@ enum qv_node_change_kind {
     QV_NODE_CREATE_VECTOR, /* vector */
     QV_NODE_DELETE_VECTOR, /* field: the vector's name */
     QV_NODE_SET_INDEX,     /* field, index; NULL: removes it */
-    QV_NODE_ALIASES        /* aliases */
+    QV_NODE_ALIASES,       /* aliases */
+    QV_NODE_MOVE,          /* move: begins */
+    QV_NODE_ABORT_MOVE,    /* move: what has not gone too far is taken back */
+    QV_NODE_DRAIN,         /* move.from: what that node holds goes elsewhere; move.to 0: no more */
+    QV_NODE_REMOVE_PEER    /* move.from: a node that holds nothing is forgotten */
+};
+
+/* A shard's way; by name, or, where that is empty, of the collection `uuid`. */
+struct qv_node_move_to {
+    uint32_t shard; /* its number */
+    uint64_t from;  /* a member; 0: whoever holds it */
+    uint64_t to;    /* a member; ABORT: 0 is any */
 };
 
 struct qv_node_change;
@@ -68,6 +79,7 @@ struct qv_node_change {
     struct qv_str field;
     const struct qv_payload_index *index;
     const struct qv_alias_req *aliases;
+    struct qv_node_move_to move;
     uint64_t deadline_ns; /* mono */
     qv_node_change_done_f done;
     void *arg;
@@ -80,11 +92,14 @@ struct qv_node_change {
     struct qv_node_confirm confirm;
     struct qv_mirror_entry *entries;
     uint32_t entry_count;
-    uint8_t uuid[QV_UUID_BYTES]; /* CREATE: of the new collection, the same at each attempt */
+    uint8_t uuid[QV_UUID_BYTES]; /* CREATE: of the new collection, the same at each attempt; MOVE,
+                                    ABORT_MOVE without a name: given */
     int err;
 };
 /* Errors as the calls of node.h that do the same on a node alone; and QV_ETIMEOUT, QV_EUNAVAILABLE
- * (not done), QV_EUNKNOWN. done is always called on the owner, never from inside. Any thread. */
+ * (not done), QV_EUNKNOWN; of moves QV_EINVAL (no such shard or node, or it can't), QV_EEXISTS (it
+ * is moving). Those of a cluster alone: QV_ENOTIMPL on a node alone. done is always called on the
+ * owner, never from inside. Any thread. */
 void qv_node_change_start(struct qv_node_change *x);
 
 /* ---- telling ---- */

@@ -57,6 +57,13 @@ struct qv_node {
         struct qv_timer again;
         struct qv_node_waiting *waiting; /* node_confirm.c */
         struct qv_node_remote *remotes;  /* node_read.c */
+        struct qv_node_moving *moving;   /* node_move.c, as all below */
+        struct qv_timer move_timer;
+        bool balancing; /* a move is being asked for */
+        bool rebalance; /* nodes get equal parts by themselves */
+        void (*moves_closed)(struct qv_node *n);
+        void (*closed)(void *arg); /* of the whole, when it is being closed */
+        void *closed_arg;
     } cluster;
     struct qv_leaf leaf;       /* the shards here */
     struct qv_read_host reads; /* owner: what reads over several shards share */
@@ -134,6 +141,12 @@ void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *a
 void qv_node_confirm_serve(struct qv_node *n, bool on);
 void qv_node_confirm_settle(struct qv_node *n);
 void qv_node_confirm_forget(struct qv_node *n); /* of a crash: without an answer */
+
+/* node_move.c */
+void qv_node_move_open(struct qv_node *n);
+void qv_node_move_changed(struct qv_node *n); /* the tree is another */
+void qv_node_move_close(struct qv_node *n, void (*closed)(struct qv_node *n));
+void qv_node_move_forget(struct qv_node *n); /* frees without waiting */
 
 /* node_change.c: the configuration that a change leaves; config == c's own: nothing changes. */
 struct qv_node_change;

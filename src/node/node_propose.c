@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "cluster/rebalance.h"
 #include "node/node_private.h"
 
 #include <string.h>
@@ -189,6 +190,103 @@ static int draft_aliases(struct qv_node_change *x, const struct qv_topology *t)
     return err == 0 ? put_aliases(x, &made) : err;
 }
 
+/* ---- moves ---- */
+
+static int find_slot(struct qv_node_change *x, const struct qv_topology *t,
+                     const struct qv_collection **c, struct qv_shard_place *s, uint32_t *slot)
+{
+    *slot = 0;
+    *c = x->name.n != 0 ? qv_topology_find(t, x->name) : qv_topology_by_uuid(t, x->uuid);
+    if (*c == NULL)
+        return qv_node_missing(x->name, &x->msg);
+    const struct qv_shard_place *at = qv_collection_shard(*c, x->move.shard);
+    if (at == NULL)
+        return qv_fail(&x->msg, QV_EINVAL, "Shard %u does not exist", x->move.shard);
+    *s = *at;
+    for (; *slot < s->slot_count; (*slot)++) {
+        if (x->move.from == 0 || s->slots[*slot].holder == x->move.from)
+            return 0;
+    }
+    return qv_fail(&x->msg, QV_EINVAL, "Shard %u does not have a replica on peer %llu",
+                   x->move.shard, (unsigned long long)x->move.from);
+}
+
+static int put_slot(struct qv_node_change *x, const struct qv_topology *t,
+                    const struct qv_collection *c, struct qv_shard_place *s)
+{
+    s->epoch = t->epoch + 1;
+    return put_shard(x, c->uuid, s);
+}
+
+static int draft_move(struct qv_node_change *x, const struct qv_topology *t)
+{
+    const struct qv_collection *c;
+    struct qv_shard_place s;
+    uint32_t slot;
+    int err = find_slot(x, t, &c, &s, &slot);
+    const struct qv_member *to = qv_topology_member(t, x->move.to);
+    if (err != 0)
+        return err;
+    if (to == NULL || to->role == QV_ROLE_PROXY)
+        return qv_fail(&x->msg, QV_EINVAL, "Peer %llu does not exist, or holds no shards",
+                       (unsigned long long)x->move.to);
+    for (uint32_t i = 0; i < s.slot_count; i++) {
+        if (s.slots[i].step != QV_STEP_NONE)
+            return qv_fail(&x->msg, QV_EEXISTS, "Shard %u is moving already", s.number);
+        if (s.slots[i].holder == to->id)
+            return qv_fail(&x->msg, QV_EINVAL, "Shard %u is already on peer %llu", s.number,
+                           (unsigned long long)to->id);
+    }
+    s.slots[slot].next = to->id;
+    s.slots[slot].step = QV_STEP_FOLLOW;
+    s.slots[slot].transfer = qv_env_random_u64(x->node->env) | 1;
+    return put_slot(x, t, c, &s);
+}
+
+static int draft_abort(struct qv_node_change *x, const struct qv_topology *t)
+{
+    const struct qv_collection *c;
+    struct qv_shard_place s;
+    uint32_t slot;
+    int err = find_slot(x, t, &c, &s, &slot);
+    if (err != 0)
+        return err;
+    struct qv_slot_place *p = &s.slots[slot];
+    if (p->step == QV_STEP_NONE || (x->move.to != 0 && p->next != x->move.to))
+        return qv_fail(&x->msg, QV_EINVAL, "There is no transfer of shard %u", s.number);
+    if (p->step >= QV_STEP_NEW_READS)
+        return qv_fail(&x->msg, QV_EINVAL,
+                       "The transfer of shard %u has gone too far to be taken back: its reads are "
+                       "answered by the new holder",
+                       s.number);
+    *p = (struct qv_slot_place){.holder = p->holder};
+    return put_slot(x, t, c, &s);
+}
+
+static int draft_member(struct qv_node_change *x, const struct qv_topology *t)
+{
+    const struct qv_member *m = qv_topology_member(t, x->move.from);
+    char key[QV_TREE_KEY_BYTES];
+    struct qv_buf b;
+    if (m == NULL)
+        return qv_fail(&x->msg, QV_EINVAL, "Peer %llu does not exist",
+                       (unsigned long long)x->move.from);
+    qv_tree_member_key(m->id, key);
+    if (x->kind == QV_NODE_REMOVE_PEER) {
+        if (qv_rebalance_load(t, m->id) != 0)
+            return qv_fail(&x->msg, QV_EINVAL, "Peer %llu holds shards: drain it first",
+                           (unsigned long long)m->id);
+        return add_entry(x, key, NULL);
+    }
+    struct qv_member next = *m;
+    next.state = x->move.to != 0 ? QV_MEMBER_DRAINING : QV_MEMBER_ACTIVE;
+    if (next.state == m->state)
+        return 0;
+    qv_buf_init(&b, QV_META_VALUE_BYTES_MAX);
+    qv_tree_encode_member(&b, &next);
+    return add_entry(x, key, &b);
+}
+
 static int draft(struct qv_node_change *x)
 {
     const struct qv_topology *t = qv_membership_tree(x->node->cluster.membership);
@@ -204,6 +302,13 @@ static int draft(struct qv_node_change *x)
         return draft_delete(x, t);
     case QV_NODE_ALIASES:
         return draft_aliases(x, t);
+    case QV_NODE_MOVE:
+        return draft_move(x, t);
+    case QV_NODE_ABORT_MOVE:
+        return draft_abort(x, t);
+    case QV_NODE_DRAIN:
+    case QV_NODE_REMOVE_PEER:
+        return draft_member(x, t);
     default:
         return draft_config(x, t);
     }
@@ -258,6 +363,10 @@ static void confirm(struct qv_node_change *x)
     const struct qv_topology *t = qv_membership_tree(n->cluster.membership);
     const struct qv_collection *c =
         x->kind == QV_NODE_ALIASES ? NULL : qv_topology_find(t, x->name);
+    if (x->kind > QV_NODE_ALIASES) { /* what follows from it is the controller's to wait for */
+        finish(x, 0);
+        return;
+    }
     uint64_t ids[QV_NODE_CONFIRMS_MAX];
     uint32_t count = 0;
     for (uint32_t i = 0; c != NULL && i < c->shard_count; i++) {
@@ -340,8 +449,9 @@ static int change_alone(struct qv_node_change *x)
         return qv_node_set_payload_index(n, x->name, x->field, x->index, &x->msg);
     case QV_NODE_ALIASES:
         return qv_node_update_aliases(n, x->aliases, &x->msg);
+    default:
+        return qv_fail(&x->msg, QV_ENOTIMPL, "Distributed mode disabled");
     }
-    QV_UNREACHABLE();
 }
 
 static void start(struct qv_task *task)
