@@ -33,12 +33,10 @@ void qv_op_answer(struct qv_op *op, int err)
         qv_shard_unref(op->shard);
     op->shard = NULL;
     const struct qv_topology *topology = op->topology;
-    struct qv_node_read *read = op->read;
     if (op->grpc)
         qv_op_answer_grpc(op, err); /* gives the call, and with it the op, back */
     else
         qv_op_answer_rest(op, err);
-    qv_op_close_spread(&read);
     qv_topology_unref(topology);
 }
 

@@ -7,6 +7,7 @@
 #include "server/api_status.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/op_read.h"
 #include "server/op_snapshot.h"
 #include "server/upkeep.h"
 #include "wire/json_answer.h"
@@ -335,6 +336,7 @@ void qv_op_answer_rest(struct qv_op *op, int err)
     const struct qv_edge_config *settings = qv_edge_settings(op->edge);
     struct qv_buf *b = qv_call_out(call);
     if (err != 0) {
+        qv_op_close_spread(&op->read);
         reply_error_later(call, err, &op->msg, qv_op_seconds(op), op->retry_s);
         return;
     }
@@ -354,6 +356,8 @@ void qv_op_answer_rest(struct qv_op *op, int err)
         write_result(op, b);
         qv_json_end_answer(b, op->accepted, qv_op_seconds(op));
     }
+    qv_op_close_spread(&op->read); /* before the call is given back: a node that waits for its calls
+                                      waits for the shards that are held, too */
     qv_call_reply(call, op->accepted ? 202 : 200, JSON_TYPE, NULL, 0, b);
 }
 
