@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 
-static struct qv_meta_item *item_make(const struct qv_meta_entry *e)
+struct qv_meta_item *qv_meta_item_make(const struct qv_meta_entry *e)
 {
     size_t key_bytes = strlen(e->key) + 1;
     struct qv_meta_item *item = qv_mem_alloc(sizeof *item + key_bytes + e->value.n);
@@ -82,7 +82,7 @@ int qv_meta_tree_load(struct qv_meta_tree *t, const struct qv_meta_entry *e, str
 {
     if (t->count > 0 && strcmp(t->items[t->count - 1]->entry.key, e->key) >= 0)
         return qv_fail(msg, QV_ECORRUPT, "metadata keys are out of order");
-    insert(t, t->count, item_make(e));
+    insert(t, t->count, qv_meta_item_make(e));
     return 0;
 }
 
@@ -158,7 +158,7 @@ static void apply_one(struct qv_meta_tree *t, const struct qv_meta_change *c)
     uint32_t at = find(t, c->key, &there);
     if (!there && c->value.p == NULL)
         return;
-    struct qv_meta_item *item = item_make(
+    struct qv_meta_item *item = qv_meta_item_make(
         &(struct qv_meta_entry){c->key, c->value, t->revision, c->value.p == NULL ? 0 : c->lease});
     struct qv_meta_item *old = there ? t->items[at] : NULL;
     remember(t, item);

@@ -25,6 +25,7 @@ struct qv_meta_tree {
 void qv_meta_tree_init(struct qv_meta_tree *t, uint64_t revision);
 void qv_meta_tree_close(struct qv_meta_tree *t);
 
+struct qv_meta_item *qv_meta_item_make(const struct qv_meta_entry *e); /* copies; gives */
 void qv_meta_item_unref(struct qv_meta_item *item);
 
 /* Puts a key as it was stored, at the end; QV_ECORRUPT when it is not above the last. */

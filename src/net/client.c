@@ -152,11 +152,21 @@ static int call_fill(struct qv_client_call *call, const struct qv_client_request
     call->grpc = request->grpc;
     call->is_head = strcmp(method, "HEAD") == 0;
     call->body = request->body;
-    uint64_t timeout_ms = request->timeout_ms == 0 ? 60000 : request->timeout_ms;
+    call->on_message = request->on_message;
+    call->keep_open = request->keep_open;
+    call->id = request->id;
     call->sent_ns = uv_hrtime();
-    call->deadline_ns = call->sent_ns + timeout_ms * 1000000u;
-    qv_grpc_format_timeout(timeout_ms * 1000000u, call->timeout_text);
+    call->deadline_ns = UINT64_MAX;
+    call->timeout_text[0] = '\0';
+    if (request->timeout_ms != 0 || request->on_message == NULL) {
+        uint64_t timeout_ms = request->timeout_ms == 0 ? 60000 : request->timeout_ms;
+        call->deadline_ns = call->sent_ns + timeout_ms * 1000000u;
+        qv_grpc_format_timeout(timeout_ms * 1000000u, call->timeout_text);
+    }
     call->grpc_status = -1;
+    if ((request->on_message != NULL && !request->grpc) ||
+        (request->keep_open && request->on_message == NULL))
+        return QV_EINVAL;
     return b->failed || request->body.n > UINT32_MAX ? QV_EINVAL : 0;
 }
 
@@ -195,11 +205,45 @@ void qv_client_add_field(struct qv_client_call *call, const char *name, size_t n
     qv_buf_append(&call->fields, value, value_len);
 }
 
+/* The length that a message's prefix tells, or a reason to end the stream. */
+static size_t stream_message_bytes(struct qv_client_call *call, const uint8_t *prefix)
+{
+    size_t n = (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 |
+               (size_t)prefix[4];
+    if (prefix[0] != 0)
+        call->broken = true; /* compressed, which was not offered, or nothing known */
+    else if (n > call->client->config.response_bytes_max)
+        call->too_big = true;
+    return n;
+}
+
+static void stream_give_messages(struct qv_client_call *call)
+{
+    struct qv_buf *b = &call->answer;
+    size_t at = 0;
+    while (b->len - at >= QV_GRPC_PREFIX_BYTES) {
+        size_t n = stream_message_bytes(call, b->data + at);
+        if (call->broken || call->too_big || b->len - at - QV_GRPC_PREFIX_BYTES < n)
+            break;
+        at += QV_GRPC_PREFIX_BYTES;
+        call->on_message(call->arg, (struct qv_bytes){b->data + at, n});
+        at += n;
+    }
+    if (at == 0)
+        return;
+    memmove(b->data, b->data + at, b->len - at);
+    b->len -= at;
+}
+
 void qv_client_add_body(struct qv_client_call *call, const void *p, size_t n)
 {
+    if (call->on_message != NULL && (call->status != 200 || call->broken || call->too_big))
+        return; /* a page that says why, perhaps: the status is enough */
     qv_buf_append(&call->answer, p, n);
     if (call->answer.failed)
         call->too_big = true;
+    else if (call->on_message != NULL)
+        stream_give_messages(call);
 }
 
 const char *qv_client_header(const struct qv_client_response *response, const char *name)
@@ -236,6 +280,8 @@ static int response_fill_grpc(struct qv_client_call *call, struct qv_client_resp
         digits == 0 || status[digits] != '\0' || value > 16 ? QV_GRPC_UNKNOWN : (int)value;
     if (r->grpc_status != QV_GRPC_OK)
         return 0;
+    if (call->on_message != NULL)
+        return call->answer.len == 0 ? 0 : QV_EPROTO; /* ends within a message */
     return qv_grpc_unframe(r->body, UINT32_MAX, &r->body);
 }
 
@@ -248,9 +294,12 @@ void qv_client_finish(struct qv_client_call *call, int err)
         qv_client_list_remove(&client->waiting, call);
     QV_ASSERT(client->n_calls > 0);
     client->n_calls--;
-    struct qv_client_response r = {.grpc_message = ""};
+    client->n_endless -= call->deadline_ns == UINT64_MAX;
+    struct qv_client_response r = {.grpc_message = "", .begun = call->begun, .why = client->why};
     if (call->too_big && err == 0)
         err = QV_ETOOBIG;
+    else if (call->broken && err == 0)
+        err = QV_EPROTO;
     if (err == 0) {
         qv_buf_u8(&call->fields, 0);
         for (uint32_t i = 0; i < call->n_slots && !call->fields.failed; i++) {
@@ -260,7 +309,8 @@ void qv_client_finish(struct qv_client_call *call, int err)
         r.status = call->status;
         r.headers = call->headers;
         r.n_headers = call->fields.failed ? 0 : call->n_slots;
-        r.body = (struct qv_bytes){call->answer.data, call->answer.len};
+        if (call->on_message == NULL)
+            r.body = (struct qv_bytes){call->answer.data, call->answer.len};
         if (call->grpc)
             err = response_fill_grpc(call, &r);
     }
@@ -312,6 +362,18 @@ static uint32_t client_idle_tick_ms(const struct qv_client *client)
     return 0;
 }
 
+/* Of a call, or of a connection that is being made. */
+static bool client_has_deadlines(const struct qv_client *client)
+{
+    if (client->n_calls > client->n_endless)
+        return true;
+    for (uint32_t i = 0; i < client->config.connections; i++) {
+        if (client->conns[i].state == QV_CLIENT_CONNECTING)
+            return true;
+    }
+    return false;
+}
+
 void qv_client_settle(struct qv_client *client)
 {
     if (client->settling || client->closing)
@@ -328,7 +390,7 @@ void qv_client_settle(struct qv_client *client)
             qv_client_conn_flush(&client->conns[i]);
     } while (client->waiting.first != NULL && pick_conn(client) != NULL);
     client->settling = false;
-    uint32_t tick_ms = client->n_calls > 0 ? CLIENT_TICK_MS : client_idle_tick_ms(client);
+    uint32_t tick_ms = client_has_deadlines(client) ? CLIENT_TICK_MS : client_idle_tick_ms(client);
     if (tick_ms != client->tick_ms && tick_ms > 0)
         uv_timer_start(&client->timer, on_tick, tick_ms, tick_ms);
     else if (tick_ms == 0 && client->tick_ms > 0)
@@ -344,20 +406,54 @@ static void client_fail_all(struct qv_client *client, int err)
         qv_client_finish(client->waiting.first, err);
 }
 
+static void client_add(struct qv_client *client, struct qv_client_call *call)
+{
+    qv_client_list_add(&client->waiting, call);
+    client->n_calls++;
+    client->n_endless += call->deadline_ns == UINT64_MAX;
+}
+
+static void list_cancel(struct qv_client_list *list, uint64_t id)
+{
+    for (struct qv_client_call *call = list->first, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->id != id)
+            continue;
+        if (call->conn != NULL && call->conn->h2 != NULL)
+            qv_client_h2_cancel(call->conn->h2, call);
+        qv_client_finish(call, QV_ECANCELED);
+    }
+}
+
+static void client_cancel(struct qv_client *client, uint64_t id)
+{
+    list_cancel(&client->waiting, id);
+    for (uint32_t i = 0; i < client->config.connections; i++) {
+        if (client->conns[i].h2 != NULL)
+            list_cancel(&client->conns[i].calls, id);
+    }
+}
+
 /* Takes what other threads sent. True when the client is being destroyed. */
 static bool client_take_posted(struct qv_client *client)
 {
     pthread_mutex_lock(&client->mutex);
     struct qv_client_call *call = client->posted_first;
     client->posted_first = client->posted_last = NULL;
+    uint64_t *cancels = client->cancels;
+    uint32_t n_cancels = client->n_cancels;
+    client->cancels = NULL;
+    client->n_cancels = client->cap_cancels = 0;
     bool quit = client->quit;
     pthread_mutex_unlock(&client->mutex);
     while (call != NULL) {
         struct qv_client_call *next = call->next;
-        qv_client_list_add(&client->waiting, call);
-        client->n_calls++;
+        client_add(client, call);
         call = next;
     }
+    for (uint32_t i = 0; i < n_cancels; i++)
+        client_cancel(client, cancels[i]);
+    qv_mem_free(cancels);
     return quit;
 }
 
@@ -525,6 +621,7 @@ static void client_free(struct qv_client *client)
     }
     pthread_mutex_destroy(&client->mutex);
     qv_mem_free(client->conns);
+    qv_mem_free(client->cancels);
     qv_mem_free(client->read_buf);
     qv_mem_free(client);
 }
@@ -595,8 +692,7 @@ int qv_client_send_call(struct qv_client *client, const struct qv_client_request
     }
     *out = call;
     if (!client->config.own_thread) {
-        qv_client_list_add(&client->waiting, call);
-        client->n_calls++;
+        client_add(client, call);
         return 0;
     }
     pthread_mutex_lock(&client->mutex);
@@ -636,6 +732,20 @@ void qv_client_flush(struct qv_client *client)
 {
     client->now_ns = uv_hrtime();
     qv_client_settle(client);
+}
+
+void qv_client_cancel_id(struct qv_client *client, uint64_t id)
+{
+    QV_ASSERT(client->config.own_thread && id != 0);
+    pthread_mutex_lock(&client->mutex);
+    if (client->n_cancels == client->cap_cancels) {
+        client->cap_cancels = client->cap_cancels == 0 ? 8 : client->cap_cancels * 2;
+        client->cancels =
+            qv_mem_realloc(client->cancels, client->cap_cancels * sizeof *client->cancels);
+    }
+    client->cancels[client->n_cancels++] = id;
+    pthread_mutex_unlock(&client->mutex);
+    uv_async_send(&client->async);
 }
 
 /* Nothing ran the loop for a while: a connection that the server closed meanwhile is seen first. */

@@ -9,7 +9,8 @@
  * Every call sent gets its callback exactly once, in the loop's thread: with an answer, or with
  * err = QV_ETIMEOUT (its own timeout), QV_EUNAVAILABLE (never sent: safe to repeat), QV_EUNKNOWN
  * (the connection was lost after some of it was sent: it may have happened), QV_ECANCELED (client
- * destroyed), QV_EPROTO, QV_ETOOBIG (answer over response_bytes_max).
+ * destroyed, or qv_client_cancel), QV_EPROTO, QV_ETOOBIG (answer, or a message of a stream, over
+ * response_bytes_max).
  *
  * With `loop` it lives on a loop of the caller's, with others, all on that loop's thread: the way
  * between nodes (net/peer_tcp.h).
@@ -56,6 +57,8 @@ struct qv_client_config {
     size_t response_bytes_max;   /* [256 MiB] */
 };
 
+typedef void qv_client_message_f(void *arg, struct qv_bytes message);
+
 struct qv_client_request {
     const char *method;                  /* "GET", "POST"; gRPC: NULL */
     const char *path;                    /* "/collections?x=1"; gRPC "/qdrant.Points/Search" */
@@ -65,7 +68,12 @@ struct qv_client_request {
     size_t n_headers;
     struct qv_bytes head; /* gRPC: what the message begins with; copied by send */
     struct qv_bytes body; /* borrowed until the callback has returned; gRPC: the bare message */
-    uint32_t timeout_ms;  /* [60000]; over gRPC also sent as grpc-timeout */
+    uint32_t timeout_ms;  /* [60000; a stream: none]; over gRPC also sent as grpc-timeout */
+    /* gRPC: a stream of answers. Called in the loop's thread for each message as it comes, borrowed
+     * during the call; done comes once, at the stream's end, with an empty body. */
+    qv_client_message_f *on_message;
+    bool keep_open; /* of a stream: the server sees no end of what is sent, as bidi methods need */
+    uint64_t id;    /* for qv_client_cancel; 0: can't be canceled */
 };
 
 /* Borrowed during the callback. */
@@ -80,6 +88,8 @@ struct qv_client_response {
     uint64_t latency_ns;  /* send -> answer, queueing in the client included */
     bool sent;            /* some of the request may have left */
     struct qv_buf *buf;   /* what body is in: may be taken over whole, leaving it empty */
+    bool begun;           /* with err: some of the request may have left; false: safe to repeat */
+    const char *why;      /* with err: why the last connection could not be made, or "" */
 };
 
 typedef void qv_client_done_f(void *arg, const struct qv_client_response *response);
@@ -111,6 +121,9 @@ int qv_client_send_call(struct qv_client *client, const struct qv_client_request
 void qv_client_cancel(struct qv_client_call *call);
 /* With loop: gives what was sent to connections; after sends that no callback made. */
 void qv_client_flush(struct qv_client *client);
+/* With own_thread, from any thread: ends the calls sent with this id, which get QV_ECANCELED. Fine
+ * when there is none any more. */
+void qv_client_cancel_id(struct qv_client *client, uint64_t id);
 
 /* Without own_thread: runs the loop until no call is in flight or qv_client_stop was called from a
  * callback. */

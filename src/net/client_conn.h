@@ -40,7 +40,10 @@ struct qv_client_call {
     bool begun;             /* some of it may have left */
     uint64_t sent_ns, deadline_ns;
     qv_client_done_f *done;
+    qv_client_message_f *on_message; /* NULL: one answer */
     void *arg;
+    uint64_t id;
+    bool keep_open;
     int32_t stream_id;
     /* answer */
     int status, grpc_status; /* grpc_status < 0: none came */
@@ -48,8 +51,8 @@ struct qv_client_call {
     struct qv_client_slot *slots;
     struct qv_net_header *headers;
     uint32_t n_slots, cap_slots;
-    struct qv_buf answer;
-    bool too_big;
+    struct qv_buf answer; /* of a stream: the message that is not complete */
+    bool too_big, broken; /* broken: what came is no gRPC */
 };
 
 struct qv_client_list {
@@ -95,15 +98,18 @@ struct qv_client {
     struct qv_client_list waiting;
     struct qv_client_call *free_calls;
     unsigned n_free_calls;
-    uint32_t n_calls; /* waiting or on a connection */
+    uint32_t n_calls;   /* waiting or on a connection */
+    uint32_t n_endless; /* of them: without a deadline */
     bool stop, closing, settling;
     struct qv_tls_ctx *tls; /* NULL: plain http */
     bool tls_borrowed;
     char why[200]; /* see qv_client_why */
     char *read_buf;
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards posted, quit */
+    pthread_mutex_t mutex; /* guards posted, cancels, quit */
     struct qv_client_call *posted_first, *posted_last;
+    uint64_t *cancels;
+    uint32_t n_cancels, cap_cancels;
     bool quit;
 };
 
@@ -121,7 +127,8 @@ void qv_client_add_field(struct qv_client_call *call, const char *name, size_t n
                          const char *value, size_t value_len);
 void qv_client_begin_field(struct qv_client_call *call);
 void qv_client_begin_field_value(struct qv_client_call *call);
-/* Adds to the answer's body; sets too_big past the limit. */
+/* Adds to the answer's body; sets too_big past the limit. A stream's whole messages are given to
+ * its callback; sets broken where they are none. */
 void qv_client_add_body(struct qv_client_call *call, const void *p, size_t n);
 const char *qv_client_method(const struct qv_client_call *call);
 const char *qv_client_path(const struct qv_client_call *call);

@@ -53,7 +53,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     if (call == NULL)
         return 0;
     qv_client_add_body(call, data, n);
-    if (call->too_big)
+    if (call->too_big || call->broken)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_CANCEL);
     return 0;
 }
@@ -74,7 +74,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     /* Answered: what the server doesn't want of the request need not be sent. */
     struct qv_client_call *call = stream_call(session, frame->hd.stream_id);
-    if (call != NULL && call->body_sent_bytes < total_bytes(call))
+    if (call != NULL && (call->body_sent_bytes < total_bytes(call) || call->keep_open))
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                   NGHTTP2_NO_ERROR);
     return 0;
@@ -91,6 +91,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     int err = 0;
     if (call->too_big)
         err = QV_ETOOBIG;
+    else if (call->broken)
+        err = QV_EPROTO;
     else if (error_code == NGHTTP2_REFUSED_STREAM)
         err = QV_EUNAVAILABLE;
     else if (error_code != NGHTTP2_NO_ERROR)
@@ -188,9 +190,9 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *t
         at = sizeof prefix + front.n;
     }
     n += read_part(call, call->body, at, to + n, max - n);
-    if (call->body_sent_bytes == total_bytes(call))
+    if (call->body_sent_bytes == total_bytes(call) && !call->keep_open)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)n;
+    return n == 0 && call->keep_open ? NGHTTP2_ERR_DEFERRED : (ssize_t)n;
 }
 
 /* Names and values live as long as the call. */
@@ -223,7 +225,8 @@ int qv_client_h2_submit(struct qv_client_h2 *h, struct qv_client_call *call)
         n = nv_add(nv, n, "content-type", head + call->type_at);
     if (call->grpc) {
         n = nv_add(nv, n, "te", "trailers");
-        n = nv_add(nv, n, "grpc-timeout", call->timeout_text);
+        if (call->timeout_text[0] != '\0')
+            n = nv_add(nv, n, "grpc-timeout", call->timeout_text);
     }
     n = nv_add(nv, n, "user-agent", "quiver");
     for (uint32_t i = 0; i < call->n_headers; i++) {
