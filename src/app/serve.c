@@ -1,6 +1,7 @@
 #include "app/serve.h"
 
 #include "app/cert_watch.h"
+#include "app/cluster_start.h"
 #include "app/notify.h"
 #include "app/restore.h"
 #include "app/settings.h"
@@ -47,6 +48,8 @@ struct serve {
     struct qv_edge *edge;
     struct qv_net_server *net;
     struct qv_cert_watch certs;
+    struct qv_cluster_start cluster;
+    struct qv_node_config config;
     struct qv_restore_list restores;
     int lock_fd;
     int err;
@@ -62,13 +65,14 @@ static void print_help(void)
 {
     puts("usage: quiver serve [options]\n"
          "\n"
-         "Starts a node: REST, gRPC and metrics over one store.\n"
+         "Starts a node: REST, gRPC and metrics over one store; with --role, one of a cluster.\n"
          "\n"
          "  --config-path FILE   YAML settings (default: config/config.yaml, if it is there)\n"
          "  --storage-path DIR   where data is kept (default ./storage)\n"
          "  --host ADDRESS       address to listen on (default 0.0.0.0)\n"
          "  --http-port PORT     REST and metrics (default 6333; 0: any free one)\n"
          "  --grpc-port PORT     gRPC (default 6334; 0: any free one)\n"
+         "  --role ROLE          a node of a cluster: all, shard, or proxy, which keeps no data\n"
          "  --set KEY=VALUE      any setting, e.g. --set storage.checkpoint.max_age_sec=10\n"
          "  --snapshot FILE:NAME     restores a snapshot as collection NAME before it serves\n"
          "  --storage-snapshot FILE  the same for a snapshot of everything\n"
@@ -83,7 +87,8 @@ static void print_help(void)
          "  quiver serve\n"
          "  quiver serve --storage-path /var/lib/quiver --set service.api_key=SECRET\n"
          "  quiver serve --set service.enable_tls=true --set tls.cert=cert.pem "
-         "--set tls.key=key.pem");
+         "--set tls.key=key.pem\n"
+         "  quiver serve --role all --set cluster.metadata.endpoints=http://etcd1:2379");
 }
 
 enum option_id {
@@ -92,6 +97,7 @@ enum option_id {
     OPT_HOST,
     OPT_HTTP,
     OPT_GRPC,
+    OPT_ROLE,
     OPT_SET,
     OPT_HELP,
     OPT_SNAPSHOT,
@@ -105,6 +111,7 @@ static const struct option options[] = {
     {"host", required_argument, NULL, OPT_HOST},
     {"http-port", required_argument, NULL, OPT_HTTP},
     {"grpc-port", required_argument, NULL, OPT_GRPC},
+    {"role", required_argument, NULL, OPT_ROLE},
     {"set", required_argument, NULL, OPT_SET},
     {"help", no_argument, NULL, OPT_HELP},
     {"snapshot", required_argument, NULL, OPT_SNAPSHOT},
@@ -123,6 +130,8 @@ static const char *option_key(int option)
         return "service.http_port";
     case OPT_GRPC:
         return "service.grpc_port";
+    case OPT_ROLE:
+        return "cluster.role";
     default:
         return NULL;
     }
@@ -164,6 +173,8 @@ static int read_options(struct serve *x, int argc, char **argv, bool overrides,
                             : 0;
         else if (overrides)
             err = qv_settings_set(&x->settings, option_key(option), optarg, &x->msg);
+        if (option == OPT_ROLE)
+            x->settings.cluster_enabled = true;
         if (err != 0)
             return err;
     }
@@ -183,6 +194,8 @@ static int read_settings(struct serve *x, int argc, char **argv, bool *help)
         err = qv_settings_load_env(&x->settings, environ, &x->msg);
     if (err == 0)
         err = read_options(x, argc, argv, true, &path, help);
+    if (err == 0 && x->settings.cluster_enabled)
+        err = qv_cluster_start_check(&x->settings, &x->msg);
     return err;
 }
 
@@ -222,47 +235,65 @@ static int lock_directory(struct serve *x)
 static void open_node(void *arg)
 {
     struct serve *x = arg;
-    struct qv_node_config config = {
-        .env = qv_uv_env_env(x->env),
-        .kv = x->kv,
-        .dir = x->settings.storage_path,
-        .segment_bytes = x->settings.log_segment_mb << 20,
-        .checkpoint_bytes = x->settings.checkpoint_mb << 20,
-        .checkpoint_ms = x->settings.checkpoint_sec * 1000,
-        .snapshots_dir = x->settings.snapshots_path,
-        .snapshot_bytes_per_s = x->settings.snapshot_rate_mb << 20,
-        .scrub_bytes_per_s = x->settings.scrub_mb_per_s << 20,
-        .scrub_rest_ms = x->settings.scrub_rest_sec * 1000,
-    };
-    x->err = qv_node_open(&config, &x->node, &x->msg);
+    const bool cluster = x->settings.cluster_enabled;
+    x->err = cluster ? qv_cluster_start_listen(&x->cluster, &x->msg) : 0;
+    if (x->err == 0)
+        x->err = qv_node_open(&x->config, &x->node, &x->msg);
+    if (x->err == 0 && cluster)
+        qv_cluster_start_opened(&x->cluster);
+}
+
+static int open_disk(struct serve *x, struct qv_disk **out)
+{
+    int err = 0;
+    x->disk = qv_disk_posix_create();
+    if (getenv("QUIVER_KILL_AT") != NULL)
+        err = qv_kill_disk_create(x->disk, getenv("QUIVER_KILL_AT"), &x->kill_disk, &x->msg);
+    *out = x->kill_disk != NULL ? x->kill_disk : x->disk;
+    if (err == 0 && getenv("QUIVER_FAULT_AT") != NULL) {
+        err = qv_fault_disk_create(*out, getenv("QUIVER_FAULT_AT"), &x->fault_disk, &x->msg);
+        *out = x->fault_disk;
+    }
+    return err;
+}
+
+static int open_env(struct serve *x)
+{
+    struct qv_uv_env_config config = {.io_threads = 2, .pin_cpu = -1};
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    config.compute_threads = (unsigned)x->settings.max_search_threads;
+    if (config.compute_threads == 0)
+        config.compute_threads = cores > 0 && cores <= 128 ? (unsigned)cores : 1;
+    int err = open_disk(x, &config.disk);
+    return err == 0 ? qv_uv_env_create(&config, &x->env, &x->msg) : err;
 }
 
 static int start_node(struct serve *x)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned threads = (unsigned)x->settings.max_search_threads;
-    if (threads == 0)
-        threads = cores > 0 && cores <= 128 ? (unsigned)cores : 1;
-    int err = lock_directory(x);
+    const struct qv_settings *s = &x->settings;
+    const bool proxy = qv_cluster_start_is_proxy(s);
+    int err = proxy ? 0 : lock_directory(x);
+    if (err == 0)
+        err = open_env(x);
     if (err != 0)
         return err;
-    x->disk = qv_disk_posix_create();
-    if (getenv("QUIVER_KILL_AT") != NULL) {
-        err = qv_kill_disk_create(x->disk, getenv("QUIVER_KILL_AT"), &x->kill_disk, &x->msg);
-        if (err != 0)
-            return err;
-    }
-    struct qv_disk *disk = x->kill_disk != NULL ? x->kill_disk : x->disk;
-    if (getenv("QUIVER_FAULT_AT") != NULL) {
-        err = qv_fault_disk_create(disk, getenv("QUIVER_FAULT_AT"), &x->fault_disk, &x->msg);
-        if (err != 0)
-            return err;
-        disk = x->fault_disk;
-    }
     x->kv = qv_kv_rocks_create(NULL);
-    struct qv_uv_env_config config = {
-        .disk = disk, .compute_threads = threads, .io_threads = 2, .pin_cpu = -1};
-    err = qv_uv_env_create(&config, &x->env, &x->msg);
+    x->config = (struct qv_node_config){
+        .env = qv_uv_env_env(x->env),
+        .kv = x->kv,
+        .dir = proxy ? "" : s->storage_path,
+        .segment_bytes = s->log_segment_mb << 20,
+        .checkpoint_bytes = s->checkpoint_mb << 20,
+        .checkpoint_ms = s->checkpoint_sec * 1000,
+        .snapshots_dir = proxy ? NULL : s->snapshots_path,
+        .snapshot_bytes_per_s = s->snapshot_rate_mb << 20,
+        .scrub_bytes_per_s = s->scrub_mb_per_s << 20,
+        .scrub_rest_ms = s->scrub_rest_sec * 1000,
+    };
+    if (s->cluster_enabled) {
+        x->cluster = (struct qv_cluster_start){.settings = s, .env = x->env, .node = &x->config};
+        err = qv_cluster_start_found(&x->cluster, &x->msg);
+    }
     if (err != 0)
         return err;
     qv_uv_env_call(x->env, open_node, x);
@@ -367,6 +398,7 @@ static void stop(struct serve *x)
                      "acknowledged change",
                      qv_err_text(x->err));
     }
+    qv_cluster_start_close(&x->cluster);
     if (x->env != NULL)
         qv_uv_env_destroy(&x->env);
     qv_edge_destroy(&x->edge);
@@ -413,7 +445,7 @@ static void block_signals(const struct serve *x, sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
-    if (x->settings.enable_tls)
+    if (x->settings.enable_tls || x->settings.p2p_tls)
         sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL); /* before any thread: all inherit it */
 }
@@ -445,6 +477,8 @@ static int wait_for_end(struct serve *x, const sigset_t *set)
         if (sig > 0 && sig != SIGHUP)
             return sig;
         qv_cert_watch_look(&x->certs, now_ns(x), sig == SIGHUP);
+        if (sig == SIGHUP)
+            qv_cluster_start_reload(&x->cluster);
         trim_when_idle(x, &trimmed_at);
     }
 }
@@ -474,9 +508,11 @@ static int run(struct serve *x)
     if (err != 0)
         return err;
     const char *s = x->settings.enable_tls ? "s" : "";
-    printf("quiver %s listening: http%s://%s:%u (REST, metrics), grpc%s://%s:%u; data in %s\n",
+    const bool proxy = qv_cluster_start_is_proxy(&x->settings);
+    printf("quiver %s listening: http%s://%s:%u (REST, metrics), grpc%s://%s:%u; %s%s\n",
            QV_VERSION, s, x->settings.host, qv_net_server_port(x->net, 0), s, x->settings.host,
-           qv_net_server_port(x->net, 1), x->settings.storage_path);
+           qv_net_server_port(x->net, 1), proxy ? "a proxy" : "data in ",
+           proxy ? "" : x->settings.storage_path);
     (void)fflush(stdout);
     qv_notify("READY=1");
     sig = wait_for_end(x, &set);
@@ -502,6 +538,10 @@ int qv_app_serve(int argc, char **argv)
     }
     if (err == 0)
         err = run(&x);
+    if (err == QV_ECANCELED) {
+        QV_INFO("serve", "%s", x.msg.text);
+        err = 0;
+    }
     if (err != 0)
         fprintf(stderr, "quiver serve: %s\n",
                 x.msg.text[0] != '\0' ? x.msg.text : qv_err_text(err));

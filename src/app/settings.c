@@ -116,19 +116,30 @@ static int set_switch(bool *field, const struct setting *t, const char *value,
     return 0;
 }
 
-/* What is asked for and not there yet must not be ignored. */
-static int refuse_unserved(const char *key, const char *value, struct qv_errmsg *msg)
+/* Texts of which only some are allowed. */
+static int check_words(const char *key, const char *value, struct qv_errmsg *msg)
 {
-    if (strcmp(key, "cluster.enabled") == 0 && strcasecmp(value, "true") == 0)
-        return qv_fail(msg, QV_EINVAL, "%s: 'true' is not allowed: this version has only false",
-                       key);
+    enum qv_log_level level;
+    char lower[16];
+    size_t n = 0;
+    if (strcmp(key, "cluster.role") == 0 && strcmp(value, "all") != 0 &&
+        strcmp(value, "proxy") != 0 && strcmp(value, "shard") != 0)
+        return qv_fail(msg, QV_EINVAL,
+                       "cluster.role: '%.100s' is not allowed: all, proxy or shard is", value);
+    if (strcmp(key, "log_level") != 0)
+        return 0;
+    for (; value[n] != '\0' && n < sizeof lower - 1; n++)
+        lower[n] = (char)tolower((unsigned char)value[n]);
+    lower[n] = '\0';
+    if (qv_logger_parse_level(lower, &level) != 0)
+        return qv_fail(msg, QV_EINVAL,
+                       "log_level: '%.100s' is not allowed: ERROR, WARN, INFO or DEBUG is", value);
     return 0;
 }
 
 int qv_settings_set(struct qv_settings *s, const char *key, const char *value,
                     struct qv_errmsg *msg)
 {
-    enum qv_log_level level;
     for (size_t i = 0; i < COUNT; i++) {
         const struct setting *t = &table[i];
         if (strcmp(t->key, key) != 0)
@@ -142,24 +153,15 @@ int qv_settings_set(struct qv_settings *s, const char *key, const char *value,
         if (value[0] == '\0' && t->text[0] != '\0')
             return qv_fail(msg, QV_EINVAL, "%s: '' is not allowed: leave it out for %s", t->key,
                            t->text);
-        if (strcmp(key, "log_level") == 0) {
-            char lower[16];
-            size_t n = 0;
-            for (; value[n] != '\0' && n < sizeof lower - 1; n++)
-                lower[n] = (char)tolower((unsigned char)value[n]);
-            lower[n] = '\0';
-            if (qv_logger_parse_level(lower, &level) != 0)
-                return qv_fail(msg, QV_EINVAL,
-                               "log_level: '%.100s' is not allowed: ERROR, WARN, INFO or DEBUG is",
-                               value);
-        }
+        int err = check_words(key, value, msg);
+        if (err != 0)
+            return err;
         char **field = field_of(s, t);
         qv_mem_free(*field);
         *field = qv_mem_strdup(value);
         return 0;
     }
-    int err = refuse_unserved(key, value, msg);
-    return err != 0 ? err : qv_fail(msg, QV_ENOTFOUND, "unknown setting '%.200s'", key);
+    return qv_fail(msg, QV_ENOTFOUND, "unknown setting '%.200s'", key);
 }
 
 /* From a file or the environment: an unknown key warns. */
@@ -360,8 +362,9 @@ void qv_settings_write_docs(struct qv_buf *b)
                "`storage.log.segment_mb` is\n`QUIVER__STORAGE__LOG__SEGMENT_MB`. Flags of their "
                "own have `service.host` (`--host`),\n`service.http_port` (`--http-port`), "
                "`service.grpc_port` (`--grpc-port`) and `storage.storage_path`\n"
-               "(`--storage-path`). Keys that Qdrant has and this version does not are unknown "
-               "keys, except that\n`cluster.enabled: true` is refused.\n\n"
+               "(`--storage-path`); `--role` sets `cluster.role` and `cluster.enabled`. Keys that "
+               "Qdrant has and this version\ndoes not are unknown "
+               "keys.\n\n"
                "| key | default | allowed | what it is |\n| --- | --- | --- | --- |\n");
     for (size_t i = 0; i < COUNT; i++) {
         const struct setting *t = &table[i];

@@ -83,7 +83,9 @@ static void listed(struct qv_meta_listing *l, int err)
         if (strcmp(e->key, QV_TREE_WRITERS) == 0 && e->value.n == sizeof f->last)
             memcpy(&f->last, e->value.p, sizeof f->last);
     }
-    if (!found)
+    if (!found && f->only_look)
+        finish(f, qv_fail(&f->msg, QV_ENOTFOUND, "there is no cluster"), NULL);
+    else if (!found)
         found_cluster(f);
     else if (f->want_writer)
         claim_writer(f);

@@ -14,11 +14,12 @@ struct qv_founding;
 /* On the owner, once. Errors as core/meta.h's; QV_ELIMIT: 2^24 writers were given. */
 typedef void (*qv_founding_done_f)(struct qv_founding *f, int err);
 
-/* Embedded in the caller's struct, zero but for the first five, until done. */
+/* Embedded in the caller's struct, zero but for the first six, until done. */
 struct qv_founding {
     struct qv_env *env;
     struct qv_meta *meta;
     bool want_writer;
+    bool only_look; /* the cluster must be there: QV_ENOTFOUND, nothing is made */
     qv_founding_done_f done;
     void *arg;
     uint8_t cluster[QV_CLUSTER_ID_BYTES];

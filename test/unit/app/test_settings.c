@@ -65,9 +65,10 @@ static void test_bad_values_name_key_value_and_what_is_allowed(void **state)
         {"log_level", "LOUD", "ERROR, WARN, INFO or DEBUG"},
         {"service.enable_tls", "yes", "true or false"},
         {"tls.cert_ttl", "1h", "0 to 31536000"},
-        {"cluster.p2p.enable_tls", "yes", "true or false"},
+        {"cluster.p2p.enable_tls", "on", "true or false"},
+        {"cluster.role", "leader", "all, proxy or shard"},
+        {"cluster.role", "", "all"},
         {"cluster.p2p.port", "65536", "0 to 65535"},
-        {"cluster.enabled", "true", "cluster.enabled"},
     };
     struct qv_settings s;
     qv_settings_init(&s);
