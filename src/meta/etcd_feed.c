@@ -9,8 +9,9 @@
 #include "base/mem.h"
 #include "base/qv_assert.h"
 
-#define HOLD_MAX 4096u /* events of one revision: a transaction has fewer, an ended lease may not  \
-                        */
+#define HOLD_MAX                                                                                   \
+    4096u /* events of one revision: a transaction has fewer, an ended lease may not               \
+           */
 
 struct qv_etcd_feed {
     struct qv_meta_etcd *e;

@@ -285,10 +285,21 @@ void qv_node_cluster_changed(void *arg)
     qv_topology_ref(t);
     qv_node_set_topology(n, t);
     qv_node_move_changed(n);
+    pthread_mutex_lock(&n->lock);
+    n->cluster.complete = n->cluster.follow_err == 0;
+    pthread_mutex_unlock(&n->lock);
     qv_node_confirm_settle(n);
 }
 
 /* ---- open, close ---- */
+
+static void serve_all(struct qv_node *n, bool on)
+{
+    qv_node_confirm_serve(n, on);
+    qv_node_serve(n, on);
+    qv_node_serve_reads(n, on);
+    qv_node_survey_serve(n, on);
+}
 
 int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config *config,
                          struct qv_errmsg *msg)
@@ -305,15 +316,15 @@ int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config 
     n->cluster.known = qv_topology_create(0);
     n->cluster.self = config->self;
     n->cluster.again = (struct qv_timer){.run = try_again, .arg = n};
-    qv_node_confirm_serve(n, true);
-    qv_node_serve(n, true);
-    qv_node_serve_reads(n, true);
     n->cluster.rebalance = config->rebalance;
+    serve_all(n, true);
     int err = qv_membership_open(&membership, &n->cluster.membership, msg);
     qv_buf_close(&n->cluster.copy);
     if (err == 0) {
         qv_node_move_open(n);
         qv_node_cluster_changed(n);
+    } else {
+        serve_all(n, false);
     }
     return err;
 }
@@ -345,9 +356,7 @@ int qv_node_cluster_recall(struct qv_node *n, struct qv_errmsg *msg)
 static void moves_closed(struct qv_node *n)
 {
     struct qv_membership *m = n->cluster.membership;
-    qv_node_confirm_serve(n, false);
-    qv_node_serve(n, false);
-    qv_node_serve_reads(n, false);
+    serve_all(n, false);
     n->cluster.membership = NULL;
     qv_membership_close(m, n->cluster.closed, n->cluster.closed_arg);
 }
@@ -362,12 +371,18 @@ void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *a
 
 /* ---- identity ---- */
 
+/* Of 53 bits: the API tells ids of nodes as JSON numbers, which some clients read as doubles. */
+static uint64_t new_id(struct qv_env *env)
+{
+    return qv_env_random_u64(env) >> 11 | 1;
+}
+
 int qv_node_identify(const struct qv_node_config *config, uint8_t role,
                      struct qv_node_identity *out, struct qv_errmsg *msg)
 {
     memset(out, 0, sizeof *out);
     if (role == QV_ROLE_PROXY) {
-        out->id = qv_env_random_u64(config->env) | 1;
+        out->id = new_id(config->env);
         out->incarnation = 1;
         return 0;
     }
@@ -382,7 +397,7 @@ int qv_node_identify(const struct qv_node_config *config, uint8_t role,
     if (err == 0) {
         *out = n->cluster.identity;
         if (out->id == 0)
-            out->id = qv_env_random_u64(config->env) | 1;
+            out->id = new_id(config->env);
         out->incarnation++;
         err = qv_node_save_identity(n, out, msg);
     }
@@ -401,6 +416,15 @@ int qv_node_found(const struct qv_node_config *config, const struct qv_node_iden
     if (n != NULL)
         qv_node_free_records(n);
     return err;
+}
+
+bool qv_node_is_ready(struct qv_node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    const bool known = qv_topology_member(n->topology, n->cluster.self.id) != NULL;
+    const bool ready = !qv_node_in_cluster(n) || (known && n->cluster.complete);
+    pthread_mutex_unlock(&n->lock);
+    return ready;
 }
 
 bool qv_node_in_cluster(const struct qv_node *n)

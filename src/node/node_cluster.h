@@ -72,7 +72,7 @@ typedef void (*qv_node_change_done_f)(struct qv_node_change *x, int err);
 struct qv_node_change {
     struct qv_node *node;
     enum qv_node_change_kind kind;
-    struct qv_str name; /* of the collection; not of ALIASES */
+    struct qv_str name; /* of the collection; not of the last two */
     const struct qv_collection_config *config;
     const struct qv_config_diff *diff;
     const struct qv_vector_spec *vector;
@@ -105,6 +105,9 @@ void qv_node_change_start(struct qv_node_change *x);
 /* ---- telling ---- */
 
 bool qv_node_in_cluster(const struct qv_node *n);
+/* A node alone always is. One of a cluster: the tree that it follows names it, in this life or an
+ * earlier one, and all that the tree asks of it is done. Any thread. */
+bool qv_node_is_ready(struct qv_node *n);
 uint64_t qv_node_id(const struct qv_node *n);                                     /* 0: alone */
 void qv_node_cluster_status(struct qv_node *n, struct qv_membership_status *out); /* owner */
 

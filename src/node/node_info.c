@@ -4,9 +4,9 @@
 #include <string.h>
 
 /* Adds to the list how many of the shard's points hold a value at each indexed field. */
-static int count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
-                        const struct qv_collection_config *config,
-                        struct qv_payload_schema_entry *list, struct qv_errmsg *msg)
+int qv_node_count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                         const struct qv_collection_config *config,
+                         struct qv_payload_schema_entry *list, struct qv_errmsg *msg)
 {
     for (uint32_t i = 0; i < config->payload_index_count; i++) {
         struct qv_cond cond = {.type = QV_COND_IS_EMPTY, .key = config->payload_indexes[i].field};
@@ -96,13 +96,23 @@ static int count_all_fields(struct qv_node *n, const struct qv_collection *c, un
         struct qv_shard *s;
         err = qv_node_shard_at(n, c, i, &s, msg);
         if (err == 0) {
-            err = count_fields(s, reader, arena, c->config, list, msg);
+            err = qv_node_count_fields(s, reader, arena, c->config, list, msg);
             qv_shard_unref(s);
         }
     }
     out->schema = list;
     out->schema_count = c->config->payload_index_count;
     return err;
+}
+
+int qv_node_tell_collection(const struct qv_collection *c, const struct qv_shard_info *info,
+                            struct qv_arena *arena, struct qv_collection_info *out)
+{
+    out->config = c->config;
+    out->points_count = info->points;
+    out->indexed_vectors_count = info->indexed_vectors;
+    out->segments_count = c->shard_count;
+    return tell_state(info, arena, out);
 }
 
 int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c, unsigned reader,
@@ -113,17 +123,13 @@ int qv_node_collection_info(struct qv_node *n, const struct qv_collection *c, un
     int err = 0;
     qv_node_shard_info(n, c, &info);
     memset(out, 0, sizeof *out);
-    out->config = c->config;
-    out->points_count = info.points;
-    out->indexed_vectors_count = info.indexed_vectors;
-    out->segments_count = c->shard_count;
     if (info.err != QV_ECORRUPT)
         err = count_all_fields(n, c, reader, arena, out, msg);
     if (err == QV_ECORRUPT) { /* its state can be told though its payloads can't be read */
         err = 0;
         qv_node_shard_info(n, c, &info);
     }
-    return err == 0 ? tell_state(&info, arena, out) : err;
+    return err == 0 ? qv_node_tell_collection(c, &info, arena, out) : err;
 }
 
 void qv_node_stats(struct qv_node *n, struct qv_store_stats *out)

@@ -52,6 +52,7 @@ struct qv_node {
         struct qv_buf copy;              /* of the last tree, until it is opened */
         uint32_t pieces;                 /* of the copy in the records */
         uint64_t saved_epoch;
+        bool complete;  /* lock: what the tree asks for is done */
         int follow_err; /* why what the tree asks for could not all be done */
         struct qv_errmsg follow_msg;
         struct qv_timer again;
@@ -104,6 +105,17 @@ uint64_t qv_node_reader_of(const struct qv_node *n, const struct qv_shard_place 
 /* node_serve.c: shares of writes that other nodes send. */
 void qv_node_serve(struct qv_node *n, bool on);
 void qv_node_serve_reads(struct qv_node *n, bool on); /* node_serve_read.c */
+
+void qv_node_survey_serve(struct qv_node *n, bool on); /* node_survey.c */
+
+/* node_info.c: adds to the list how many of the shard's points hold a value at each indexed field;
+ * and fills what sums and states of a collection's shards come to. */
+QV_MUST_USE int qv_node_count_fields(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
+                                     const struct qv_collection_config *config,
+                                     struct qv_payload_schema_entry *list, struct qv_errmsg *msg);
+QV_MUST_USE int qv_node_tell_collection(const struct qv_collection *c,
+                                        const struct qv_shard_info *info, struct qv_arena *arena,
+                                        struct qv_collection_info *out);
 
 /* node_read.c: who answers reads as that member; made when it is first asked for. */
 struct qv_node_remote {

@@ -450,7 +450,7 @@ static int change_alone(struct qv_node_change *x)
     case QV_NODE_ALIASES:
         return qv_node_update_aliases(n, x->aliases, &x->msg);
     default:
-        return qv_fail(&x->msg, QV_ENOTIMPL, "Distributed mode disabled");
+        return qv_fail(&x->msg, QV_EMETHOD, "This node is not one of a cluster");
     }
 }
 

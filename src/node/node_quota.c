@@ -30,6 +30,8 @@ void qv_node_quota(struct qv_node *n, struct qv_quota *out)
 int qv_node_set_quota(struct qv_node *n, const struct qv_quota *quota, struct qv_errmsg *msg)
 {
     struct qv_buf b;
+    if (n->records == NULL)
+        return qv_fail(msg, QV_EMETHOD, "a proxy keeps nothing, quotas neither");
     qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
     qv_json_write_quota(&b, quota);
     const struct qv_records_change change = {QV_NODE_QUOTA_KEY, {b.data, b.len}};

@@ -58,6 +58,12 @@ enum qv_op_kind {
     QV_OP_ISSUES_CLEAR,
     QV_OP_QUOTAS,
     QV_OP_QUOTAS_SET,
+    QV_OP_CLUSTER, /* to COLLECTION_CLUSTER: op_cluster.h */
+    QV_OP_CLUSTER_STATUS,
+    QV_OP_CLUSTER_TELEMETRY,
+    QV_OP_CLUSTER_RECOVER,
+    QV_OP_COLLECTION_CLUSTER,
+    QV_OP_CLUSTER_REMOVE, /* a node that holds nothing */
     QV_OP_TELEMETRY,
     QV_OP_METRICS,
     QV_OP_GRPC_HEALTH,
@@ -99,6 +105,7 @@ struct qv_op {
         struct qv_count_req count;
         struct qv_facet_req facet;
         struct qv_query_req query;
+        uint64_t member;             /* CLUSTER_REMOVE */
         enum qv_log_level log_level; /* LOGGER_SET */
         struct qv_snapshot_req snapshot;
     } req;
@@ -132,7 +139,8 @@ struct qv_op {
     struct qv_task task;
     struct qv_node_write write;
     struct qv_node_change change;
-    struct qv_node_read *read; /* over several shards; held while out refers to it */
+    struct qv_node_read *read;     /* over several shards; held while out refers to it */
+    struct qv_node_survey *survey; /* of other nodes; likewise */
     struct qv_errmsg msg;
 };
 

@@ -4,6 +4,7 @@
 #include "base/qv_assert.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/op_cluster.h"
 #include "server/op_read.h"
 #include "server/op_snapshot.h"
 #include "server/request_log.h"
@@ -231,7 +232,7 @@ static void change_done(struct qv_node_change *x, int err)
         op->msg = x->msg;
     op->out.result = (struct qv_write_result){.completed = true};
     if (op->kind == QV_OP_COLLECTION_CREATE || op->kind == QV_OP_COLLECTION_UPDATE ||
-        op->kind == QV_OP_ALIASES_UPDATE)
+        op->kind == QV_OP_ALIASES_UPDATE || op->kind == QV_OP_CLUSTER_REMOVE)
         op->out.done = true;
     if (op->kind == QV_OP_COLLECTION_DELETE)
         op->out.done = x->existed;
@@ -274,6 +275,10 @@ static struct qv_node_change change_of(struct qv_op *op)
         x.kind = QV_NODE_SET_INDEX;
         x.field = op->req.index.field;
         x.index = op->kind == QV_OP_INDEX_CREATE ? &op->req.index : NULL;
+        break;
+    case QV_OP_CLUSTER_REMOVE:
+        x.kind = QV_NODE_REMOVE_PEER;
+        x.move.from = op->req.member;
         break;
     default:
         QV_UNREACHABLE();
@@ -396,6 +401,8 @@ static void op_job(struct qv_job *job, unsigned worker)
     }
     if (err == 0)
         err = qv_op_strict(op);
+    if (err == 0 && qv_op_is_snapshot(op->kind) && qv_node_in_cluster(n))
+        err = qv_fail(&op->msg, QV_ENOTIMPL, "Not implemented: snapshots in a cluster");
     if (err == 0 && consumes(op->kind))
         err = qv_upkeep_check_quota(op);
     if (err != 0) {
@@ -415,6 +422,7 @@ static void op_job(struct qv_job *job, unsigned worker)
     case QV_OP_ALIASES_UPDATE:
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
+    case QV_OP_CLUSTER_REMOVE:
         op->change = change_of(op);
         qv_node_change_start(&op->change);
         return;
@@ -432,6 +440,10 @@ static void op_job(struct qv_job *job, unsigned worker)
         qv_op_run_snapshot(op);
         return;
     default:
+        if (qv_op_is_survey(op)) {
+            qv_op_run_survey(op);
+            return;
+        }
         if (qv_op_is_spread(op)) {
             qv_op_run_spread(op);
             return;

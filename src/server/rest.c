@@ -7,6 +7,7 @@
 #include "server/api_status.h"
 #include "server/edge.h"
 #include "server/metrics.h"
+#include "server/op_cluster.h"
 #include "server/op_read.h"
 #include "server/op_snapshot.h"
 #include "server/upkeep.h"
@@ -36,6 +37,12 @@ static const struct route routes[] = {
     {"GET", "/quotas", QV_OP_QUOTAS, 0, true},
     {"PUT", "/quotas", QV_OP_QUOTAS_SET, 0, false},
     {"GET", "/collections/{}/optimizations", QV_OP_OPTIMIZATIONS, 0, true},
+    {"GET", "/cluster", QV_OP_CLUSTER, 0, true},
+    {"GET", "/cluster/status", QV_OP_CLUSTER_STATUS, 0, true},
+    {"GET", "/cluster/telemetry", QV_OP_CLUSTER_TELEMETRY, 0, true},
+    {"POST", "/cluster/recover", QV_OP_CLUSTER_RECOVER, 0, false},
+    {"DELETE", "/cluster/peer/{}", QV_OP_CLUSTER_REMOVE, 0, false},
+    {"GET", "/collections/{}/cluster", QV_OP_COLLECTION_CLUSTER, 0, true},
     {"GET", "/metrics", QV_OP_METRICS, 0, true},
     {"GET", "/logger", QV_OP_LOGGER_GET, 0, false},
     {"POST", "/logger", QV_OP_LOGGER_SET, 0, false},
@@ -295,6 +302,8 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_ALIASES_UPDATE:
     case QV_OP_ISSUES_CLEAR:
     case QV_OP_QUOTAS_SET:
+    case QV_OP_CLUSTER_RECOVER:
+    case QV_OP_CLUSTER_REMOVE:
         qv_json_write_true(b, op->out.done);
         break;
     case QV_OP_ALIASES_OF:
@@ -306,6 +315,18 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
         qv_json_write_update(b, &op->out.result);
+        break;
+    case QV_OP_CLUSTER:
+        qv_cluster_write(op, b);
+        break;
+    case QV_OP_CLUSTER_STATUS:
+        qv_cluster_write_status(op, b);
+        break;
+    case QV_OP_CLUSTER_TELEMETRY:
+        qv_cluster_write_telemetry(op, b);
+        break;
+    case QV_OP_COLLECTION_CLUSTER:
+        qv_cluster_write_collection(op, b);
         break;
     case QV_OP_TELEMETRY:
         qv_metrics_write_telemetry(op->edge, op->params.details_level, b);
@@ -337,6 +358,7 @@ void qv_op_answer_rest(struct qv_op *op, int err)
     struct qv_buf *b = qv_call_out(call);
     if (err != 0) {
         qv_op_close_spread(&op->read);
+        qv_op_close_survey(&op->survey);
         reply_error_later(call, err, &op->msg, qv_op_seconds(op), op->retry_s);
         return;
     }
@@ -414,6 +436,22 @@ static int decode_query(struct qv_op *op)
                               &op->req.query, &op->msg);
 }
 
+/* The id in DELETE /cluster/peer/{id}: the path's first captured segment. */
+static int decode_member(struct qv_op *op)
+{
+    const struct qv_str s = op->collection;
+    uint64_t id = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        const unsigned digit = (unsigned)(s.p[i] - '0');
+        if (digit > 9 || id > (UINT64_MAX - digit) / 10)
+            return qv_fail(&op->msg, QV_EBADREQ, "a peer's id is a number");
+        id = id * 10 + digit;
+    }
+    op->req.member = id;
+    op->collection = (struct qv_str){"", 0};
+    return 0;
+}
+
 /* {"log_level": "debug"}: other keys of the API's are about files and colours. */
 static int decode_logger(struct qv_op *op)
 {
@@ -481,6 +519,8 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
         return qv_json_read_count(body, arena, &op->req.count, &op->msg);
     case QV_OP_LOGGER_SET:
         return decode_logger(op);
+    case QV_OP_CLUSTER_REMOVE:
+        return decode_member(op);
     case QV_OP_FACET:
         return qv_json_read_facet(body, arena, &op->req.facet, &op->msg);
     case QV_OP_QUERY:
@@ -515,7 +555,7 @@ static void reply_text(struct qv_call *call, int status, const char *text)
     qv_call_reply(call, status, "text/plain", NULL, 0, b);
 }
 
-static bool answer_health(struct qv_call *call)
+static bool answer_health(struct qv_edge *edge, struct qv_call *call)
 {
     struct qv_str none[3];
     if (path_matches("/healthz", call->path, call->path_len, none) ||
@@ -524,7 +564,9 @@ static bool answer_health(struct qv_call *call)
         return true;
     }
     if (path_matches("/readyz", call->path, call->path_len, none)) {
-        reply_text(call, 200, "all shards are ready");
+        const bool ready = qv_node_is_ready(qv_edge_node(edge));
+        reply_text(call, ready ? 200 : 503,
+                   ready ? "all shards are ready" : "not a part of the cluster yet");
         return true;
     }
     return false;
@@ -558,7 +600,7 @@ void qv_rest_handle(struct qv_edge *edge, struct qv_call *call)
     struct qv_str captured[3] = {{"", 0}, {"", 0}, {"", 0}};
     struct qv_errmsg msg = {""};
     bool other_method;
-    if (answer_health(call))
+    if (answer_health(edge, call))
         return;
     const struct route *r = find_route(call, captured, &other_method);
     if (r == NULL) {

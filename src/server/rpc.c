@@ -6,6 +6,7 @@
 #include "server/api_status.h"
 #include "server/descriptors.h"
 #include "server/edge.h"
+#include "server/op_cluster.h"
 #include "server/op_read.h"
 #include "server/op_snapshot.h"
 #include "wire/pb_answer.h"
@@ -179,6 +180,7 @@ void qv_op_answer_grpc(struct qv_op *op, int err)
             err = qv_fail(&op->msg, QV_ENOMEM, "no memory for the answer");
     }
     qv_op_close_spread(&op->read);
+    qv_op_close_survey(&op->survey);
     if (err != 0)
         reply_error(op->call, err, &op->msg);
     else

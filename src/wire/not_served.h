@@ -57,17 +57,12 @@
       "Points/SearchMatrixPairs")                                                                  \
     X("search_matrix_offsets", "POST", "/collections/{}/points/search/matrix/offsets",             \
       "Points/SearchMatrixOffsets")                                                                \
-    X("collection_cluster_info", "GET", "/collections/{}/cluster",                                 \
-      "Collections/CollectionClusterInfo")                                                         \
+    X("collection_cluster_info", "", "", "Collections/CollectionClusterInfo")                                                         \
     X("update_collection_cluster", "POST", "/collections/{}/cluster",                              \
       "Collections/UpdateCollectionClusterSetup")                                                  \
     X("list_shard_keys", "GET", "/collections/{}/shards", "Collections/ListShardKeys")             \
     X("create_shard_key", "PUT", "/collections/{}/shards", "Collections/CreateShardKey")           \
     X("delete_shard_key", "POST", "/collections/{}/shards/delete", "Collections/DeleteShardKey")   \
-    X("cluster_status", "GET", "/cluster", "")                                                     \
-    X("recover_current_peer", "POST", "/cluster/recover", "")                                      \
-    X("remove_peer", "DELETE", "/cluster/peer/{}", "")                                             \
-    X("cluster_telemetry", "GET", "/cluster/telemetry", "")                                        \
     X("list_metadata_keys", "GET", "/cluster/metadata/keys", "")                                   \
     X("get_metadata_key", "GET", "/cluster/metadata/keys/{}", "")                                  \
     X("set_metadata_key", "PUT", "/cluster/metadata/keys/{}", "")
