@@ -380,6 +380,7 @@ void qv_op_answer_rest(struct qv_op *op, int err)
     }
     qv_op_close_spread(&op->read); /* before the call is given back: a node that waits for its calls
                                       waits for the shards that are held, too */
+    qv_op_close_survey(&op->survey);
     qv_call_reply(call, op->accepted ? 202 : 200, JSON_TYPE, NULL, 0, b);
 }
 
