@@ -154,10 +154,13 @@ static bool drop_foreign(struct qv_node *n, const struct qv_topology *t)
         qv_node_local_remove(n, l.uuid, l.number);
         if (was != NULL)
             qv_collection_ref(was);
-        if (l.shard != NULL)
-            qv_store_drop_shard(n->store, l.store, qv_node_collection_gone, (void *)(uintptr_t)was);
-        else
+        if (l.shard == NULL)
             qv_collection_unref(was);
+        else if (s != NULL) /* it lies elsewhere: what waits here is tried again there */
+            qv_store_replace_shard(n->store, l.store, qv_node_collection_gone,
+                                   (void *)(uintptr_t)was);
+        else
+            qv_store_drop_shard(n->store, l.store, qv_node_collection_gone, (void *)(uintptr_t)was);
         dropped = true;
     }
     return dropped;
