@@ -15,7 +15,8 @@ struct qv_epoch {
     atomic_uint_fast64_t now; /* starts at 1; moved by the owner */
     struct { /* a cache line apart, wherever the first begins: an aligned type would bind malloc */
         atomic_uint_fast64_t entered; /* 0 = outside */
-        char apart[64 - sizeof(atomic_uint_fast64_t)];
+        uint64_t note;                /* the reader's own, while it is inside */
+        char apart[64 - sizeof(atomic_uint_fast64_t) - sizeof(uint64_t)];
     } readers[QV_EPOCH_READERS_MAX];
 };
 

@@ -17,6 +17,9 @@ struct qv_pick {
 /* QV_EUNAVAILABLE with the reason when the shard is quarantined or dropped. */
 QV_MUST_USE int qv_read_begin(struct qv_shard *s, unsigned reader, struct qv_errmsg *msg);
 void qv_read_end(struct qv_shard *s, unsigned reader);
+/* The same, and the read's result: err, or QV_ESTALE when what the shard answers for was changed
+ * meanwhile. */
+QV_MUST_USE int qv_read_finish(struct qv_shard *s, unsigned reader, int err, struct qv_errmsg *msg);
 
 /* A point as it is now; not found: gone meanwhile. */
 struct qv_present {
@@ -60,6 +63,9 @@ struct qv_live {
 #define QV_READ_ANY UINT32_MAX
 QV_MUST_USE int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector,
                              struct qv_live *out);
+/* With those that are hidden from readers: for writes. */
+QV_MUST_USE int qv_read_stored(struct qv_shard *s, struct qv_arena *arena, uint32_t vector,
+                               struct qv_live *out);
 /* The same by the payload indexes alone: slots that match for certain, and those that may; what
  * lies between has to be read. live->n / 64 + 1 words each. QV_ENOMEM. */
 QV_MUST_USE int qv_read_bounds(struct qv_shard *s, const struct qv_bound_filter *filter,

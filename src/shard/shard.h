@@ -26,6 +26,7 @@
 #include "storage/log.h"
 
 struct qv_shard;
+struct qv_shard_keys;
 struct qv_store;
 
 /* What the metadata says of a shard. */
@@ -34,6 +35,7 @@ struct qv_shard_spec {
     uint8_t uuid[16];    /* its identity */
     uint32_t generation; /* of the configuration */
     const struct qv_collection_config *config; /* borrowed; outlives the shard or its next config */
+    const struct qv_shard_keys *keys;          /* shard_keys.h; copied; NULL: all */
 };
 
 /* ---- writes ---- */

@@ -357,6 +357,7 @@ static void publish(struct qv_shard *s, const struct qv_change *c, const struct 
         keep_record(s, p->slot, p->record);
         return;
     case OUT_MOVE:
+        qv_shard_mark_keys(s, p->slot, &c->id);
         keep_record(s, p->slot, p->record);
         *died = qv_slot_table_publish(&s->slots, p->slot, &c->id, p->newest, p->present);
         qv_shard_push_pending(s, p->slot);

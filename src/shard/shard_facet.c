@@ -363,6 +363,5 @@ int qv_shard_facet(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
         err = by_index(s, &f, arena, out, &done, msg);
     if (err == 0 && !done)
         err = run(s, &f, arena, out, msg);
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }

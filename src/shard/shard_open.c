@@ -22,6 +22,9 @@ static void shard_free(struct qv_shard *s)
     qv_feed_discard(s);
     qv_replay_discard(s);
     qv_mem_free(s->streams);
+    qv_mem_free(s->reads);
+    qv_mem_free(s->writes);
+    qv_mem_free(s->keep);
     qv_mem_free(s->scan);
     qv_shard_close_vectors(s);
     qv_shard_fields_close(s);
@@ -149,6 +152,8 @@ int qv_shard_create(struct qv_store *store, const struct qv_shard_spec *spec, st
 {
     struct qv_shard *s = shard_alloc(store, spec);
     int err = ring_init(s);
+    if (err == 0)
+        err = qv_shard_init_keys(s, spec->keys);
     if (err == 0)
         err = qv_shard_init_vectors(s);
     if (err == 0)
@@ -600,6 +605,8 @@ int qv_shard_open_built(struct qv_store *store, const struct qv_shard_spec *spec
     struct qv_shard *s = shard_alloc(store, spec);
     s->replaying = true;
     int err = open_parts(s, msg);
+    if (err == 0)
+        err = qv_shard_init_keys(s, spec->keys);
     if (err != 0) {
         shard_free(s);
         return err;
@@ -614,6 +621,8 @@ int qv_shard_open(struct qv_store *store, const struct qv_shard_spec *spec, stru
     struct qv_shard *s = shard_alloc(store, spec);
     struct qv_errmsg why = {""};
     int err = open_parts(s, &why);
+    if (err == 0)
+        err = qv_shard_init_keys(s, spec->keys);
     s->replaying = true;
     if (err == QV_ECORRUPT || err == QV_ENOTFOUND || err == QV_EIO) {
         qv_shard_quarantine(s, QV_ECORRUPT, why.text);
@@ -645,6 +654,7 @@ void qv_shard_queue_unindexed(struct qv_shard *s)
     s->replaying = false;
     if (atomic_load(&s->state) != QV_SHARD_OPEN)
         return;
+    qv_shard_begin_purge(s);
     uint32_t high = qv_slot_table_high(&s->slots);
     s->backlog_slots = qv_mem_alloc((size_t)high * sizeof *s->backlog_slots);
     uint64_t n = 0;

@@ -351,8 +351,9 @@ static uint32_t pick(struct order *o, uint64_t offset, struct qv_pick *picks)
         const struct entry *e = &o->heap[i];
         pthread_rwlock_rdlock(&s->lock);
         qv_slot slot = qv_slot_table_find(&s->slots, &e->id);
+        bool hidden = slot != QV_SLOT_NONE && qv_shard_hidden(s, slot);
         pthread_rwlock_unlock(&s->lock);
-        if (slot == QV_SLOT_NONE)
+        if (slot == QV_SLOT_NONE || hidden)
             continue;
         picks[n] = (struct qv_pick){.slot = slot,
                                     .id = e->id,
@@ -415,8 +416,7 @@ int qv_order_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     if (err != 0)
         return err;
     err = run(s, arena, &a, &out->points, msg);
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }
 
 int qv_order_query(struct qv_shard *s, struct qv_arena *arena, const struct qv_query *q,

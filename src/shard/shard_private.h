@@ -221,7 +221,16 @@ struct qv_shard {
     struct qv_replay *replays, **replays_tail; /* the first is under way */
     struct qv_stream *streams;                 /* up to where what was replayed is applied */
     uint32_t stream_count;
-    struct qv_key_set *keep; /* NULL: every key */
+    struct qv_key_set *reads, *writes, *keep; /* NULL: every key */
+    atomic_uint_fast64_t keys_seq;            /* of `reads` */
+    atomic_bool hides;                        /* reads are not all: slots.hidden means something */
+    struct {
+        bool running, again;
+        qv_slot at;
+        uint64_t purged,
+            unsaved;  /* points; since the last pass that met none, not in a checkpoint */
+        uint64_t seq; /* captures begun when the last of them went */
+    } purge;
 
     uint32_t index_jobs; /* under way */
     uint32_t repair_jobs;
@@ -471,6 +480,30 @@ void qv_feed_discard(struct qv_shard *s); /* no job can run any more */
 /* shard_replay.c; owner */
 void qv_replay_pump(struct qv_shard *s);
 void qv_replay_fail(struct qv_shard *s, int err, const char *why); /* those not logged */
+/* shard_keys.c */
+static inline bool qv_shard_hides(const struct qv_shard *s)
+{
+    return atomic_load_explicit(&((struct qv_shard *)(uintptr_t)s)->hides, memory_order_acquire);
+}
+static inline bool qv_shard_hidden(const struct qv_shard *s, qv_slot slot)
+{
+    return qv_shard_hides(s) && qv_slot_table_is_hidden(&s->slots, slot);
+}
+/* At an open: takes them before anything is read. */
+QV_MUST_USE int qv_shard_init_keys(struct qv_shard *s, const struct qv_shard_keys *keys);
+void qv_shard_begin_purge(struct qv_shard *s); /* owner, once the log is replayed */
+void qv_shard_purge_step(struct qv_shard *s);
+/* Before the id is published in the slot; exclusive lock. */
+void qv_shard_mark_keys(struct qv_shard *s, qv_slot slot, const struct qv_id *id);
+/* May these be written here? QV_ESTALE. */
+QV_MUST_USE int qv_shard_check_keys(const struct qv_shard *s, const struct qv_group *g,
+                                    struct qv_errmsg *msg);
+/* The same of all that an operation names, before it is asked what they hold. */
+QV_MUST_USE int qv_shard_check_op(const struct qv_shard *s, const struct qv_write_op *op,
+                                  struct qv_errmsg *msg);
+/* Leaves of the ids those that may be written here. */
+void qv_shard_own_ids(const struct qv_shard *s, struct qv_matching *m);
+
 static inline const struct qv_key_set *qv_shard_keep(const struct qv_shard *s)
 {
     return s->keep;

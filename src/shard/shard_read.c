@@ -27,12 +27,24 @@ int qv_read_begin(struct qv_shard *s, unsigned reader, struct qv_errmsg *msg)
         return QV_EUNAVAILABLE;
     }
     qv_epoch_enter(&s->epoch, reader);
+    s->epoch.readers[reader].note = atomic_load(&s->keys_seq);
     return 0;
 }
 
 void qv_read_end(struct qv_shard *s, unsigned reader)
 {
     qv_epoch_leave(&s->epoch, reader);
+}
+
+int qv_read_finish(struct qv_shard *s, unsigned reader, int err, struct qv_errmsg *msg)
+{
+    /* What was read before is before this: a change made since is seen by now. */
+    atomic_thread_fence(memory_order_acquire);
+    const bool same = atomic_load(&s->keys_seq) == s->epoch.readers[reader].note;
+    qv_read_end(s, reader);
+    if (same || err != 0)
+        return err;
+    return qv_fail(msg, QV_ESTALE, "what the shard answers for was changed meanwhile");
 }
 
 /* ---- records ---- */
@@ -200,7 +212,8 @@ static int ask(struct walk *w)
     return qv_stop_ask(w->stop, w->msg);
 }
 
-int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, struct qv_live *out)
+static int read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, bool stored,
+                     struct qv_live *out)
 {
     memset(out, 0, sizeof *out);
     pthread_rwlock_rdlock(&s->lock); /* between two publications: a moving point is in one place */
@@ -213,8 +226,23 @@ int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, st
         qv_slot_table_copy_live(&s->slots, QV_SLOT_ANY_VECTOR, out->n, out->all);
     if (ok && out->with != NULL)
         qv_slot_table_copy_live(&s->slots, vector, out->n, out->with);
+    if (ok && !stored && qv_shard_hides(s)) {
+        qv_slot_table_drop_hidden(&s->slots, out->n, out->all);
+        if (out->with != NULL)
+            qv_slot_table_drop_hidden(&s->slots, out->n, out->with);
+    }
     pthread_rwlock_unlock(&s->lock);
     return ok ? 0 : QV_ENOMEM;
+}
+
+int qv_read_live(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, struct qv_live *out)
+{
+    return read_live(s, arena, vector, false, out);
+}
+
+int qv_read_stored(struct qv_shard *s, struct qv_arena *arena, uint32_t vector, struct qv_live *out)
+{
+    return read_live(s, arena, vector, true, out);
 }
 
 static bool bit(const uint64_t *bits, qv_slot slot)
@@ -593,7 +621,12 @@ int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
     *out = 0;
     if (err != 0)
         return err;
-    if (req->filter == NULL) {
+    if (req->filter == NULL && qv_shard_hides(s)) {
+        struct qv_live live;
+        err = qv_read_live(s, arena, QV_READ_ANY, &live);
+        if (err == 0)
+            *out = count_bits(live.all, live.n);
+    } else if (req->filter == NULL) {
         *out = atomic_load_explicit(&s->slots.live_shared, memory_order_relaxed);
     } else {
         struct qv_live live;
@@ -605,8 +638,7 @@ int qv_shard_count(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
         if (err == 0)
             *out = count_bits(bits, live.n);
     }
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }
 
 int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
@@ -620,7 +652,7 @@ int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *aren
     int err = qv_read_begin(s, reader, msg);
     if (err != 0)
         return err;
-    err = qv_read_live(s, arena, QV_READ_ANY, &live);
+    err = qv_read_stored(s, arena, QV_READ_ANY, &live);
     live.stop = req->opts.stop;
     if (err == 0)
         err = qv_read_bitmap(s, arena, req->filter, &live, &bits, msg);
@@ -634,8 +666,7 @@ int qv_shard_matching(struct qv_shard *s, unsigned reader, struct qv_arena *aren
         if (bits[slot / 64] >> (slot & 63) & 1)
             out->ids[out->count++] = qv_slot_table_id(&s->slots, slot);
     }
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }
 
 /* ---- scroll ---- */
@@ -654,7 +685,8 @@ static int id_visit(void *arg, qv_slot slot, const struct qv_id *id, struct qv_b
                     bool *end, struct qv_errmsg *msg)
 {
     struct id_walk *w = arg;
-    (void)slot;
+    if (qv_shard_hidden(w->matcher.s, slot))
+        return 0;
     if (w->has_from && qv_id_compare(id, &w->from) < 0)
         return 0;
     if (w->n == w->max && qv_id_compare(id, &w->ids[w->n - 1]) >= 0) {
@@ -719,8 +751,9 @@ static uint32_t pick_ids(struct qv_shard *s, const struct qv_id *ids, uint32_t n
     for (uint32_t i = 0; i < n; i++) {
         pthread_rwlock_rdlock(&s->lock);
         qv_slot slot = qv_slot_table_find(&s->slots, &ids[i]);
+        bool hidden = slot != QV_SLOT_NONE && qv_shard_hidden(s, slot);
         pthread_rwlock_unlock(&s->lock);
-        if (slot == QV_SLOT_NONE)
+        if (slot == QV_SLOT_NONE || hidden)
             continue;
         picks[count].slot = slot;
         picks[count].id = ids[i];
@@ -761,8 +794,7 @@ int qv_shard_scroll(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                                       .with_vector = &req->with_vector};
         err = qv_read_points(s, arena, &order, &out->points, msg);
     }
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }
 
 int qv_shard_get(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
@@ -781,8 +813,7 @@ int qv_shard_get(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
                                       .with_vector = &req->with_vector};
         err = qv_read_points(s, arena, &order, out, msg);
     }
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }
 
 /* ---- answers ---- */

@@ -93,6 +93,8 @@ static int vector_of_point(struct search *x)
     qv_id_format(&x->q->id, text);
     pthread_rwlock_rdlock(&x->s->lock);
     qv_slot slot = qv_slot_table_find(&x->s->slots, &x->q->id);
+    if (slot != QV_SLOT_NONE && qv_shard_hidden(x->s, slot))
+        slot = QV_SLOT_NONE;
     bool has = slot != QV_SLOT_NONE && qv_slot_table_is_live(&x->s->slots, x->vector, slot);
     pthread_rwlock_unlock(&x->s->lock);
     if (slot == QV_SLOT_NONE)
@@ -394,8 +396,9 @@ static int follow_moved(struct search *x, qv_slot slot, qv_slot *out)
     *out = QV_SLOT_NONE;
     pthread_rwlock_rdlock(&s->lock);
     qv_slot now = qv_slot_table_find(&s->slots, &id);
+    bool hidden = now != QV_SLOT_NONE && qv_shard_hidden(s, now);
     pthread_rwlock_unlock(&s->lock);
-    if (now == QV_SLOT_NONE || !qv_slot_table_is_live(&s->slots, x->vector, now))
+    if (now == QV_SLOT_NONE || hidden || !qv_slot_table_is_live(&s->slots, x->vector, now))
         return 0;
     if (x->q->filter != NULL) {
         struct qv_bound_filter filter;
@@ -503,6 +506,16 @@ static int search_planned(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t lo
     return x->q->indexed_only ? 0 : add_pending_passing(x, low, live);
 }
 
+/* Nothing is asked but that the keys are the shard's to answer for. */
+static void tell_keys(const struct qv_live *live, struct qv_read_facts *facts, uint64_t **match)
+{
+    *match = live->all;
+    facts->by = "keys";
+    for (uint32_t w = 0; w < (live->n + 63) / 64; w++)
+        facts->points += (uint64_t)__builtin_popcountll(live->all[w]);
+    facts->matched = facts->min = facts->max = facts->points;
+}
+
 /* ctx NULL: exactly. */
 static int search_filtered(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t low)
 {
@@ -513,8 +526,10 @@ static int search_filtered(struct search *x, struct qv_hnsw_ctx *ctx, uint64_t l
     int err = qv_read_live(x->s, x->arena, x->vector, &live);
     live.stop = x->q->stop;
     live.facts = &facts;
-    if (err == 0)
+    if (err == 0 && x->q->filter != NULL)
         err = qv_read_bitmap(x->s, x->arena, x->q->filter, &live, &match, x->msg);
+    else if (err == 0)
+        tell_keys(&live, &facts, &match);
     if (err != 0)
         return err;
     tell_filter(x, &facts);
@@ -559,7 +574,7 @@ static int candidates(struct search *x, unsigned reader)
     struct qv_hnsw_ctx **ctx = &s->store->ctx[reader];
     if (*ctx == NULL && !exact)
         *ctx = qv_hnsw_ctx_create();
-    if (x->q->filter != NULL)
+    if (x->q->filter != NULL || (!exact && qv_shard_hides(s)))
         return search_filtered(x, exact ? NULL : *ctx, low);
     return exact ? scan_all(x) : walk_graph(x, *ctx, low);
 }
@@ -778,8 +793,7 @@ int qv_shard_query(struct qv_shard *s, unsigned reader, struct qv_arena *arena,
         err = qv_order_query(s, arena, q, out, msg);
     else
         err = search(&x, reader, out);
-    qv_read_end(s, reader);
-    return err;
+    return qv_read_finish(s, reader, err, msg);
 }
 
 /* ---- batches ---- */
@@ -814,8 +828,8 @@ static void add_turn(struct turns *t, struct search *x, uint32_t item)
 {
     struct qv_effort_plan effort;
     if ((x->q->kind != QV_QUERY_VECTOR && x->q->kind != QV_QUERY_ID) || x->q->filter != NULL ||
-        x->q->limit == 0 || x->q->explain || begin_search(x) != 0 || why_exact(x) != NULL ||
-        find_effort(x, &effort) || (t->n > 0 && x->graph != t->graph))
+        qv_shard_hides(x->s) || x->q->limit == 0 || x->q->explain || begin_search(x) != 0 ||
+        why_exact(x) != NULL || find_effort(x, &effort) || (t->n > 0 && x->graph != t->graph))
         return;
     struct qv_hnsw_hit *hits;
     if (plain_walk(x, &t->queries[t->n], &hits) != 0)
@@ -863,8 +877,10 @@ static int query_in_turns(struct turns *t, struct qv_shard *s, unsigned reader,
     }
     if (t->n > 1)
         take_turns(t, s, reader, out);
-    qv_read_end(s, reader);
-    return 0;
+    err = qv_read_finish(s, reader, 0, &msg);
+    for (uint32_t i = 0; err != 0 && i < n; i++)
+        t->done[i] = false;
+    return err;
 }
 
 /* What takes turns does so first; whatever that did not answer is asked alone, in its order: so an

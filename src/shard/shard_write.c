@@ -287,6 +287,7 @@ static void scan_done(struct qv_job *job)
     s->scan = NULL;
     p->checked = true;
     if (p->changes == NULL) {
+        qv_shard_own_ids(s, &scan->matching);
         p->ids = scan->matching.ids;
         p->id_count = scan->matching.count;
         p->has_ids = true;
@@ -362,6 +363,9 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
 {
     struct qv_prepared *p = &w->prepared[w->next_op];
     if (p->conditional) {
+        *err = qv_shard_check_op(s, &w->req->ops[w->next_op], &w->msg);
+        if (*err != 0)
+            return STEP_FAILED;
         enum step step = resolve(s, w, err);
         if (step != STEP_ON)
             return step;
@@ -370,6 +374,8 @@ static enum step advance(struct qv_shard *s, struct qv_write *w, int *err)
         if (qv_shard_must_slow(s))
             return STEP_WAIT;
         *err = check_vectors(s, p->groups, &w->msg);
+        if (*err == 0)
+            *err = qv_shard_check_keys(s, p->groups, &w->msg);
         if (*err == 0)
             *err = log_group(s, p->groups, &w->msg);
         if (*err == QV_EBUSY) {

@@ -86,6 +86,8 @@ int qv_slot_table_init(struct qv_slot_table *t, uint32_t vectors, uint32_t max_s
         err = qv_vmem_reserve(columns[i].vm, columns[i].bytes * max_slots, false);
     if (err == 0)
         err = qv_vmem_reserve(&t->live_any, live_bytes(max_slots), false);
+    if (err == 0)
+        err = qv_vmem_reserve(&t->hidden, live_bytes(max_slots), false);
     for (uint32_t v = 0; v < vectors && err == 0; v++)
         err = reserve_vector(t, by_vector, v);
     if (err != 0)
@@ -103,6 +105,7 @@ void qv_slot_table_close(struct qv_slot_table *t)
     qv_vmem_close(&t->state);
     qv_vmem_close(&t->record);
     qv_vmem_close(&t->live_any);
+    qv_vmem_close(&t->hidden);
     struct qv_slot_columns *columns = columns_of(t);
     for (uint32_t v = 0; columns != NULL && v < columns->room; v++) {
         qv_vmem_close(&columns->by_vector[v].row_crc);
@@ -269,6 +272,8 @@ static int grow_columns(struct qv_slot_table *t, uint32_t slots)
         err = qv_vmem_grow(&t->state, n);
     if (err == 0)
         err = qv_vmem_grow(&t->live_any, live_bytes(slots));
+    if (err == 0)
+        err = qv_vmem_grow(&t->hidden, live_bytes(slots));
     for (uint32_t v = 0; v < vectors_of(t) && err == 0; v++)
         err = grow_vector(columns_of(t), v, slots);
     return err;
@@ -452,6 +457,38 @@ void qv_slot_table_copy_live(const struct qv_slot_table *t, uint32_t vector, uin
         out[w] = atomic_load_explicit(&live_words(t, vector)[w], memory_order_acquire);
     if (n % 64 != 0)
         out[n / 64] &= (1ull << (n % 64)) - 1;
+}
+
+static _Atomic uint64_t *hidden_words(const struct qv_slot_table *t)
+{
+    return (_Atomic uint64_t *)(void *)t->hidden.base;
+}
+
+void qv_slot_table_hide(struct qv_slot_table *t, qv_slot slot, bool hidden)
+{
+    const uint64_t bit = 1ull << (slot & 63);
+    if (hidden)
+        atomic_fetch_or_explicit(&hidden_words(t)[slot / 64], bit, memory_order_release);
+    else
+        atomic_fetch_and_explicit(&hidden_words(t)[slot / 64], ~bit, memory_order_release);
+}
+
+bool qv_slot_table_is_hidden(const struct qv_slot_table *t, qv_slot slot)
+{
+    return atomic_load_explicit(&hidden_words(t)[slot / 64], memory_order_acquire) >> (slot & 63) &
+           1;
+}
+
+void qv_slot_table_set_hidden(struct qv_slot_table *t, const uint64_t *bits, uint32_t n)
+{
+    for (uint32_t w = 0; w < (n + 63) / 64; w++)
+        atomic_store_explicit(&hidden_words(t)[w], bits[w], memory_order_release);
+}
+
+void qv_slot_table_drop_hidden(const struct qv_slot_table *t, uint32_t n, uint64_t *bits)
+{
+    for (uint32_t w = 0; w < (n + 63) / 64; w++)
+        bits[w] &= ~atomic_load_explicit(&hidden_words(t)[w], memory_order_acquire);
 }
 
 void qv_slot_table_restore(struct qv_slot_table *t, qv_slot slot, const struct qv_id *id,

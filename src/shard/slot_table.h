@@ -56,7 +56,8 @@ struct qv_slot_columns {
 
 struct qv_slot_table {
     struct qv_vmem id_lo, id_hi, clock, writer, generation, state, record;
-    struct qv_vmem live_any;                   /* bits: live at all */
+    struct qv_vmem live_any; /* bits: live at all */
+    struct qv_vmem hidden;   /* bits: not for readers; mean something while the owner says so */
     _Atomic(struct qv_slot_columns *) columns; /* by vector */
     struct qv_slot_columns *outgrown;          /* smaller ones that readers may still look into */
     atomic_uint vectors;
@@ -138,6 +139,13 @@ bool qv_slot_table_is_live(const struct qv_slot_table *t, uint32_t vector, qv_sl
 /* Copies the live bits of slots [0, n) into out ((n + 63) / 64 words). Any thread. */
 void qv_slot_table_copy_live(const struct qv_slot_table *t, uint32_t vector, uint32_t n,
                              uint64_t *out);
+
+/* Hidden slots: live, and not for readers. Set: under the exclusive lock. Any thread reads. */
+void qv_slot_table_hide(struct qv_slot_table *t, qv_slot slot, bool hidden);
+bool qv_slot_table_is_hidden(const struct qv_slot_table *t, qv_slot slot);
+void qv_slot_table_set_hidden(struct qv_slot_table *t, const uint64_t *bits, uint32_t n);
+/* Takes them from the bits of slots [0, n). */
+void qv_slot_table_drop_hidden(const struct qv_slot_table *t, uint32_t n, uint64_t *bits);
 
 /* For a load: sets a slot's columns as they were (state included) without touching hash or live
  * bits; then, once all are set, rebuild fills hash, live bits and free list. present_of gives the

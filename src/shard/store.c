@@ -431,6 +431,7 @@ static void tick(struct qv_timer *timer)
         if (!st->closing)
             qv_shard_index_step(st->shards[i]);
         qv_shard_effort_step(st->shards[i]);
+        qv_shard_purge_step(st->shards[i]);
     }
     pump_all(st);
     qv_store_scrub_step(st);

@@ -180,6 +180,8 @@ static void op_apply(struct world *w, uint32_t shard, const struct world_op *op,
             model_apply(m, op, i, surely);
             continue;
         }
+        if (w->disowned[shard][i])
+            continue;
         struct world_model before = *m;
         m->count = 0;
         for (uint32_t k = 0; k < before.count; k++) {

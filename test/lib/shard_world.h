@@ -49,6 +49,7 @@ struct world {
     bool created;
 
     struct world_model model[WORLD_SHARDS][WORLD_IDS];
+    bool disowned[WORLD_SHARDS][WORLD_IDS]; /* filters of writes don't meet them */
     struct world_write *first, **last; /* under way, in the order of their submission */
     uint32_t stamp;
     bool settling; /* opened, nothing written since: what is there is the truth */
