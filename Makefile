@@ -13,7 +13,7 @@ bench_peers = $(or $(PEERS),$(if $(SMALL),hnswlib$(comma)faiss-ivfpq,required))
 out_flag = $(if $(OUT),--out $(OUT))
 export PATH := $(CURDIR)/.deps/bin:$(PATH)
 
-.PHONY: all setup run test check check-asan check-ubsan check-tsan sim sim-mutants sim-disk crash interop \
+.PHONY: all setup run test cluster cluster-stop check check-asan check-ubsan check-tsan sim sim-mutants sim-disk crash interop \
 	bad-input parity fuzz neon recall bench bench-data bench-index bench-tune bench-filter bench-stream bench-threads bench-batch bench-target bench-placement cover tidy format accept test-bare install library deb test-deb \
 	clean help
 
@@ -28,7 +28,7 @@ run: all ## serve a real data set and search it [ONCE=1 stops after the table] [
 	@BUILD=$(BUILD) ONCE=$(ONCE) OUT=$(OUT) exec tools/run
 
 test: ## set up, build, run every suite [SKIP=names]; writes build/test.json
-	@tools/setup test interop
+	@tools/setup test interop cluster
 	@tools/test_all --build $(BUILD) $(out_flag)
 
 check: setup ## the unit tests, under 60 s
@@ -53,6 +53,14 @@ sim-mutants: all ## planted mistakes, each found by a checker of the simulated c
 
 sim-disk: all ## storage on a simulated disk that tears, loses and flips [FROM=1 COUNT=200 OUT=]
 	@$(BUILD)/test/sim/sim_disk --from $(or $(FROM),1) --count $(or $(COUNT),200) $(out_flag)
+
+cluster: all ## etcd, shard nodes and proxies as processes on this machine [NODES=4 PROXIES=2 ETCD=3 DIR=build/cluster OUT=]
+	@tools/setup cluster
+	@tools/cluster start --dir $(or $(DIR),$(BUILD)/cluster) --nodes $(or $(NODES),4) --proxies $(or $(PROXIES),2) \
+		--etcd $(or $(ETCD),3) --binary $(BUILD)/quiver $(out_flag)
+
+cluster-stop: ## ends what make cluster started [DIR=build/cluster]
+	@tools/cluster stop --dir $(or $(DIR),$(BUILD)/cluster)
 
 crash: all ## kill a server N times while it writes, check what it kept [N=10 SEED=1 MODE=default|scalar|binary OUT=]
 	@tools/setup test
