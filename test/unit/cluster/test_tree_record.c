@@ -233,6 +233,78 @@ static void newer_versions_say_so(void **state)
     world_close(&w);
 }
 
+static void put_record(struct world *w, struct qv_mirror *m, const char *key)
+{
+    assert_false(w->b.failed);
+    qv_mirror_put(m, &(struct qv_mirror_entry){key, bytes_of(&w->b)});
+    qv_buf_clear(&w->b);
+}
+
+static void put_members(struct world *w, struct qv_mirror *m)
+{
+    for (uint64_t k = qv_rng_below(&w->rng, 10); k > 0; k--) {
+        struct qv_member member;
+        char key[QV_TREE_KEY_BYTES];
+        any_member(w, &member);
+        qv_tree_encode_member(&w->b, &member);
+        qv_tree_member_key(member.id, key);
+        put_record(w, m, key);
+    }
+}
+
+/* Collections of one shard or more, and aliases of them. */
+static void put_collections(struct world *w, struct qv_mirror *m, uint32_t count)
+{
+    const struct qv_vector_config vector = {.size = 4, .name = {"", 0}};
+    const struct qv_collection_config config = {.vector_count = 1,
+                                                .vectors = &vector,
+                                                .vectors_unnamed = true,
+                                                .shard_number = 1,
+                                                .replication_factor = 1,
+                                                .write_consistency_factor = 1};
+    struct qv_alias aliases[4];
+    char names[4][2][16];
+    char key[QV_TREE_KEY_BYTES];
+    assert_true(count <= 4);
+    for (uint32_t k = 0; k < count; k++) {
+        (void)snprintf(names[k][0], sizeof names[k][0], "alias-%u", k % 10);
+        (void)snprintf(names[k][1], sizeof names[k][1], "name-%u", k % 10);
+        aliases[k] = (struct qv_alias){qv_str_of(names[k][0]), qv_str_of(names[k][1])};
+        struct qv_collection c = {
+            .name = aliases[k].collection, .generation = 1 + k, .config = &config};
+        memset(c.uuid, (int)k + 1, sizeof c.uuid);
+        qv_tree_encode_collection(&w->b, &c);
+        qv_tree_collection_key(c.uuid, key);
+        put_record(w, m, key);
+        for (uint32_t s = 0; s <= qv_rng_below(&w->rng, 3); s++) {
+            struct qv_shard_place shard;
+            any_shard(w, &shard);
+            shard.number = s;
+            qv_tree_encode_shard(&w->b, &shard);
+            qv_tree_shard_key(c.uuid, s, key);
+            put_record(w, m, key);
+        }
+    }
+    qv_tree_encode_aliases(&w->b, aliases, count);
+    put_record(w, m, QV_TREE_ALIASES);
+    qv_buf_u64(&w->b, 100);
+    put_record(w, m, QV_TREE_EPOCH);
+}
+
+static void check_tree(struct world *w, struct qv_mirror *m, uint32_t collections)
+{
+    const struct qv_topology *empty = qv_topology_create(0);
+    const struct qv_topology *tree;
+    const int err = qv_mirror_tree(m, empty, &tree, &w->msg);
+    if (err != 0)
+        print_error("%s\n", w->msg.text);
+    assert_int_equal(err, 0);
+    assert_int_equal(tree->count, collections);
+    assert_int_equal(tree->aliases.count, collections);
+    qv_topology_unref(tree);
+    qv_topology_unref(empty);
+}
+
 /* Everything in one: what a node keeps on disk and gives to one that is behind. */
 static void copies_come_back(void **state)
 {
@@ -242,17 +314,10 @@ static void copies_come_back(void **state)
     for (unsigned i = 0; i < ROUNDS / 20; i++) {
         struct qv_mirror *m = qv_mirror_create();
         struct qv_mirror *other = qv_mirror_create();
-        const uint32_t n = (uint32_t)qv_rng_below(&w.rng, 10);
-        for (uint32_t k = 0; k < n; k++) {
-            struct qv_member member;
-            char key[QV_TREE_KEY_BYTES];
-            any_member(&w, &member);
-            qv_buf_clear(&w.b);
-            qv_tree_encode_member(&w.b, &member);
-            qv_tree_member_key(member.id, key);
-            qv_mirror_put(m, &(struct qv_mirror_entry){key, bytes_of(&w.b)});
-        }
+        const uint32_t collections = (uint32_t)qv_rng_below(&w.rng, 5);
         qv_buf_clear(&w.b);
+        put_members(&w, m);
+        put_collections(&w, m, collections);
         qv_mirror_encode(m, &w.b);
         keep_seed(4, i, &w.b);
         assert_int_equal(qv_mirror_decode(other, bytes_of(&w.b), &w.msg), 0);
@@ -263,6 +328,7 @@ static void copies_come_back(void **state)
             assert_int_equal(a.value.n, b.value.n);
             assert_memory_equal(a.value.p, b.value.p, a.value.n);
         }
+        check_tree(&w, other, collections);
         const struct qv_bytes cut = {w.b.data, (size_t)qv_rng_below(&w.rng, w.b.len)};
         assert_int_equal(qv_mirror_decode(other, cut, &w.msg), QV_ECORRUPT);
         qv_buf_u8(&w.b, 0);
