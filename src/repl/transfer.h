@@ -35,8 +35,9 @@ struct qv_transfer_spec {
     uint32_t from_shard;    /* numbers in the collection; equal when a whole shard moves */
     uint32_t to_shard;
     uint64_t from_node, to_node;
-    bool whole;             /* the target has no shard yet; keys are all */
-    struct qv_key_set keys; /* what moves; borrowed: copied by who keeps the spec */
+    bool whole;              /* the target has no shard yet; keys are all */
+    struct qv_key_set keys;  /* what moves; borrowed: copied by who keeps the spec */
+    struct qv_key_set *kept; /* of who keeps it: NULL otherwise */
 };
 
 /* Everything the two ends need of their node, by callback. Each call ends exactly once through
@@ -68,6 +69,8 @@ struct qv_transfer_host_ops {
     void (*take)(struct qv_transfer_host *h, uint64_t id, size_t bytes_max,
                  struct qv_transfer_io *io);
     void (*stop_taking)(struct qv_transfer_host *h, uint64_t id);
+    /* Where the source is: what it has acknowledged is at or below. 0: it is not in service. */
+    uint64_t (*position)(struct qv_transfer_host *h, uint64_t id);
     void (*confirm)(struct qv_transfer_host *h, uint64_t id, uint64_t position);
     /* The chunks are not needed any more: the target has installed them. */
     void (*drop_chunks)(struct qv_transfer_host *h, uint64_t id);
@@ -132,8 +135,11 @@ struct qv_transfer_config {
 
 /* A node's ends of all transfers: serves its peers' methods. Gives. */
 struct qv_transfers *qv_transfers_create(const struct qv_transfer_config *config);
-/* Ends everything without a word to the host; what is on disk stays. Its callbacks must not come
- * any more (the host is quiet), or never will. */
+/* Asks and answers nothing more; when no call and no host's callback is under way any more, it is
+ * freed and `closed` is called: on the owner, never from inside. What is on disk stays. Takes. */
+void qv_transfers_close(struct qv_transfers **t, void (*closed)(void *arg), void *arg);
+/* As a crash: without a word to peers and host, whose callbacks never come any more. NULL is fine.
+ */
 void qv_transfers_destroy(struct qv_transfers **t);
 void qv_transfers_set_rate(struct qv_transfers *t, uint64_t bytes_per_s);
 
