@@ -137,7 +137,7 @@ static bool say(struct sent *c, bool is_message, const struct qv_client_response
     s->r.body = (struct qv_bytes){s->body, body.n};
     if (r != NULL) {
         s->r.err = r->err;
-        s->r.begun = r->begun;
+        s->r.begun = r->sent;
         s->r.grpc_status = r->grpc_status;
         snprintf(s->text, sizeof s->text, "%s", r->err != 0 ? r->why : r->grpc_message);
         if (r->err == 0 && r->status != 200)
@@ -176,7 +176,7 @@ static void on_done(void *arg, const struct qv_client_response *r)
 {
     struct sent *c = arg;
     if (!say(c, false, r, r->body)) { /* no memory for the answer */
-        struct qv_client_response none = {.err = QV_ETOOBIG, .begun = true, .why = ""};
+        struct qv_client_response none = {.err = QV_ETOOBIG, .sent = true, .why = ""};
         (void)say(c, false, &none, (struct qv_bytes){NULL, 0});
     }
     qv_buf_close(&c->body);

@@ -246,9 +246,10 @@ enum qv_etcd_verdict qv_etcd_judge(int grpc_status, const char *text, int *err)
             return QV_ETCD_NOT_DONE;
         return refuse(err, has(text, "space exceeded") ? QV_ENOSPC : QV_ETOOBIG);
     case QV_GRPC_INVALID_ARGUMENT:
-        if (has(text, "revision of auth store is old"))
+        /* The second: logins are wanted since we came, without. */
+        if (has(text, "revision of auth store is old") || has(text, "user name is empty"))
             return QV_ETCD_LOG_IN;
-        if (has(text, "user name is empty") || has(text, "invalid user ID or password"))
+        if (has(text, "invalid user ID or password"))
             return refuse(err, QV_EAUTH);
         return refuse(err, has(text, "too large") ? QV_ETOOBIG : QV_EINVAL);
     case QV_GRPC_UNAUTHENTICATED:

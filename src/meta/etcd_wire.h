@@ -45,7 +45,7 @@ enum qv_etcd_verdict {
     QV_ETCD_NOT_DONE,  /* for sure; another member may do it */
     QV_ETCD_UNKNOWN,   /* it may have been done */
     QV_ETCD_REFUSED,   /* not done, and no other member would: *err says why */
-    QV_ETCD_LOG_IN,    /* not done: the token is no longer good */
+    QV_ETCD_LOG_IN,    /* not done: there is no token, or it is no longer good */
     QV_ETCD_COMPACTED, /* the revision asked for is gone */
 };
 enum qv_etcd_verdict qv_etcd_judge(int grpc_status, const char *text, int *err);

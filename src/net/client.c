@@ -295,7 +295,7 @@ void qv_client_finish(struct qv_client_call *call, int err)
     QV_ASSERT(client->n_calls > 0);
     client->n_calls--;
     client->n_endless -= call->deadline_ns == UINT64_MAX;
-    struct qv_client_response r = {.grpc_message = "", .begun = call->begun, .why = client->why};
+    struct qv_client_response r = {.grpc_message = "", .why = client->why};
     if (call->too_big && err == 0)
         err = QV_ETOOBIG;
     else if (call->broken && err == 0)

@@ -73,7 +73,7 @@ struct qv_client_request {
      * during the call; done comes once, at the stream's end, with an empty body. */
     qv_client_message_f *on_message;
     bool keep_open; /* of a stream: the server sees no end of what is sent, as bidi methods need */
-    uint64_t id;    /* for qv_client_cancel; 0: can't be canceled */
+    uint64_t id;    /* for qv_client_cancel_id; 0: can't be canceled */
 };
 
 /* Borrowed during the callback. */
@@ -86,9 +86,8 @@ struct qv_client_response {
     size_t n_headers;
     struct qv_bytes body; /* gRPC: the bare message */
     uint64_t latency_ns;  /* send -> answer, queueing in the client included */
-    bool sent;            /* some of the request may have left */
+    bool sent;            /* some of the request may have left; with err and not: safe to repeat */
     struct qv_buf *buf;   /* what body is in: may be taken over whole, leaving it empty */
-    bool begun;           /* with err: some of the request may have left; false: safe to repeat */
     const char *why;      /* with err: why the last connection could not be made, or "" */
 };
 
