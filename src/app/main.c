@@ -34,6 +34,7 @@ static const struct command {
     {"export", qv_cli_export, "write a collection to files that import reads"},
     {"search", qv_cli_search, "search a collection"},
     {"bench", qv_cli_bench, "measure: index, serve, upsert, open"},
+    {"cluster", qv_cli_cluster, "a cluster: its nodes, shards and moves"},
     {"check", qv_cli_check, "verify the data of a stopped node"},
     {"doctor", qv_cli_doctor, "look at this machine: limits, disk, memory, clock"},
     {"version", run_version, "print the version"},

@@ -8,6 +8,7 @@ int qv_cli_doctor(int argc, char **argv);
 int qv_cli_export(int argc, char **argv);
 int qv_cli_search(int argc, char **argv);
 int qv_cli_bench(int argc, char **argv); /* bench index|serve|upsert|open */
+int qv_cli_cluster(int argc, char **argv);
 int qv_cli_check(int argc, char **argv);
 
 #endif

@@ -90,6 +90,17 @@ int qv_target_open(const char *text, const struct qv_target_access *access, stru
     return qv_client_create(&config, &out->client, msg);
 }
 
+int qv_target_open_server(const char *text, const struct qv_target_access *access,
+                          struct qv_target *out, struct qv_errmsg *msg)
+{
+    char with_name[1400];
+    memset(out, 0, sizeof *out);
+    const int n = snprintf(with_name, sizeof with_name, "%s/-", text);
+    if (n < 0 || (size_t)n >= sizeof with_name || text[0] == '\0' || text[0] == '/')
+        return qv_fail(msg, QV_EINVAL, "'%.200s' is not allowed: [http[s]://]HOST[:PORT] is", text);
+    return qv_target_open(with_name, access, out, msg);
+}
+
 void qv_target_close(struct qv_target *t)
 {
     qv_client_destroy(&t->client);
@@ -208,6 +219,15 @@ int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
     }
     qv_buf_close(&path);
     return err;
+}
+
+int qv_target_get(struct qv_target *t, const char *path, struct qv_buf *out, struct qv_errmsg *msg)
+{
+    struct qv_net_header slot[1];
+    struct qv_client_request request = {.method = "GET", .path = path};
+    bool may_repeat;
+    request.headers = qv_target_headers(t, slot, &request.n_headers);
+    return call_once(t, &request, out, &may_repeat, msg);
 }
 
 /* {"hnsw_config": {"m": ..}} */

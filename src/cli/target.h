@@ -53,6 +53,9 @@ struct qv_target {
 /* text as above. Connects to nothing yet. QV_EINVAL names what is wrong and what is allowed. */
 QV_MUST_USE int qv_target_open(const char *text, const struct qv_target_access *access,
                                struct qv_target *out, struct qv_errmsg *msg);
+/* A server alone, [http[s]://]HOST[:PORT][/PREFIX]: for qv_target_get. */
+QV_MUST_USE int qv_target_open_server(const char *text, const struct qv_target_access *access,
+                                      struct qv_target *out, struct qv_errmsg *msg);
 void qv_target_close(struct qv_target *t); /* may be called twice */
 
 /* The headers every request carries; *n of them. Borrowed until close. */
@@ -69,6 +72,10 @@ const struct qv_net_header *qv_target_headers(struct qv_target *t, struct qv_net
  * happen twice. Where t->repeats grew, "exists" and "not found" may be this call's own doing. */
 QV_MUST_USE int qv_target_call(struct qv_target *t, const char *method, const char *suffix,
                                struct qv_bytes body, struct qv_buf *out, struct qv_errmsg *msg);
+
+/* GET path, as qv_target_call otherwise, once. */
+QV_MUST_USE int qv_target_get(struct qv_target *t, const char *path, struct qv_buf *out,
+                              struct qv_errmsg *msg);
 
 struct qv_target_info {
     uint64_t points;
