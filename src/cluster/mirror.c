@@ -300,6 +300,8 @@ static int build_value(struct building *x, const char *key, struct qv_bytes valu
     }
     if (err == 0)
         err = qv_collection_create(spec, &c);
+    if (err == QV_EINVAL)
+        err = QV_CORRUPT(x->msg, "metadata key %s: its placement does not fit its shards", key);
     if (err == 0) {
         if (spec->before != NULL) /* perhaps under another name */
             advance(x, qv_topology_without(x->tree, x->epoch, spec->before->name));

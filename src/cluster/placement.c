@@ -10,28 +10,6 @@
 /* Of the largest placement: segments and covers of all points, or all ranges. */
 #define ARENA_BYTES ((size_t)64 << 20)
 
-static const char *const strategy_names[QV_PLACEMENT_STRATEGY_COUNT] = {"hash", "consistent_hash",
-                                                                        "range", "cluster"};
-
-const char *qv_placement_strategy_name(enum qv_placement_strategy s)
-{
-    return (unsigned)s < QV_PLACEMENT_STRATEGY_COUNT ? strategy_names[s] : NULL;
-}
-
-int qv_placement_strategy_parse(struct qv_str name, enum qv_placement_strategy *out,
-                                struct qv_errmsg *msg)
-{
-    for (unsigned i = 0; i < QV_PLACEMENT_STRATEGY_COUNT; i++)
-        if (qv_str_equal(name, qv_str_of(strategy_names[i]))) {
-            *out = (enum qv_placement_strategy)i;
-            return 0;
-        }
-    return qv_fail(msg, QV_EINVAL,
-                   "placement: unknown strategy '%.*s'; there are hash, consistent_hash, range and "
-                   "cluster",
-                   name.n < 64 ? (int)name.n : 64, name.p);
-}
-
 int qv_placement_check(const struct qv_placement_spec *spec, struct qv_errmsg *msg)
 {
     if ((unsigned)spec->strategy >= QV_PLACEMENT_STRATEGY_COUNT)
@@ -54,6 +32,23 @@ int qv_placement_check(const struct qv_placement_spec *spec, struct qv_errmsg *m
     if (err == 0 && spec->strategy == QV_PLACEMENT_CLUSTER)
         err = qv_placement_cluster_check(spec, msg);
     return err;
+}
+
+struct qv_placement_spec qv_placement_spec_of_config(const struct qv_placement_config *config,
+                                                     const uint32_t *shards, uint32_t count)
+{
+    static const struct qv_placement_range everything = {.shard = 0};
+    struct qv_placement_spec spec = {.strategy = config->strategy,
+                                     .shard_count = count,
+                                     .shards = shards,
+                                     .virtual_nodes = config->virtual_nodes,
+                                     .range_count = config->range_count,
+                                     .ranges = config->ranges};
+    if (spec.strategy == QV_PLACEMENT_RANGE && spec.range_count == 0) {
+        spec.range_count = 1;
+        spec.ranges = &everything;
+    }
+    return spec;
 }
 
 /* ---- the value ---- */
@@ -79,6 +74,22 @@ static int fill_keys(struct qv_placement *p)
         list[next[s->owners[i]]++] = (struct qv_interval){first, s->lasts[i]};
     }
     return 0;
+}
+
+static int fill_sets(struct qv_placement *p)
+{
+    const uint32_t n = p->spec.shard_count;
+    int err = 0;
+    p->sets = QV_ARENA_ARRAY(&p->arena, struct qv_key_set, n);
+    if (p->sets == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < n && err == 0; i++) {
+        if (p->spec.strategy == QV_PLACEMENT_CLUSTER)
+            p->sets[i] = qv_key_set_all;
+        else
+            err = qv_placement_key_set(&p->arena, p, p->spec.shards[i], &p->sets[i]);
+    }
+    return err;
 }
 
 static int build(struct qv_placement *p, const struct qv_placement_spec *from)
@@ -122,6 +133,8 @@ int qv_placement_create(const struct qv_placement_spec *spec, const struct qv_pl
     if (p->spec.centroids != NULL)
         qv_centroids_ref(p->spec.centroids);
     err = build(p, spec);
+    if (err == 0)
+        err = fill_sets(p);
     if (err != 0) {
         qv_placement_unref(p);
         return qv_fail(msg, err, "no memory for a placement of %u shards", spec->shard_count);
@@ -154,6 +167,33 @@ const struct qv_placement_spec *qv_placement_spec_of(const struct qv_placement *
     return &p->spec;
 }
 
+static uint32_t nodes_of(const struct qv_placement_spec *s)
+{
+    return s->virtual_nodes != 0 ? s->virtual_nodes : QV_PLACEMENT_VIRTUAL_NODES;
+}
+
+bool qv_placement_is_of(const struct qv_placement *p, const struct qv_placement_spec *spec)
+{
+    const struct qv_placement_spec *s = &p->spec;
+    const bool ranges = s->strategy == QV_PLACEMENT_RANGE;
+    const struct qv_placement_config a = {.range_count = s->range_count, .ranges = s->ranges};
+    const struct qv_placement_config b = {.range_count = spec->range_count, .ranges = spec->ranges};
+    if (s->strategy != spec->strategy || s->shard_count != spec->shard_count ||
+        memcmp(s->shards, spec->shards, s->shard_count * sizeof *s->shards) != 0)
+        return false;
+    if (ranges)
+        return qv_placement_config_equal(&a, &b);
+    return s->strategy == QV_PLACEMENT_HASH ||
+           (nodes_of(s) == nodes_of(spec) &&
+            (s->strategy != QV_PLACEMENT_CLUSTER || s->centroids == spec->centroids));
+}
+
+bool qv_placement_by_hash(const struct qv_placement *p)
+{
+    return p->spec.strategy == QV_PLACEMENT_HASH ||
+           p->spec.strategy == QV_PLACEMENT_CONSISTENT_HASH;
+}
+
 uint32_t qv_placement_index(const struct qv_placement *p, uint32_t shard)
 {
     uint32_t low = 0;
@@ -170,15 +210,27 @@ uint32_t qv_placement_index(const struct qv_placement *p, uint32_t shard)
 
 /* ---- keys ---- */
 
+uint32_t qv_placement_owner_at(const struct qv_placement *p, const struct qv_id *id)
+{
+    if (p->spec.shard_count == 1)
+        return 0;
+    if (p->spec.strategy == QV_PLACEMENT_RANGE)
+        return qv_placement_index(p, qv_placement_range_owner(&p->spec, id));
+    const uint64_t hash = qv_id_key_hash(id);
+    return p->spec.strategy == QV_PLACEMENT_HASH
+               ? qv_placement_hash_owner(p->spec.shard_count, hash)
+               : qv_placement_ring_owner(&p->segments, hash);
+}
+
 uint32_t qv_placement_owner(const struct qv_placement *p, const struct qv_id *id)
 {
-    if (p->spec.strategy == QV_PLACEMENT_RANGE)
-        return qv_placement_range_owner(&p->spec, id);
-    const uint64_t hash = qv_id_key_hash(id);
-    const uint32_t at = p->spec.strategy == QV_PLACEMENT_HASH
-                            ? qv_placement_hash_owner(p->spec.shard_count, hash)
-                            : qv_placement_ring_owner(&p->segments, hash);
-    return p->spec.shards[at];
+    return p->spec.shards[qv_placement_owner_at(p, id)];
+}
+
+const struct qv_key_set *qv_placement_holds(const struct qv_placement *p, uint32_t at)
+{
+    QV_ASSERT(at < p->spec.shard_count);
+    return &p->sets[at];
 }
 
 bool qv_placement_owns(const struct qv_placement *p, uint32_t shard, const struct qv_id *id)
@@ -191,7 +243,7 @@ const struct qv_cover *qv_placement_keys(const struct qv_placement *p, uint32_t 
     const uint32_t at = qv_placement_index(p, shard);
     if (at == p->spec.shard_count)
         return &qv_cover_none;
-    return qv_placement_by_hash(p) ? &p->keys[at] : &qv_cover_all;
+    return qv_placement_has_segments(p) ? &p->keys[at] : &qv_cover_all;
 }
 
 int qv_placement_key_set(struct qv_arena *arena, const struct qv_placement *p, uint32_t shard,

@@ -18,34 +18,11 @@
 #ifndef QV_CLUSTER_PLACEMENT_H
 #define QV_CLUSTER_PLACEMENT_H
 
-#include "base/str.h"
 #include "cluster/centroids.h"
-#include "core/key_set.h"
+#include "core/placement_config.h"
 
 #define QV_PLACEMENT_SHARDS_MAX 4096u
-#define QV_PLACEMENT_VIRTUAL_NODES 100u       /* the default */
-#define QV_PLACEMENT_VIRTUAL_NODES_MAX 10000u /* a shard */
-#define QV_PLACEMENT_POINTS_MAX (1u << 17)    /* of a ring: shards x virtual nodes */
-#define QV_PLACEMENT_RANGES_MAX (1u << 16)
-
-enum qv_placement_strategy {
-    QV_PLACEMENT_HASH,
-    QV_PLACEMENT_CONSISTENT_HASH,
-    QV_PLACEMENT_RANGE,
-    QV_PLACEMENT_CLUSTER,
-    QV_PLACEMENT_STRATEGY_COUNT
-};
-
-/* "hash", "consistent_hash", "range", "cluster": as the API has them. NULL: no such strategy. */
-const char *qv_placement_strategy_name(enum qv_placement_strategy s);
-/* QV_EINVAL names those there are. */
-QV_MUST_USE int qv_placement_strategy_parse(struct qv_str name, enum qv_placement_strategy *out,
-                                            struct qv_errmsg *msg);
-
-struct qv_placement_range {
-    struct qv_id_range ids;
-    uint32_t shard;
-};
+#define QV_PLACEMENT_POINTS_MAX (1u << 17) /* of a ring: shards x virtual nodes */
 
 /* What a placement is made of; borrowed while it is made. */
 struct qv_placement_spec {
@@ -63,6 +40,10 @@ struct qv_placement_spec {
  * names what is wrong. */
 QV_MUST_USE int qv_placement_check(const struct qv_placement_spec *spec, struct qv_errmsg *msg);
 
+/* What a collection of that configuration and with those shards is divided by. Borrows both. */
+struct qv_placement_spec qv_placement_spec_of_config(const struct qv_placement_config *config,
+                                                     const uint32_t *shards, uint32_t count);
+
 struct qv_placement;
 
 /* Checks and copies the spec (of centroids it takes a reference). Gives a reference. QV_EINVAL,
@@ -74,9 +55,15 @@ void qv_placement_ref(const struct qv_placement *p);
 void qv_placement_unref(const struct qv_placement *p); /* NULL is fine */
 /* What it was made of, with the default in place of 0. Borrowed from p. */
 const struct qv_placement_spec *qv_placement_spec_of(const struct qv_placement *p);
+/* Was it made of a spec that says the same? */
+bool qv_placement_is_of(const struct qv_placement *p, const struct qv_placement_spec *spec);
+/* Covers are disjoint, together all keys, and tell who holds a point: HASH, CONSISTENT_HASH. */
+bool qv_placement_by_hash(const struct qv_placement *p);
 
 /* The shard an id belongs to (CLUSTER: its home). O(1) for HASH, else O(log points). */
 uint32_t qv_placement_owner(const struct qv_placement *p, const struct qv_id *id);
+/* The same as a place in the spec's shards. */
+uint32_t qv_placement_owner_at(const struct qv_placement *p, const struct qv_id *id);
 bool qv_placement_owns(const struct qv_placement *p, uint32_t shard, const struct qv_id *id);
 /* The key hashes of the ids that belong to the shard (CLUSTER: whose home it is); all under RANGE,
  * which does not divide by hash; none for a shard that p does not have. Borrowed from p. */
@@ -86,6 +73,10 @@ const struct qv_cover *qv_placement_keys(const struct qv_placement *p, uint32_t 
  * have. Its lists are p's or the arena's. QV_ENOMEM. */
 QV_MUST_USE int qv_placement_key_set(struct qv_arena *arena, const struct qv_placement *p,
                                      uint32_t shard, struct qv_key_set *out);
+
+/* The points that may lie in the shard at that place of the spec's: those that belong to it; under
+ * CLUSTER any. Borrowed from p. */
+const struct qv_key_set *qv_placement_holds(const struct qv_placement *p, uint32_t at);
 
 /* ---- whom to ask ---- */
 

@@ -181,8 +181,8 @@ static int mixed_moves(struct qv_arena *arena, const struct qv_placement *by_has
 int qv_placement_moves(struct qv_arena *arena, const struct qv_placement *before,
                        const struct qv_placement *after, struct qv_placement_moves *out)
 {
-    const bool a = qv_placement_by_hash(before);
-    const bool b = qv_placement_by_hash(after);
+    const bool a = qv_placement_has_segments(before);
+    const bool b = qv_placement_has_segments(after);
     *out = (struct qv_placement_moves){.share = NAN};
     if (a && b)
         return hash_moves(arena, before, after, out);

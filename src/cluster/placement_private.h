@@ -19,10 +19,12 @@ struct qv_placement {
     atomic_uint refs;
     struct qv_segments segments; /* none under RANGE */
     struct qv_cover *keys;       /* of each shard; none under RANGE */
+    struct qv_key_set *sets;     /* what each may hold */
     struct qv_arena arena;
 };
 
-static inline bool qv_placement_by_hash(const struct qv_placement *p)
+/* CLUSTER's homes too. */
+static inline bool qv_placement_has_segments(const struct qv_placement *p)
 {
     return p->spec.strategy != QV_PLACEMENT_RANGE;
 }

@@ -89,6 +89,26 @@ static struct config_box *config_of(const struct qv_collection_spec *spec)
 
 /* ---- collections ---- */
 
+/* What divides c's points: that of the value before where nothing of it changes. Gives a
+ * reference. */
+static int placement_of(const struct qv_collection *c, const struct qv_collection *before,
+                        const struct qv_placement **out)
+{
+    uint32_t *numbers = qv_mem_alloc(c->shard_count * sizeof *numbers);
+    qv_collection_numbers(c, numbers);
+    const struct qv_placement_spec spec =
+        qv_placement_spec_of_config(&c->config->placement, numbers, c->shard_count);
+    int err = 0;
+    if (before != NULL && qv_placement_is_of(before->placement, &spec)) {
+        *out = before->placement;
+        qv_placement_ref(*out);
+    } else {
+        err = qv_placement_create(&spec, out, NULL);
+    }
+    qv_mem_free(numbers);
+    return err;
+}
+
 int qv_collection_create(const struct qv_collection_spec *spec, const struct qv_collection **out)
 {
     struct collection_box *box = qv_mem_calloc(1, sizeof *box);
@@ -105,13 +125,17 @@ int qv_collection_create(const struct qv_collection_spec *spec, const struct qv_
     c->shards = qv_arena_dup(&box->arena, spec->shards, spec->shard_count * sizeof *spec->shards);
     c->shard_count = spec->shard_count;
     box->config = config_of(spec);
-    if (c->name.p == NULL || box->config == NULL || c->shards == NULL) {
+    int err = QV_ENOMEM;
+    if (c->name.p != NULL && box->config != NULL && c->shards != NULL) {
+        c->config = box->config->config;
+        err = placement_of(c, spec->before, &c->placement);
+    }
+    if (err != 0) {
         config_unref(box->config);
         qv_arena_close(&box->arena);
         qv_mem_free(box);
-        return QV_ENOMEM;
+        return err;
     }
-    c->config = box->config->config;
     *out = c;
     return 0;
 }
@@ -126,6 +150,7 @@ void qv_collection_unref(const struct qv_collection *c)
     if (c == NULL || atomic_fetch_sub(&collection_box(c)->refs, 1) != 1)
         return;
     struct collection_box *box = collection_box(c);
+    qv_placement_unref(box->value.placement);
     config_unref(box->config);
     qv_arena_close(&box->arena);
     qv_mem_free(box);
@@ -149,23 +174,18 @@ const struct qv_shard_place *qv_collection_shard(const struct qv_collection *c, 
 
 uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *id)
 {
-    if (c->shard_count == 1)
-        return 0;
-    return (uint32_t)((qv_id_key_hash(id) >> 32) * c->shard_count >> 32);
+    return qv_placement_owner_at(c->placement, id);
 }
 
-/* The first upper half of a hash that belongs to the i-th of n; 2^32 for i = n. */
-static uint64_t first_of(uint64_t i, uint32_t n)
+const struct qv_key_set *qv_collection_keys(const struct qv_collection *c, uint32_t i)
 {
-    return ((i << 32) + n - 1) / n;
+    return qv_placement_holds(c->placement, i);
 }
 
-struct qv_interval qv_collection_keys(const struct qv_collection *c, uint32_t i)
+void qv_collection_numbers(const struct qv_collection *c, uint32_t *out)
 {
-    QV_ASSERT(i < c->shard_count);
-    const uint64_t end = first_of((uint64_t)i + 1, c->shard_count);
-    return (struct qv_interval){.first = first_of(i, c->shard_count) << 32,
-                                .last = (end << 32) - 1}; /* of the last: 0 - 1 */
+    for (uint32_t i = 0; i < c->shard_count; i++)
+        out[i] = c->shards[i].number;
 }
 
 /* ---- aliases ---- */

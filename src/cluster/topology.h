@@ -12,8 +12,8 @@
 #ifndef QV_CLUSTER_TOPOLOGY_H
 #define QV_CLUSTER_TOPOLOGY_H
 
+#include "cluster/placement.h"
 #include "core/api.h"
-#include "core/cover.h"
 
 #define QV_UUID_BYTES 16
 
@@ -74,7 +74,8 @@ struct qv_collection {
     uint64_t generation; /* of the configuration */
     const struct qv_collection_config *config;
     uint32_t shard_count;
-    const struct qv_shard_place *shards; /* ascending by number */
+    const struct qv_shard_place *shards;  /* ascending by number */
+    const struct qv_placement *placement; /* of the points over these shards */
 };
 
 struct qv_topology {
@@ -99,7 +100,9 @@ struct qv_collection_spec {
     const struct qv_collection *before;
 };
 
-/* Gives a reference. QV_ENOMEM. */
+/* Gives a reference. QV_EINVAL: the configuration's placement does not fit the shards
+ * (qv_placement_check tells why); QV_ENOMEM. The placement is before's own where both were made of
+ * the same. */
 QV_MUST_USE int qv_collection_create(const struct qv_collection_spec *spec,
                                      const struct qv_collection **out);
 void qv_collection_ref(const struct qv_collection *c);
@@ -107,8 +110,10 @@ void qv_collection_unref(const struct qv_collection *c); /* NULL is fine */
 
 /* Which of c->shards holds the point of that id: an index. */
 uint32_t qv_collection_owner(const struct qv_collection *c, const struct qv_id *id);
-/* The key hashes of the ids that the i-th of c->shards holds. */
-struct qv_interval qv_collection_keys(const struct qv_collection *c, uint32_t i);
+/* The points that the i-th of c->shards may hold. Borrowed from c. */
+const struct qv_key_set *qv_collection_keys(const struct qv_collection *c, uint32_t i);
+/* The shards' numbers into out[c->shard_count]: what a placement of them is made with. */
+void qv_collection_numbers(const struct qv_collection *c, uint32_t *out);
 
 /* The empty tree at an epoch. Gives a reference. */
 const struct qv_topology *qv_topology_create(uint64_t epoch);

@@ -20,6 +20,9 @@ int qv_query_check_params(const struct qv_query *q, struct qv_errmsg *msg)
         return qv_fail(msg, QV_EVALIDATION,
                        "params.quiver.recall_target: value %g invalid, must be above 0, at most 1",
                        target);
+    if (q->n_probe.has && q->n_probe.v == 0)
+        return qv_fail(msg, QV_EVALIDATION,
+                       "params.quiver.n_probe: value 0 invalid, must be 1 or larger");
     return 0;
 }
 

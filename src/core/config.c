@@ -210,5 +210,7 @@ struct qv_collection_config *qv_config_copy(struct qv_arena *a,
     for (uint32_t i = 0; i < c->payload_index_count && ok; i++)
         ok = copy_str(a, &p[i].field) && copy_str(a, &p[i].type) && copy_doc(a, &p[i].params);
     out->payload_indexes = p;
-    return ok ? out : NULL;
+    out->placement.ranges = qv_arena_dup(a, c->placement.ranges,
+                                         c->placement.range_count * sizeof *c->placement.ranges);
+    return ok && out->placement.ranges != NULL ? out : NULL;
 }

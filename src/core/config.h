@@ -8,6 +8,7 @@
 
 #include "base/metric.h"
 #include "core/doc.h"
+#include "core/placement_config.h"
 #include "core/vector.h"
 
 /* Optional settings: unset means "default", and is echoed as the API echoes it. */
@@ -148,6 +149,7 @@ struct qv_collection_config {
     uint32_t sparse_count;
     const struct qv_sparse_config *sparse;
     uint32_t shard_number;                   /* 1 */
+    struct qv_placement_config placement;    /* of the points over the shards */
     bool has_sharding_custom;                /* sharding_method: custom */
     uint32_t replication_factor;             /* 1 */
     uint32_t write_consistency_factor;       /* 1 */

@@ -124,6 +124,8 @@ static int decode_collection(struct qv_node *n, const char *key, struct qv_bytes
         err = QV_CORRUPT(msg, "metadata record %s: the configuration can't be read", key);
     if (err == 0)
         err = qv_collection_create(&spec, out);
+    if (err == QV_EINVAL)
+        err = QV_CORRUPT(msg, "metadata record %s: its placement does not fit its shards", key);
     qv_arena_close(&arena);
     return err;
 }

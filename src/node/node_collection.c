@@ -30,6 +30,17 @@ int qv_node_check_name(struct qv_str name, struct qv_errmsg *msg)
     return 0;
 }
 
+/* A new collection's shards are numbered from 0. */
+static int check_placement(const struct qv_collection_config *config, struct qv_errmsg *msg)
+{
+    uint32_t numbers[QV_SHARDS_MAX];
+    for (uint32_t i = 0; i < config->shard_number; i++)
+        numbers[i] = i;
+    const struct qv_placement_spec spec =
+        qv_placement_spec_of_config(&config->placement, numbers, config->shard_number);
+    return qv_placement_check(&spec, msg);
+}
+
 int qv_node_check_new_in(const struct qv_topology *t, struct qv_str name,
                          const struct qv_collection_config *config, struct qv_errmsg *msg)
 {
@@ -53,7 +64,7 @@ int qv_node_check_new_in(const struct qv_topology *t, struct qv_str name,
                        config->shard_number, QV_SHARDS_MAX);
     if (config->replication_factor > 1)
         return qv_fail(msg, QV_ENOTIMPL, "Not implemented: replication_factor > 1");
-    return 0;
+    return check_placement(config, msg);
 }
 
 int qv_node_check_new(struct qv_node *n, struct qv_str name,

@@ -9,28 +9,35 @@
 #define VIEW_ARENA_BYTES ((size_t)4 << 20)
 #define HOPS_MAX 3u /* proxies and regions */
 
+struct qv_node_held {
+    const struct qv_topology *topology;
+    struct qv_node_held *next;
+};
+
 /* ---- the view ---- */
 
 static int make_view(struct qv_node_read *r, const struct qv_collection *c, struct qv_view *out)
 {
     const uint32_t n = c->shard_count;
     struct qv_view_shard *shards = QV_ARENA_ARRAY(&r->arena, struct qv_view_shard, n);
-    struct qv_interval *covers = QV_ARENA_ARRAY(&r->arena, struct qv_interval, n);
     struct qv_candidate *who = QV_ARENA_ARRAY(&r->arena, struct qv_candidate, n);
-    if (shards == NULL || covers == NULL || who == NULL)
+    if (shards == NULL || who == NULL)
         return QV_ENOMEM;
     for (uint32_t i = 0; i < n; i++) {
-        covers[i] = qv_collection_keys(c, i);
+        const struct qv_key_set *keys = qv_collection_keys(c, i);
         who[i].node = qv_node_reader_of(r->node, &c->shards[i]); /* 0 is QV_NODE_HERE */
         shards[i] = (struct qv_view_shard){.number = c->shards[i].number,
                                            .incarnation = c->shards[i].incarnation,
                                            .epoch = c->shards[i].epoch,
-                                           .cover = {&covers[i], 1},
+                                           .cover = keys->keys,
+                                           .keys = keys,
                                            .candidates = &who[i],
                                            .candidate_count = 1};
     }
-    *out =
-        (struct qv_view){.config = c->config, .shards = shards, .shard_count = n, .by_hash = true};
+    *out = (struct qv_view){.config = c->config,
+                            .shards = shards,
+                            .shard_count = n,
+                            .by_hash = qv_placement_by_hash(c->placement)};
     memcpy(out->collection, c->uuid, sizeof out->collection);
     return 0;
 }
@@ -87,8 +94,10 @@ void qv_node_read_start(struct qv_node_read *r)
 void qv_node_read_close(struct qv_node_read *r)
 {
     qv_read_close(&r->read);
+    for (struct qv_node_held *h = r->held; h != NULL; h = h->next)
+        qv_topology_unref(h->topology);
+    r->held = NULL;
     qv_arena_close(&r->arena);
-    qv_topology_unref(r->newer_topology);
 }
 
 /* ---- who shares the owner ---- */
@@ -99,9 +108,14 @@ static void refresh_task(struct qv_task *task)
     struct qv_node_read *r = task->arg;
     const struct qv_topology *t = qv_node_topology(r->node);
     const struct qv_collection *c = qv_topology_by_uuid(t, r->collection->uuid);
-    qv_topology_unref(r->newer_topology);
-    r->newer_topology = t;
-    const bool ok = c != NULL && make_view(r, c, &r->newer) == 0;
+    struct qv_node_held *held = QV_ARENA_NEW(&r->arena, struct qv_node_held);
+    const bool ok = held != NULL && c != NULL && make_view(r, c, &r->newer) == 0;
+    if (held != NULL) {
+        *held = (struct qv_node_held){.topology = t, .next = r->held};
+        r->held = held;
+    } else {
+        qv_topology_unref(t);
+    }
     qv_read_refreshed(&r->read, ok ? &r->newer : NULL);
 }
 

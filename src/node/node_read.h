@@ -25,8 +25,8 @@ struct qv_node_read {
     struct qv_arena arena; /* the view's */
     struct qv_view view;
     struct qv_read read;
-    struct qv_view newer; /* what a leaf knew a newer record for */
-    const struct qv_topology *newer_topology;
+    struct qv_view newer;      /* what a leaf knew a newer record for */
+    struct qv_node_held *held; /* the trees of newer views: legs borrow from each */
     struct qv_task task;
     struct qv_job job;
     int err;

@@ -93,14 +93,25 @@ static struct qv_leg *add_leg(struct qv_read_plan *p, const struct qv_view *view
     return &p->legs[p->leg_count++];
 }
 
-/* Every shard, asked for one list of k. */
-static int plan_list(const struct qv_view *view, uint64_t k, struct qv_arena *arena,
-                     struct qv_read_plan *p)
+/* Is no id from `first` on in any of the shard's ranges? */
+static bool ends_before(const struct qv_view_shard *s, const struct qv_id *first)
+{
+    if (first == NULL || s->keys == NULL || !s->keys->some_ids || s->keys->range_count == 0)
+        return false;
+    const struct qv_id *to = &s->keys->ranges[s->keys->range_count - 1].to;
+    return to->type != 0 && qv_id_compare(to, first) <= 0;
+}
+
+/* Every shard, asked for one list of k; in a scroll from `first` on by id, those that have such. */
+static int plan_list(const struct qv_view *view, uint64_t k, const struct qv_id *first,
+                     struct qv_arena *arena, struct qv_read_plan *p)
 {
     uint32_t *limits = QV_ARENA_ARRAY(arena, uint32_t, view->shard_count);
     if (limits == NULL)
         return QV_ENOMEM;
     for (uint32_t i = 0; i < view->shard_count; i++) {
+        if (ends_before(&view->shards[i], first))
+            continue;
         struct qv_leg *leg = add_leg(p, view, i);
         limits[i] = p->kind == QV_ASK_FACET ? clamp_k(k < FACET_MIN / 4 ? FACET_MIN : 4 * k)
                                             : leg_k(view, &leg->cover, clamp_k(k + 1));
@@ -169,9 +180,14 @@ static int plan_queries(const struct qv_view *view, const struct qv_query_req *r
 
 /* ---- ids ---- */
 
+static bool may_hold(const struct qv_view_shard *s, const struct qv_id *id, uint64_t hash)
+{
+    return s->keys != NULL ? qv_key_set_holds(s->keys, id, hash) : qv_cover_holds(&s->cover, hash);
+}
+
 bool qv_read_plan_may_hold(const struct qv_view *view, uint32_t shard, const struct qv_id *id)
 {
-    return qv_cover_holds(&view->shards[shard].cover, qv_id_key_hash(id));
+    return may_hold(&view->shards[shard], id, qv_id_key_hash(id));
 }
 
 int qv_read_plan_fetch(const struct qv_view *view, const struct qv_id *ids, uint32_t count,
@@ -184,10 +200,10 @@ int qv_read_plan_fetch(const struct qv_view *view, const struct qv_id *ids, uint
     for (uint32_t i = 0; i < count; i++)
         hashes[i] = qv_id_key_hash(&ids[i]);
     for (uint32_t s = 0; s < view->shard_count; s++) {
-        const struct qv_cover *cover = &view->shards[s].cover;
+        const struct qv_view_shard *shard = &view->shards[s];
         uint32_t n = 0;
         for (uint32_t i = 0; i < count; i++)
-            n += qv_cover_holds(cover, hashes[i]);
+            n += may_hold(shard, &ids[i], hashes[i]);
         if (n == 0)
             continue;
         struct qv_id *own = QV_ARENA_ARRAY(arena, struct qv_id, n);
@@ -196,7 +212,7 @@ int qv_read_plan_fetch(const struct qv_view *view, const struct qv_id *ids, uint
         struct qv_leg *leg = add_leg(out, view, s);
         leg->ids = own;
         for (uint32_t i = 0; i < count; i++) {
-            if (qv_cover_holds(cover, hashes[i]))
+            if (may_hold(shard, &ids[i], hashes[i]))
                 own[leg->id_count++] = ids[i];
         }
     }
@@ -223,9 +239,13 @@ int qv_read_plan_make(const struct qv_view *view, const struct qv_read_what *wha
     case QV_READ_QUERY:
         return plan_queries(view, what->req.query, arena, out);
     case QV_READ_SCROLL:
-        return plan_list(view, what->req.scroll->limit, arena, out);
+        return plan_list(view, what->req.scroll->limit,
+                         what->req.scroll->order_by == NULL && what->req.scroll->has_offset
+                             ? &what->req.scroll->offset
+                             : NULL,
+                         arena, out);
     case QV_READ_FACET:
-        return plan_list(view, what->req.facet->limit, arena, out);
+        return plan_list(view, what->req.facet->limit, NULL, arena, out);
     default:
         for (uint32_t s = 0; s < view->shard_count; s++)
             (void)add_leg(out, view, s);

@@ -9,6 +9,7 @@
 #ifndef QV_QUERY_READ_PLAN_H
 #define QV_QUERY_READ_PLAN_H
 
+#include "core/key_set.h"
 #include "core/shard_ops.h"
 
 #define QV_READ_PLAN_ENOUGH 0.999
@@ -24,7 +25,8 @@ struct qv_view_shard {
     uint64_t incarnation;
     uint64_t epoch;
     struct qv_cover cover;
-    uint64_t points;                       /* about; what coverage weighs where covers don't tell */
+    const struct qv_key_set *keys; /* the points that may lie there; NULL: those of the cover */
+    uint64_t points;               /* about; what coverage weighs where covers don't tell */
     const struct qv_candidate *candidates; /* the best first; none: nobody can answer */
     uint32_t candidate_count;
 };

@@ -374,6 +374,27 @@ static void maybe_wait_for_next(struct qv_op *op)
     op->call->lazy = true;
 }
 
+static bool searches(enum qv_op_kind kind)
+{
+    return kind >= QV_OP_QUERY && kind <= QV_OP_SEARCH_BATCH;
+}
+
+/* Which shards are the nearest only centroids tell. */
+static int check_probes(struct qv_op *op, const struct qv_collection *c)
+{
+    const struct qv_query_req *req = &op->req.query;
+    if (!searches(op->kind) || c->config->placement.strategy == QV_PLACEMENT_CLUSTER)
+        return 0;
+    for (uint32_t i = 0; i < req->query_count; i++) {
+        if (req->queries[i].n_probe.has)
+            return qv_fail(
+                &op->msg, QV_EINVAL,
+                "params.quiver.n_probe: the collection's placement, %s, has no centroids",
+                qv_placement_strategy_name(c->config->placement.strategy));
+    }
+    return 0;
+}
+
 /* The collection's first shard; none where that lies elsewhere. */
 static int find_shard(struct qv_op *op)
 {
@@ -381,8 +402,9 @@ static int find_shard(struct qv_op *op)
     const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
     if (c == NULL)
         return qv_node_missing(op->collection, &op->msg);
-    if (qv_node_reads_elsewhere(n, c))
-        return 0;
+    int err = check_probes(op, c);
+    if (err != 0 || qv_node_reads_elsewhere(n, c))
+        return err;
     return qv_node_shard_at(n, c, 0, &op->shard, &op->msg);
 }
 

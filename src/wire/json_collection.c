@@ -471,44 +471,6 @@ static void read_payload_storage(struct qv_json *j)
     (void)read_plain(j, fields, &none);
 }
 
-/* {"strategy": "hash"}, {"mode": "leader"}: what one node does anyway; the rest is to come. */
-static void read_only_word(struct qv_json *j, const char *field, const char *served,
-                           enum qv_not_served what)
-{
-    struct qv_json_mark m;
-    struct qv_str key;
-    if (!begin_optional(j))
-        return;
-    while (qv_json_next_key(j, &key)) {
-        if (!qv_str_is(key, field) || qv_json_peek(j) != QV_JSON_STRING) {
-            qv_json_refuse(j, what);
-            continue;
-        }
-        m = qv_json_mark(j);
-        if (!qv_str_is(qv_json_string(j), served)) {
-            qv_json_restore(j, m);
-            qv_json_refuse(j, what);
-        }
-    }
-}
-
-static void read_quiver(struct qv_json *j)
-{
-    struct qv_str key;
-    if (!begin_optional(j))
-        return;
-    while (qv_json_next_key(j, &key)) {
-        if (qv_str_is(key, "placement"))
-            read_only_word(j, "strategy", "hash", QV_NOT_SERVED_QUIVER_PLACEMENT);
-        else if (qv_str_is(key, "replication"))
-            read_only_word(j, "mode", "leader", QV_NOT_SERVED_QUIVER_REPLICATION);
-        else if (qv_str_is(key, "regions"))
-            qv_json_refuse(j, QV_NOT_SERVED_QUIVER_REGIONS);
-        else
-            qv_json_skip(j);
-    }
-}
-
 static uint32_t read_count(struct qv_json *j, const char *field, uint32_t otherwise)
 {
     if (qv_json_null(j))
@@ -592,7 +554,7 @@ static bool config_field(struct qv_json *j, struct qv_str key, bool stored,
     else if (qv_str_is(key, "init_from"))
         qv_json_refuse(j, QV_NOT_SERVED_INIT_FROM);
     else if (qv_str_is(key, "quiver"))
-        read_quiver(j);
+        qv_json_quiver(j, out);
     else
         return false;
     return true;
@@ -779,6 +741,8 @@ static void diff_field(struct qv_json *j, struct qv_str key, struct qv_config_di
         out->strict_mode = read_object(j);
     else if (qv_str_is(key, "metadata"))
         out->metadata = read_object(j);
+    else if (qv_str_is(key, "quiver"))
+        qv_json_refuse(j, QV_NOT_SERVED_QUIVER_CHANGE);
     else
         qv_json_skip(j);
 }

@@ -16,6 +16,12 @@ struct qv_json_stored {
 void qv_json_collection_config(struct qv_json *j, struct qv_json_stored *stored,
                                struct qv_collection_config *out);
 
+/* Reads "quiver": {"placement", "replication", "regions"}. Of the placement everything that can be
+ * said without the shards is checked. */
+void qv_json_quiver(struct qv_json *j, struct qv_collection_config *out);
+/* "quiver": {..}, where there is more to say than what a collection has anyway. */
+void qv_json_write_quiver(struct qv_buf *b, bool *first, const struct qv_collection_config *c);
+
 /* Reads {"field_name", "field_schema", "number"}. */
 void qv_json_payload_index(struct qv_json *j, struct qv_payload_index *out);
 

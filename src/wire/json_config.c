@@ -267,6 +267,7 @@ static void echo_config(struct qv_buf *b, bool *first, const struct qv_collectio
         qv_json_write_key(b, &in, "metadata");
         qv_json_write_doc(b, c->metadata);
     }
+    qv_json_write_quiver(b, &in, c);
     put_close(b);
 }
 
@@ -369,6 +370,7 @@ void qv_json_config_write(struct qv_buf *b, const struct qv_collection_config *c
     qv_buf_append(b, "{", 1);
     put_u64(b, &in, "generation", generation);
     put_params(b, &in, c, true);
+    qv_json_write_quiver(b, &in, c);
     put_hnsw_diff(b, &in, &c->hnsw);
     store_optimizer(b, &in, &c->optimizer);
     store_wal(b, &in, &c->wal);

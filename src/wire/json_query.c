@@ -56,7 +56,7 @@ static void read_quiver_params(struct qv_json *j, struct qv_query *q)
         else if (qv_str_is(key, "allow_partial"))
             q->allow_partial = !qv_json_null(j) && qv_json_bool(j);
         else if (qv_str_is(key, "n_probe"))
-            qv_json_refuse(j, QV_NOT_SERVED_N_PROBE);
+            qv_json_opt_u64(j, &q->n_probe);
         else if (qv_str_is(key, "recall_target"))
             qv_json_opt_f64(j, &q->recall_target);
         else

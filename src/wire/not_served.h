@@ -27,7 +27,6 @@
     X(OBJECT, "object", "vectors (inference from an object)")                                      \
     X(ACORN, "params.acorn", "query, search")                                                      \
     X(IDF, "params.idf", "query, search")                                                          \
-    X(N_PROBE, "params.quiver.n_probe", "query, search")                                           \
     X(QUANT_PRODUCT, "quantization_config.product", "create collection")                           \
     X(QUANT_TURBO, "quantization_config.turbo", "create collection")                               \
     X(DATATYPE_TURBO4, "datatype turbo4", "create collection")                                     \
@@ -35,7 +34,8 @@
     X(PREVENT_UNOPTIMIZED, "optimizers_config.prevent_unoptimized", "create collection")           \
     X(SHARDING_CUSTOM, "sharding_method custom", "create collection")                              \
     X(INIT_FROM, "init_from", "create collection")                                                 \
-    X(QUIVER_PLACEMENT, "quiver.placement", "create collection (but hash)")                        \
+    X(PLACEMENT_CLUSTER, "quiver.placement.strategy cluster", "create collection")                 \
+    X(QUIVER_CHANGE, "quiver", "update collection")                                                \
     X(QUIVER_REPLICATION, "quiver.replication", "create collection (but leader)")                  \
     X(QUIVER_REGIONS, "quiver.regions", "create collection")
 

@@ -364,6 +364,7 @@ static int read_params(struct qv_pb_ctx *c, const QvPb__SearchParams *m, struct 
         q->recall_target = (struct qv_opt_f64){ours->has_recall_target != 0, ours->recall_target};
         q->explain = ours->has_explain && ours->explain;
         q->allow_partial = ours->has_allow_partial && ours->allow_partial;
+        q->n_probe = (struct qv_opt_u64){ours->has_n_probe != 0, ours->n_probe};
     }
     q->exact = m->has_exact && m->exact;
     q->indexed_only = m->has_indexed_only && m->indexed_only;

@@ -278,6 +278,14 @@ REQUESTS = [
     'm{"params":{"quiver":{"recall_target":0.95}}}', 'm{"params":{"quiver":{"recall_target":2}}}',
     'm{"query":{"nearest":[1],"mmr":{"diversity":0.5}}}', 'm{"params":{"idf":{"corpus":{}}}}',
     'k{"order_by":{"key":"n","direction":"asc"}}', 'm{"query":{"nearest":7}}', 'm{"query":' + UUID + '}',
+    # placements
+    'm{"params":{"quiver":{"n_probe":0}}}', 'v{"quiver":{"placement":{"strategy":"hash"}}}',
+    'r{' + VEC + ',"quiver":{"placement":{"strategy":"consistent_hash","virtual_nodes":50}}}',
+    'r{' + VEC + ',"shard_number":2,"quiver":{"placement":{"strategy":"range","ranges":[{"to":9,"shard":0},{"from":9,'
+    '"to":' + UUID + ',"shard":1,"x":1},{"from":' + UUID + ',"to":null,"shard":0}]}}}',
+    'r{' + VEC + ',"quiver":{"placement":{"strategy":"cluster"}}}', 'r{' + VEC + ',"quiver":{"placement":{"centroids":{}}}}',
+    'r{' + VEC + ',"quiver":{"placement":{"ranges":[{"from":-1,"shard":0}],"strategy":"range"}}}',
+    's{"generation":3,' + VEC + ',"quiver":{"placement":{"strategy":"range","ranges":[{"shard":0}]}}}',
 ]
 
 

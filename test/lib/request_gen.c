@@ -457,7 +457,7 @@ void request_gen_query(const struct request_gen *g, struct qv_query *out)
     out->explain = request_gen_chance(g, 30);
     out->allow_partial = request_gen_chance(g, 30);
     if (request_gen_chance(g, 30))
-        out->n_probe = (struct qv_opt_u64){true, request_gen_u64(g)};
+        out->n_probe = (struct qv_opt_u64){true, request_gen_u64(g) | 1};
     out->with_payload = any_payload_select(g);
     out->with_vector = any_vector_select(g);
 }

@@ -156,6 +156,80 @@ static void test_a_configuration_is_shared(void **state)
     qv_collection_unref(b);
 }
 
+static struct qv_id any_id(struct qv_rng *rng)
+{
+    return qv_rng_below(rng, 2) == 0 ? qv_id_num(qv_rng_below(rng, 3000))
+                                     : (struct qv_id){qv_rng_u64(rng), qv_rng_u64(rng), QV_ID_UUID};
+}
+
+/* Numbers up to 1,000 * n in n ranges, UUIDs in the last. */
+static void make_ranges(struct qv_placement_range *list, const struct qv_shard_place *places,
+                        uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        list[i] = (struct qv_placement_range){.shard = places[i].number};
+        if (i > 0)
+            list[i].ids.from = qv_id_num(i * 1000);
+        if (i + 1 < n)
+            list[i].ids.to = qv_id_num((i + 1) * 1000);
+    }
+}
+
+/* Every id is in the set of exactly one shard: its owner. Under a new generation or a new epoch of
+ * a shard the placement is the same object, under another division it is not. */
+static void test_points_have_one_owner(void **state)
+{
+    (void)state;
+    struct qv_rng rng;
+    struct qv_placement_range ranges[5];
+    struct qv_shard_place places[6] = {{.number = 1}, {.number = 2}, {.number = 5},
+                                       {.number = 8}, {.number = 9}, {.number = 30}};
+    qv_rng_init(&rng, 5);
+    for (int strategy = QV_PLACEMENT_HASH; strategy <= QV_PLACEMENT_RANGE; strategy++) {
+        struct qv_collection_config config = {.shard_number = 5};
+        struct qv_collection_spec spec = {.name = qv_str_of("c"),
+                                          .generation = 1,
+                                          .config = &config,
+                                          .shard_count = 5,
+                                          .shards = places};
+        const struct qv_collection *c;
+        const struct qv_collection *next;
+        uint32_t counts[5] = {0};
+        config.placement.strategy = (enum qv_placement_strategy)strategy;
+        if (strategy == QV_PLACEMENT_RANGE) {
+            make_ranges(ranges, places, 5);
+            config.placement.range_count = 5;
+            config.placement.ranges = ranges;
+        }
+        assert_int_equal(qv_collection_create(&spec, &c), 0);
+        assert_int_equal(qv_placement_by_hash(c->placement), strategy != QV_PLACEMENT_RANGE);
+        for (int i = 0; i < 2000; i++) {
+            const struct qv_id id = any_id(&rng);
+            const uint32_t owner = qv_collection_owner(c, &id);
+            for (uint32_t s = 0; s < 5; s++)
+                assert_int_equal(qv_key_set_has(qv_collection_keys(c, s), &id), s == owner);
+            counts[owner]++;
+        }
+        for (uint32_t s = 0; s < 5; s++)
+            assert_true(strategy == QV_PLACEMENT_RANGE ? (counts[s] > 0) == (s != 3)
+                                                       : counts[s] > 200);
+        places[2].epoch++;
+        spec.before = c;
+        config.metadata = (struct qv_doc){0};
+        assert_int_equal(qv_collection_create(&spec, &next), 0);
+        assert_ptr_equal(next->placement, c->placement);
+        qv_collection_unref(next);
+        spec.shard_count = 6;
+        const int err = qv_collection_create(&spec, &next);
+        assert_int_equal(err, strategy == QV_PLACEMENT_RANGE ? QV_EINVAL : 0);
+        if (err == 0) {
+            assert_ptr_not_equal(next->placement, c->placement);
+            qv_collection_unref(next);
+        }
+        qv_collection_unref(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_random_changes),
         cmocka_unit_test(test_members_are_kept_by_every_change),
         cmocka_unit_test(test_a_configuration_is_shared),
+        cmocka_unit_test(test_points_have_one_owner),
     };
     return RUN_SUITE(tests);
 }

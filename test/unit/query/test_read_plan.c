@@ -162,6 +162,60 @@ static void test_ids_go_to_their_owners_only(void **state)
     qv_arena_close(&arena);
 }
 
+/* Three shards by ranges of ids: below 100, from 100 and from 200 on, where the first has the UUIDs
+ * too. */
+static void test_ranges_narrow(void **state)
+{
+    (void)state;
+    static const struct qv_id uuid = {1, 2, QV_ID_UUID};
+    static const struct qv_id_range first[2] = {{.to = {0, 100, QV_ID_NUM}},
+                                                {.from = {0, 0, QV_ID_UUID}}};
+    static const struct qv_id_range second[1] = {
+        {.from = {0, 100, QV_ID_NUM}, .to = {0, 200, QV_ID_NUM}}};
+    static const struct qv_id_range third[1] = {
+        {.from = {0, 200, QV_ID_NUM}, .to = {0, 0, QV_ID_UUID}}};
+    const struct qv_key_set keys[3] = {{qv_cover_all, true, 2, first},
+                                       {qv_cover_all, true, 1, second},
+                                       {qv_cover_all, true, 1, third}};
+    struct qv_id ids[] = {qv_id_num(3), qv_id_num(250), uuid, qv_id_num(99), qv_id_num(200)};
+    struct qv_view v;
+    struct qv_view_shard shards[3];
+    struct qv_interval covers[3];
+    struct qv_read_plan p;
+    struct qv_arena arena;
+    struct qv_scroll_req scroll = {.limit = 10};
+    const struct qv_read_what what = {.kind = QV_READ_SCROLL, .req.scroll = &scroll};
+    qv_arena_init(&arena, 1 << 20);
+    make_view(&v, shards, covers, 3, false);
+    for (uint32_t i = 0; i < 3; i++)
+        shards[i].keys = &keys[i];
+    assert_int_equal(qv_read_plan_fetch(&v, ids, 5, &arena, &p), 0);
+    assert_int_equal(p.leg_count, 2);
+    assert_int_equal(p.legs[0].shard, 10);
+    assert_int_equal(p.legs[0].id_count, 3);
+    assert_true(qv_id_equal(&p.legs[0].ids[1], &uuid));
+    assert_int_equal(p.legs[1].shard, 12);
+    assert_int_equal(p.legs[1].id_count, 2);
+    static const struct {
+        struct qv_id from;
+        uint32_t legs, shard;
+    } scrolls[] = {{{0, 0, QV_ID_NUM}, 3, 11},
+                   {{0, 199, QV_ID_NUM}, 3, 11},
+                   {{0, 200, QV_ID_NUM}, 2, 12},
+                   {{0, UINT64_MAX, QV_ID_NUM}, 2, 12},
+                   {{0, 0, QV_ID_UUID}, 1, 0}};
+    for (size_t i = 0; i < sizeof scrolls / sizeof scrolls[0]; i++) {
+        scroll.has_offset = true;
+        scroll.offset = scrolls[i].from;
+        assert_int_equal(qv_read_plan_make(&v, &what, &arena, &p), 0);
+        assert_int_equal(p.leg_count, scrolls[i].legs);
+        assert_int_equal(p.legs[0].shard, 10); /* its last ids are the highest */
+        if (p.leg_count > 1)
+            assert_int_equal(p.legs[1].shard, scrolls[i].shard);
+    }
+    qv_arena_close(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_share_k_of_borders),
         cmocka_unit_test(test_legs_of_queries),
         cmocka_unit_test(test_ids_go_to_their_owners_only),
+        cmocka_unit_test(test_ranges_narrow),
     };
     return RUN_SUITE(tests);
 }

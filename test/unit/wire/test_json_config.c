@@ -166,6 +166,49 @@ static void test_echo(void **state)
     qv_arena_close(&arena);
 }
 
+static void check_placement_echo(const char *placement, const char *want)
+{
+    char text[512];
+    char quiver[512];
+    struct qv_buf b;
+    snprintf(text, sizeof text,
+             "{\"vectors\": {\"size\": 4, \"distance\": \"Dot\"}, \"shard_number\": 2, "
+             "\"quiver\": {\"placement\": %s}}",
+             placement);
+    struct qv_collection_config c = create_ok(text);
+    struct qv_collection_info info = {.config = &c};
+    qv_buf_init(&b, 0);
+    qv_json_write_collection(&b, &info);
+    qv_buf_u8(&b, 0);
+    snprintf(quiver, sizeof quiver,
+             "\"strict_mode_config\":{\"enabled\":false}%s},\"payload_schema\"", want);
+    if (strstr((char *)b.data, quiver) == NULL)
+        fail_msg("%s instead of %s", (char *)b.data, quiver);
+    qv_buf_close(&b);
+}
+
+static void test_placements(void **state)
+{
+    (void)state;
+    qv_arena_init(&arena, 1 << 20);
+    check_placement_echo("null", "");
+    check_placement_echo("{\"strategy\": \"hash\", \"virtual_nodes\": null, \"ranges\": null}", "");
+    check_placement_echo("{\"strategy\": \"consistent_hash\"}",
+                         ",\"quiver\":{\"placement\":{\"strategy\":\"consistent_hash\"}}");
+    check_placement_echo("{\"virtual_nodes\": 7, \"strategy\": \"consistent_hash\"}",
+                         ",\"quiver\":{\"placement\":{\"strategy\":\"consistent_hash\","
+                         "\"virtual_nodes\":7}}");
+    check_placement_echo(
+        "{\"strategy\": \"range\", \"ranges\": [{\"to\": 1000, \"shard\": 1},"
+        " {\"from\": 1000, \"to\": \"550e8400-e29b-41d4-a716-446655440000\", \"shard\": 0, \"x\": "
+        "1},"
+        " {\"shard\": 1, \"to\": null, \"from\": \"550e8400e29b41d4a716446655440000\"}]}",
+        ",\"quiver\":{\"placement\":{\"strategy\":\"range\",\"ranges\":[{\"to\":1000,\"shard\":1},"
+        "{\"from\":1000,\"to\":\"550e8400-e29b-41d4-a716-446655440000\",\"shard\":0},"
+        "{\"from\":\"550e8400-e29b-41d4-a716-446655440000\",\"shard\":1}]}}");
+    qv_arena_close(&arena);
+}
+
 /* ---- the stored form ---- */
 
 static struct qv_rng rng;
@@ -284,6 +327,36 @@ static void any_indexes(struct qv_collection_config *c)
     c->payload_indexes = x;
 }
 
+static struct qv_id any_bound(void)
+{
+    switch (qv_rng_below(&rng, 3)) {
+    case 0:
+        return (struct qv_id){0};
+    case 1:
+        return qv_id_num(qv_rng_u64(&rng));
+    default:
+        return (struct qv_id){qv_rng_u64(&rng), qv_rng_u64(&rng), QV_ID_UUID};
+    }
+}
+
+/* As it may stand in a body, whether or not a placement can be made of it. */
+static struct qv_placement_config any_placement(void)
+{
+    struct qv_placement_config p = {
+        .strategy = (enum qv_placement_strategy)qv_rng_below(&rng, QV_PLACEMENT_CLUSTER)};
+    if (p.strategy == QV_PLACEMENT_CONSISTENT_HASH && qv_rng_below(&rng, 2) == 0)
+        p.virtual_nodes = 1 + (uint32_t)qv_rng_below(&rng, QV_PLACEMENT_VIRTUAL_NODES_MAX);
+    if (p.strategy != QV_PLACEMENT_RANGE)
+        return p;
+    p.range_count = (uint32_t)qv_rng_below(&rng, 9);
+    struct qv_placement_range *list = QV_ARENA_ARRAY(&arena, struct qv_placement_range, 9);
+    for (uint32_t i = 0; i < p.range_count; i++)
+        list[i] = (struct qv_placement_range){.ids = {any_bound(), any_bound()},
+                                              .shard = (uint32_t)qv_rng_below(&rng, 9)};
+    p.ranges = list;
+    return p;
+}
+
 static struct qv_collection_config any_config(void)
 {
     struct qv_collection_config c = {.shard_number = 1 + (uint32_t)qv_rng_below(&rng, 64),
@@ -291,6 +364,7 @@ static struct qv_collection_config any_config(void)
                                      .replication_factor = 1 + (uint32_t)qv_rng_below(&rng, 5),
                                      .write_consistency_factor = 1,
                                      .on_disk_payload = qv_rng_below(&rng, 2) == 0,
+                                     .placement = any_placement(),
                                      .hnsw = any_hnsw(),
                                      .quant = any_quant()};
     c.optimizer = (struct qv_optimizer_config){.deleted_threshold = any_f64(0, 1),
@@ -393,6 +467,7 @@ static void assert_config(const struct qv_collection_config *a,
                           const struct qv_collection_config *b)
 {
     assert_vectors(a, b);
+    assert_true(qv_placement_config_equal(&a->placement, &b->placement));
     assert_int_equal(a->shard_number, b->shard_number);
     assert_int_equal(a->has_sharding_custom, b->has_sharding_custom);
     assert_int_equal(a->replication_factor, b->replication_factor);
@@ -449,6 +524,11 @@ static void test_stored_form_round_trips(void **state)
             fail_msg("%.*s: %s", (int)b.len, (char *)b.data, msg.text);
         assert_true(generation == generation_back);
         assert_config(&c, &back);
+        const struct qv_collection_config *copy = qv_config_copy(&arena, &back);
+        if (back.placement.range_count > 0) /* the copy does not lean on it */
+            memset((void *)(uintptr_t)back.placement.ranges, 0x5A,
+                   back.placement.range_count * sizeof *back.placement.ranges);
+        assert_config(&c, copy);
     }
     printf("%u configurations\n", accepted);
     assert_true(accepted > 1000);
@@ -525,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_last_of_equal_names_counts),
         cmocka_unit_test(test_field_index),
         cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_placements),
         cmocka_unit_test(test_stored_form_round_trips),
         cmocka_unit_test(test_stored_form_stays_readable),
     };

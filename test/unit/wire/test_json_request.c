@@ -390,6 +390,7 @@ static int read_any(enum op op, struct qv_bytes b)
 }
 
 #define VEC "\"vectors\": {\"size\": 4, \"distance\": \"Dot\"}"
+#define PLACED(text) ", \"quiver\": {\"placement\": {" text "}}}"
 
 static const struct {
     int op;
@@ -583,8 +584,8 @@ static const struct {
     {OP_QUERY, "{\"params\": {\"acorn\": {\"enable\": true}}}", QV_ENOTIMPL,
      "Not implemented: params.acorn"},
     {OP_QUERY, "{\"params\": {\"idf\": \"global\"}}", QV_ENOTIMPL, "Not implemented: params.idf"},
-    {OP_QUERY, "{\"params\": {\"quiver\": {\"n_probe\": 3}}}", QV_ENOTIMPL,
-     "Not implemented: params.quiver.n_probe"},
+    {OP_QUERY, "{\"params\": {\"quiver\": {\"n_probe\": 0}}}", QV_EVALIDATION,
+     "params.quiver.n_probe: value 0 invalid, must be 1 or larger"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 0}}}", QV_EVALIDATION,
      "params.quiver.recall_target: value 0 invalid"},
     {OP_QUERY, "{\"params\": {\"quiver\": {\"recall_target\": 1.01}}}", QV_EVALIDATION,
@@ -605,12 +606,27 @@ static const struct {
      "Not implemented: init_from"},
     {OP_CREATE, "{" VEC ", \"optimizers_config\": {\"prevent_unoptimized\": true}}", QV_ENOTIMPL,
      "Not implemented: optimizers_config.prevent_unoptimized"},
-    {OP_CREATE, "{" VEC ", \"quiver\": {\"placement\": {\"strategy\": \"range\"}}}", QV_ENOTIMPL,
-     "Not implemented: quiver.placement"},
+    {OP_CREATE, "{" VEC PLACED("\"strategy\": \"cluster\""), QV_ENOTIMPL,
+     "Not implemented: quiver.placement.strategy cluster"},
+    {OP_CREATE, "{" VEC PLACED("\"centroids\": {}"), QV_ENOTIMPL,
+     "Not implemented: quiver.placement.strategy cluster"},
+    {OP_CREATE, "{" VEC PLACED("\"strategy\": \"ring\""), QV_EINVAL,
+     "placement: unknown strategy 'ring'; there are hash, consistent_hash, range and cluster"},
+    {OP_CREATE, "{" VEC PLACED("\"strategy\": \"hash\", \"virtual_nodes\": 5"), QV_EINVAL,
+     "placement: hash has no virtual_nodes"},
+    {OP_CREATE, "{" VEC PLACED("\"virtual_nodes\": 0, \"strategy\": \"consistent_hash\""),
+     QV_EINVAL, "placement: 0 virtual nodes, not 1 to 10000"},
+    {OP_CREATE, "{" VEC PLACED("\"virtual_nodes\": 4294967396, \"strategy\": \"consistent_hash\""),
+     QV_EINVAL, "placement: 4294967396 virtual nodes, not 1 to 10000"},
+    {OP_CREATE, "{" VEC PLACED("\"ranges\": [{\"shard\": 0}]"), QV_EINVAL,
+     "placement: hash has no ranges"},
+    {OP_CREATE, "{" VEC PLACED("\"strategy\": \"range\", \"ranges\": [{\"from\": 1}]"), QV_EFORMAT,
+     "missing field `shard` at line 1 column 112"},
     {OP_CREATE,
-     "{" VEC ", \"quiver\": {\"placement\": {\"strategy\": \"hash\","
-     " \"virtual_nodes\": 5}}}",
-     QV_ENOTIMPL, "Not implemented: quiver.placement"},
+     "{" VEC PLACED("\"strategy\": \"range\", \"ranges\": [{\"from\": -1, \"shard\": 0}]"),
+     QV_EFORMAT, "value -1 is not a valid point ID"},
+    {OP_CREATE, "{" VEC PLACED("\"n\": 1"), QV_EINVAL,
+     "placement: unknown field 'n'; there are strategy, virtual_nodes and ranges"},
     {OP_CREATE, "{" VEC ", \"quiver\": {\"replication\": {\"mode\": \"quorum\"}}}", QV_ENOTIMPL,
      "Not implemented: quiver.replication"},
     {OP_CREATE, "{" VEC ", \"quiver\": {\"regions\": [\"a\"]}}", QV_ENOTIMPL,
