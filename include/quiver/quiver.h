@@ -160,10 +160,17 @@ struct quiver_collection_options {
     /* Not NULL: the JSON body of Qdrant's "create collection" (several named vectors, quantization
      * and all else that the REST API of this version takes); the fields above are not read. */
     const char *json;
+    /* How points are divided, NULL: "hash". The name of a strategy ("hash", "consistent_hash",
+     * "range", "cluster": those that this version serves) or, for its settings, the JSON object
+     * that stands as quiver.placement in the REST API. Not read where json is given. */
+    const char *placement;
+    uint32_t shard_number; /* parts, each with its own graph; 0: 1; <= 1024; json: not read */
+    uint32_t reserved;
 };
 #define QUIVER_COLLECTION_OPTIONS_INIT                                                             \
     {                                                                                              \
-        sizeof(struct quiver_collection_options), 0, QUIVER_COSINE, QUIVER_F32, 0, 0, 0, NULL      \
+        sizeof(struct quiver_collection_options), 0, QUIVER_COSINE, QUIVER_F32, 0, 0, 0, NULL,     \
+            NULL, 0, 0                                                                             \
     }
 
 /* Makes the collection and opens it; durable on return. Names: 1 to 255 bytes, none of <>:"/\|?*.
@@ -173,7 +180,7 @@ QUIVER_API int quiver_create_collection(struct quiver *db, const char *name,
                                         struct quiver_collection **c, struct quiver_error *why);
 /* Opens it, making it first if it is not there. options NULL: it must exist (QUIVER_ENOTFOUND).
  * Otherwise its vectors must be those of options, and QUIVER_EEXISTS says which differs (names,
- * dim, metric, datatype are compared). */
+ * dim, metric, datatype are compared; placement and shard_number where they are given). */
 QUIVER_API int quiver_open_collection(struct quiver *db, const char *name,
                                       const struct quiver_collection_options *options,
                                       struct quiver_collection **c, struct quiver_error *why);
@@ -195,14 +202,33 @@ struct quiver_collection_stats {
     uint64_t disk_bytes;
     uint64_t dirty_bytes; /* newer than the last checkpoint: replayed by an open after a crash */
     int32_t err;          /* not 0: why it takes no writes, or is not served */
+    uint32_t shards;      /* that it is divided into; 0: dropped, or told by an older library */
 };
 #define QUIVER_COLLECTION_STATS_INIT                                                               \
     {                                                                                              \
-        sizeof(struct quiver_collection_stats), 0, 0, 0, 0, 0, 0                                   \
+        sizeof(struct quiver_collection_stats), 0, 0, 0, 0, 0, 0, 0                                \
     }
 QUIVER_API int quiver_get_collection_stats(struct quiver_collection *c,
                                            struct quiver_collection_stats *out,
                                            struct quiver_error *why);
+
+struct quiver_shard_stats {
+    size_t size; /* set by the macro; fields beyond the caller's size are not written */
+    uint64_t points;
+    uint64_t indexed_vectors;
+    uint64_t pending;
+    uint64_t disk_bytes;
+    uint64_t dirty_bytes;
+    int32_t err; /* as those of the collection */
+    uint32_t reserved;
+};
+#define QUIVER_SHARD_STATS_INIT                                                                    \
+    {                                                                                              \
+        sizeof(struct quiver_shard_stats), 0, 0, 0, 0, 0, 0, 0                                     \
+    }
+/* Of one part of the collection: 0 .. quiver_collection_stats.shards - 1. QUIVER_EINVAL. */
+QUIVER_API int quiver_get_shard_stats(struct quiver_collection *c, uint32_t shard,
+                                      struct quiver_shard_stats *out, struct quiver_error *why);
 
 /* ---- points ---- */
 

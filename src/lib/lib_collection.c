@@ -38,6 +38,21 @@ static void drop_on_owner(void *arg)
 
 /* ---- options ---- */
 
+/* A strategy's name, or the object that the REST API takes. What it says is the decoder's to
+ * check. */
+static int write_placement(const char *text, struct qv_buf *b, struct qv_errmsg *msg)
+{
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
+    if (text[0] == '{') {
+        qv_buf_printf(b, ",\"quiver\":{\"placement\":%s}", text);
+        return 0;
+    }
+    if (n == 0 || n > 64 || text[n] != '\0')
+        return qv_fail(msg, QV_EINVAL, "placement: neither a strategy's name nor a JSON object");
+    qv_buf_printf(b, ",\"quiver\":{\"placement\":{\"strategy\":\"%s\"}}", text);
+    return 0;
+}
+
 static int write_body(const struct quiver_collection_options *o, struct qv_buf *b,
                       struct qv_errmsg *msg)
 {
@@ -55,7 +70,13 @@ static int write_body(const struct quiver_collection_options *o, struct qv_buf *
     if (o->ef_construct != 0)
         qv_buf_printf(b, "%s\"ef_construct\":%u", o->no_graph || o->m != 0 ? "," : "",
                       o->ef_construct);
-    qv_buf_str(b, "}}");
+    qv_buf_str(b, "}");
+    if (o->shard_number != 0)
+        qv_buf_printf(b, ",\"shard_number\":%u", o->shard_number);
+    int err = o->placement != NULL ? write_placement(o->placement, b, msg) : 0;
+    qv_buf_str(b, "}");
+    if (err != 0)
+        return err;
     return b->failed ? QV_ENOMEM : 0;
 }
 
@@ -86,19 +107,20 @@ static int read_options(const struct quiver_collection_options *options, struct 
 static int open_handle(struct quiver *db, struct qv_str name, struct quiver_collection **c,
                        struct qv_errmsg *msg)
 {
-    struct qv_shard *shard;
+    struct quiver_collection *x = qv_mem_calloc(1, sizeof *x);
     const struct qv_topology *t = qv_node_topology(db->node);
     const struct qv_collection *found = qv_topology_find(t, name);
-    const bool several = found != NULL && found->shard_count > 1;
+    int err = found == NULL             ? qv_node_missing(name, msg)
+              : found->shard_count == 1 ? qv_node_shard_at(db->node, found, 0, &x->shard, msg)
+                                        : 0;
+    if (err == 0)
+        memcpy(x->uuid, found->uuid, sizeof x->uuid);
     qv_topology_unref(t);
-    if (several) /* as a server left it */
-        return qv_fail(msg, QV_ENOTIMPL, "Not implemented: collections of several shards");
-    int err = qv_node_shard(db->node, name, &shard, msg);
-    if (err != 0)
+    if (err != 0) {
+        qv_mem_free(x);
         return err;
-    struct quiver_collection *x = qv_mem_calloc(1, sizeof *x);
+    }
     x->db = db;
-    x->shard = shard;
     pthread_mutex_lock(&db->lock);
     db->handles++;
     pthread_mutex_unlock(&db->lock);
@@ -112,7 +134,8 @@ void quiver_close_collection(struct quiver_collection **p)
     if (c == NULL)
         return;
     struct quiver *db = c->db;
-    qv_shard_unref(c->shard);
+    if (c->shard != NULL)
+        qv_shard_unref(c->shard);
     qv_mem_free(c);
     *p = NULL;
     pthread_mutex_lock(&db->lock);
@@ -172,6 +195,24 @@ static int compare_vectors(const struct qv_collection_config *have,
     return 0;
 }
 
+/* How its points are divided, where the caller says it. */
+static int compare_shards(const struct qv_collection *have, const struct qv_collection_config *want,
+                          const struct quiver_collection_options *options, struct qv_errmsg *msg)
+{
+    struct quiver_collection_options o;
+    if (qv_lib_options(&o, sizeof o, options, OPTIONS_BYTES_MIN) != 0)
+        return QV_EINVAL;
+    if (o.json == NULL && o.shard_number != 0 && o.shard_number != have->shard_count)
+        return qv_fail(msg, QV_EEXISTS, "the collection exists, with shard_number %u instead of %u",
+                       have->shard_count, o.shard_number);
+    if (o.json == NULL && o.placement != NULL &&
+        !qv_placement_config_equal(&have->config->placement, &want->placement))
+        return qv_fail(msg, QV_EEXISTS,
+                       "the collection exists, with another placement (its strategy: %s)",
+                       qv_placement_strategy_name(have->config->placement.strategy));
+    return 0;
+}
+
 /* *there: the collection exists; then the result says whether it is the one that is wanted. */
 static int look_up(struct quiver *db, struct qv_str name,
                    const struct quiver_collection_options *options, bool *there,
@@ -188,6 +229,8 @@ static int look_up(struct quiver *db, struct qv_str name,
         err = read_options(options, &arena, &want, msg);
         if (err == 0)
             err = compare_vectors(c->config, &want, msg);
+        if (err == 0)
+            err = compare_shards(c, &want, options, msg);
         qv_arena_close(&arena);
     }
     qv_topology_unref(t);

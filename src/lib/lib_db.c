@@ -332,6 +332,75 @@ int quiver_get_stats(struct quiver *db, struct quiver_stats *out, struct quiver_
     return 0;
 }
 
+/* Of one that was dropped err says so, as its shard would. Gives in how many it is divided. */
+static uint32_t collection_info(struct quiver_collection *c, struct qv_shard_info *out)
+{
+    const struct qv_topology *t;
+    const struct qv_collection *found;
+    if (c->shard != NULL) {
+        qv_shard_info(c->shard, out);
+        return 1;
+    }
+    memset(out, 0, sizeof *out);
+    out->err = qv_lib_find(c, &t, &found, NULL);
+    if (out->err != 0)
+        return 0;
+    qv_node_shard_info(c->db->node, found, out);
+    const uint32_t shards = found->shard_count;
+    qv_topology_unref(t);
+    return shards;
+}
+
+/* A reference to the i-th shard. */
+static int shard_at(struct quiver_collection *c, uint32_t i, struct qv_shard **out,
+                    struct qv_errmsg *msg)
+{
+    const struct qv_topology *t;
+    const struct qv_collection *found;
+    uint32_t count = 1;
+    int err = 0;
+    if (c->shard != NULL) {
+        *out = c->shard;
+        if (i == 0)
+            qv_shard_ref(c->shard);
+    } else {
+        err = qv_lib_find(c, &t, &found, msg);
+        if (err != 0)
+            return err;
+        count = found->shard_count;
+        if (i < count)
+            err = qv_node_shard_at(c->db->node, found, i, out, msg);
+        qv_topology_unref(t);
+    }
+    return i < count ? err : qv_fail(msg, QV_EINVAL, "shard %u: the collection has %u", i, count);
+}
+
+int quiver_get_shard_stats(struct quiver_collection *c, uint32_t shard,
+                           struct quiver_shard_stats *out, struct quiver_error *why)
+{
+    struct quiver_shard_stats all = QUIVER_SHARD_STATS_INIT;
+    struct quiver_shard_stats given;
+    struct qv_shard_info info;
+    struct qv_shard *s;
+    struct qv_errmsg msg = {""};
+    qv_lib_clear(why);
+    if (qv_lib_options(&given, sizeof given, out, sizeof given.size) != 0)
+        return qv_lib_refuse(why, QV_EINVAL, "stats: size is not set: use QUIVER_SHARD_STATS_INIT");
+    int err = shard_at(c, shard, &s, &msg);
+    if (err != 0)
+        return qv_lib_fail(why, err, &msg);
+    qv_shard_info(s, &info);
+    qv_shard_unref(s);
+    all.points = info.points;
+    all.indexed_vectors = info.indexed_vectors;
+    all.pending = info.pending;
+    all.disk_bytes = info.disk_bytes;
+    all.dirty_bytes = info.dirty_bytes;
+    all.err = info.err == 0 ? 0 : qv_lib_fail(NULL, info.err, NULL);
+    put_stats(out, &all, sizeof all);
+    return 0;
+}
+
 int quiver_get_collection_stats(struct quiver_collection *c, struct quiver_collection_stats *out,
                                 struct quiver_error *why)
 {
@@ -342,7 +411,7 @@ int quiver_get_collection_stats(struct quiver_collection *c, struct quiver_colle
     if (qv_lib_options(&given, sizeof given, out, sizeof given.size) != 0)
         return qv_lib_refuse(why, QV_EINVAL,
                              "stats: size is not set: use QUIVER_COLLECTION_STATS_INIT");
-    qv_shard_info(c->shard, &info);
+    all.shards = collection_info(c, &info);
     all.points = info.points;
     all.indexed_vectors = info.indexed_vectors;
     all.pending = info.pending;

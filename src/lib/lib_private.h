@@ -8,7 +8,7 @@
 
 #include "core/api.h"
 #include "io/uv_env.h"
-#include "node/node.h"
+#include "node/node_read.h"
 #include "quiver/quiver.h"
 #include "shard/epoch.h"
 
@@ -44,12 +44,32 @@ struct quiver {
 
 struct quiver_collection {
     struct quiver *db;
-    struct qv_shard *shard; /* a reference */
+    uint8_t uuid[QV_UUID_BYTES];
+    struct qv_shard *shard; /* a reference; NULL: it has several, see lib_spread.c */
 };
 
 /* A reader index beyond those of the workers, for one call at a time; waits when all are taken. */
 unsigned qv_lib_reader_take(struct quiver *db);
 void qv_lib_reader_give(struct quiver *db, unsigned reader);
+
+/* ---- lib_spread.c: collections of several shards ---- */
+
+/* The collection as it is now, of a topology that is held: to be given back. QV_ENOTFOUND. */
+QV_MUST_USE int qv_lib_find(const struct quiver_collection *c, const struct qv_topology **topology,
+                            const struct qv_collection **out, struct qv_errmsg *msg);
+
+struct qv_lib_read {
+    struct qv_node_read read; /* read.read.result: until closed */
+    const struct qv_topology *topology;
+};
+/* Reads over all shards and waits. Not on a worker. After an error there is nothing to close. */
+QV_MUST_USE int qv_lib_spread_read(const struct quiver_collection *c,
+                                   const struct qv_read_what *what, struct qv_lib_read *x,
+                                   struct qv_errmsg *msg);
+void qv_lib_read_close(struct qv_lib_read *x);
+/* Writes each shard's share and waits. */
+QV_MUST_USE int qv_lib_spread_write(const struct quiver_collection *c, struct qv_arena *arena,
+                                    const struct qv_write_req *req, struct qv_errmsg *msg);
 
 /* Our code -> the public one; fills why (may be NULL) from msg or the code's text. */
 int qv_lib_fail(struct quiver_error *why, int err, const struct qv_errmsg *msg);
@@ -79,6 +99,9 @@ struct quiver_results {
     const char **payloads; /* texts; NULL when they were not asked for */
 };
 struct quiver_results *qv_lib_results_create(void);
+/* Takes over the points of a read that is still open: copies what they borrow, then finishes. */
+QV_MUST_USE int qv_lib_results_take(struct quiver_results *r, const struct qv_points_out *points,
+                                    unsigned flags);
 /* After points are set: makes the texts and keeps nothing of the collection's. */
 QV_MUST_USE int qv_lib_results_finish(struct quiver_results *r, unsigned flags);
 

@@ -1,6 +1,7 @@
 /* Searches, points by id, scrolling, counting: on the caller's thread, under a reader index. */
 #include "lib/lib_private.h"
 
+#include "base/mem.h"
 #include "core/limits.h"
 
 #include <math.h>
@@ -9,6 +10,9 @@
 
 #define QUERY_BYTES_MIN                                                                            \
     (offsetof(struct quiver_query, threshold) + sizeof(((struct quiver_query *)0)->threshold))
+/* Queries over several shards that make one read: enough for a message to weigh nothing, few enough
+ * for the memory of one read. */
+#define SPREAD_PIECE ((size_t)100)
 #define SCROLL_BYTES_MIN                                                                           \
     (offsetof(struct quiver_scroll, flags) + sizeof(((struct quiver_scroll *)0)->flags))
 
@@ -72,24 +76,97 @@ static int read_query(const struct quiver_query *q, struct qv_arena *a, struct q
     return err == 0 ? read_target(q, out, msg) : err;
 }
 
-/* given: the caller's struct, of its own size. */
+/* given: the caller's struct, of its own size. *r: made, with what the query needs in its arena. */
+static int begin_search(const void *given, struct quiver_results **r, struct qv_query *query,
+                        unsigned *flags, struct qv_errmsg *msg)
+{
+    struct quiver_query q;
+    *r = NULL;
+    if (qv_lib_options(&q, sizeof q, given, QUERY_BYTES_MIN) != 0)
+        return qv_fail(msg, QV_EINVAL, "query: size is not set: use QUIVER_QUERY_INIT");
+    *r = qv_lib_results_create();
+    *flags = q.flags;
+    return read_query(&q, &(*r)->arena, query, msg);
+}
+
 static int search_one(struct quiver_collection *c, const void *given, unsigned reader,
                       struct quiver_results **out, struct qv_errmsg *msg)
 {
-    struct quiver_query q;
     struct qv_query query;
-    *out = NULL;
-    if (qv_lib_options(&q, sizeof q, given, QUERY_BYTES_MIN) != 0)
-        return qv_fail(msg, QV_EINVAL, "query: size is not set: use QUIVER_QUERY_INIT");
-    struct quiver_results *r = qv_lib_results_create();
-    int err = read_query(&q, &r->arena, &query, msg);
+    struct quiver_results *r;
+    unsigned flags = 0;
+    int err = begin_search(given, &r, &query, &flags, msg);
     if (err == 0)
         err = qv_shard_query(c->shard, reader, &r->arena, &query, &r->points, msg);
     if (err == 0)
-        err = qv_lib_results_finish(r, q.flags);
+        err = qv_lib_results_finish(r, flags);
     if (err != 0)
         quiver_results_free(&r);
     *out = r;
+    return err;
+}
+
+/* ---- over several shards ---- */
+
+struct spread {
+    struct quiver_collection *c;
+    size_t count;
+    struct quiver_results **out;
+    struct qv_query *queries;
+    unsigned *flags;
+    size_t at; /* which query fails */
+};
+
+/* One message a shard; the shards' workers run at once. */
+static int spread_piece(const struct spread *s, size_t from, size_t n, struct qv_errmsg *msg)
+{
+    const struct qv_query_req req = {.queries = s->queries + from, .query_count = (uint32_t)n};
+    const struct qv_read_what what = {QV_READ_QUERY, {.query = &req}};
+    struct qv_lib_read x;
+    int err = qv_lib_spread_read(s->c, &what, &x, msg);
+    if (err != 0)
+        return err;
+    for (size_t i = from; i < from + n && err == 0; i++)
+        err = qv_lib_results_take(s->out[i], &x.read.read.result.out.lists[i - from], s->flags[i]);
+    qv_lib_read_close(&x);
+    return err;
+}
+
+/* A piece that fails is asked one by one: whose fault it is is told. */
+static int spread_pieces(struct spread *s, struct qv_errmsg *msg)
+{
+    int err = 0;
+    for (size_t from = 0; from < s->count && err == 0; from += SPREAD_PIECE) {
+        const size_t n = s->count - from < SPREAD_PIECE ? s->count - from : SPREAD_PIECE;
+        s->at = from;
+        err = spread_piece(s, from, n, msg);
+        if (err == 0 || n == 1)
+            continue;
+        err = 0;
+        for (size_t i = from; i < from + n && err == 0; i++) {
+            s->at = i;
+            err = spread_piece(s, i, 1, msg);
+        }
+    }
+    return err;
+}
+
+/* given: structs of the caller's size, stride bytes apart. On an error all of out are NULL. */
+static int spread_search(struct spread *s, const char *given, size_t stride, struct qv_errmsg *msg)
+{
+    int err = 0;
+    s->queries = qv_mem_calloc(s->count, sizeof *s->queries);
+    s->flags = qv_mem_calloc(s->count, sizeof *s->flags);
+    for (size_t i = 0; i < s->count && err == 0; i++) {
+        s->at = i;
+        err = begin_search(given + i * stride, &s->out[i], &s->queries[i], &s->flags[i], msg);
+    }
+    if (err == 0)
+        err = spread_pieces(s, msg);
+    for (size_t i = 0; i < s->count && err != 0; i++)
+        quiver_results_free(&s->out[i]);
+    qv_mem_free(s->queries);
+    qv_mem_free(s->flags);
     return err;
 }
 
@@ -101,6 +178,10 @@ int quiver_search(struct quiver_collection *c, const struct quiver_query *query,
     *out = NULL;
     if (query == NULL)
         return qv_lib_refuse(why, QV_EINVAL, "query: NULL");
+    if (c->shard == NULL) {
+        struct spread s = {.c = c, .count = 1, .out = out};
+        return qv_lib_fail(why, spread_search(&s, (const char *)query, 0, &msg), &msg);
+    }
     unsigned reader = qv_lib_reader_take(c->db);
     int err = search_one(c, query, reader, out, &msg);
     qv_lib_reader_give(c->db, reader);
@@ -188,6 +269,12 @@ static void batch_wait(struct batch *b)
     pthread_mutex_destroy(&b->lock);
 }
 
+static int refuse_query(struct quiver_error *why, int err, size_t at, const struct qv_errmsg *msg)
+{
+    return qv_lib_refuse(why, err, "query %zu: %s", at,
+                         msg->text[0] != '\0' ? msg->text : qv_err_text(err));
+}
+
 int quiver_search_batch(struct quiver_collection *c, const struct quiver_query *queries,
                         size_t count, struct quiver_results **out, struct quiver_error *why)
 {
@@ -202,6 +289,12 @@ int quiver_search_batch(struct quiver_collection *c, const struct quiver_query *
     struct quiver_query first; /* its size is the way to the next: nothing is read by a wrong one */
     if (qv_lib_options(&first, sizeof first, queries, QUERY_BYTES_MIN) != 0)
         return qv_lib_refuse(why, QV_EINVAL, "query 0: size is not set: use QUIVER_QUERY_INIT");
+    if (c->shard == NULL) {
+        struct qv_errmsg msg = {""};
+        struct spread s = {.c = c, .count = count, .out = out};
+        int err = spread_search(&s, (const char *)queries, queries->size, &msg);
+        return err == 0 ? 0 : refuse_query(why, err, s.at, &msg);
+    }
     struct batch b = {.c = c,
                       .queries = (const char *)queries,
                       .stride = queries->size,
@@ -219,11 +312,29 @@ int quiver_search_batch(struct quiver_collection *c, const struct quiver_query *
         return 0;
     for (size_t i = 0; i < count; i++)
         quiver_results_free(&out[i]);
-    return qv_lib_refuse(why, b.err, "query %zu: %s", b.err_at,
-                         b.msg.text[0] != '\0' ? b.msg.text : qv_err_text(b.err));
+    return refuse_query(why, b.err, b.err_at, &b.msg);
 }
 
 /* ---- by id ---- */
+
+static int get_into(struct quiver_collection *c, const struct qv_get_req *req,
+                    struct quiver_results *r, unsigned flags, struct qv_errmsg *msg)
+{
+    struct qv_lib_read x;
+    if (c->shard == NULL) {
+        int err =
+            qv_lib_spread_read(c, &(const struct qv_read_what){QV_READ_GET, {.get = req}}, &x, msg);
+        if (err != 0)
+            return err;
+        err = qv_lib_results_take(r, &x.read.read.result.out.points, flags);
+        qv_lib_read_close(&x);
+        return err;
+    }
+    unsigned reader = qv_lib_reader_take(c->db);
+    int err = qv_shard_get(c->shard, reader, &r->arena, req, &r->points, msg);
+    qv_lib_reader_give(c->db, reader);
+    return err == 0 ? qv_lib_results_finish(r, flags) : err;
+}
 
 int quiver_get(struct quiver_collection *c, const struct quiver_id *ids, size_t count,
                unsigned flags, struct quiver_results **out, struct quiver_error *why)
@@ -238,17 +349,29 @@ int quiver_get(struct quiver_collection *c, const struct quiver_id *ids, size_t 
     struct quiver_results *r = qv_lib_results_create();
     int err = qv_lib_ids(&r->arena, ids, count, &req.ids, &msg);
     req.id_count = (uint32_t)count;
-    if (err == 0) {
-        unsigned reader = qv_lib_reader_take(c->db);
-        err = qv_shard_get(c->shard, reader, &r->arena, &req, &r->points, &msg);
-        qv_lib_reader_give(c->db, reader);
-    }
     if (err == 0)
-        err = qv_lib_results_finish(r, flags);
+        err = get_into(c, &req, r, flags, &msg);
     if (err != 0)
         quiver_results_free(&r);
     *out = r;
     return qv_lib_fail(why, err, &msg);
+}
+
+static int spread_scroll(struct quiver_collection *c, const struct qv_scroll_req *req,
+                         struct quiver_results *r, unsigned flags, struct quiver_id *next,
+                         struct qv_errmsg *msg)
+{
+    const struct qv_read_what what = {QV_READ_SCROLL, {.scroll = req}};
+    struct qv_lib_read x;
+    int err = qv_lib_spread_read(c, &what, &x, msg);
+    if (err != 0)
+        return err;
+    const struct qv_scroll_out *page = &x.read.read.result.out.scroll;
+    err = qv_lib_results_take(r, &page->points, flags);
+    if (err == 0 && page->has_next)
+        *next = qv_lib_id_out(&page->next);
+    qv_lib_read_close(&x);
+    return err;
 }
 
 static int scroll_into(struct quiver_collection *c, const struct quiver_scroll *s,
@@ -266,6 +389,8 @@ static int scroll_into(struct quiver_collection *c, const struct quiver_scroll *
     int err = qv_lib_filter(&r->arena, s->filter, &req.filter, msg);
     if (err != 0)
         return err;
+    if (c->shard == NULL)
+        return spread_scroll(c, &req, r, s->flags, next, msg);
     unsigned reader = qv_lib_reader_take(c->db);
     err = qv_shard_scroll(c->shard, reader, &r->arena, &req, &page, msg);
     qv_lib_reader_give(c->db, reader);
@@ -298,6 +423,25 @@ int quiver_scroll(struct quiver_collection *c, const struct quiver_scroll *scrol
     return qv_lib_fail(why, err, &msg);
 }
 
+static int count_into(struct quiver_collection *c, struct qv_arena *arena,
+                      const struct qv_count_req *req, uint64_t *out, struct qv_errmsg *msg)
+{
+    struct qv_lib_read x;
+    if (c->shard == NULL) {
+        const struct qv_read_what what = {QV_READ_COUNT, {.count = req}};
+        int err = qv_lib_spread_read(c, &what, &x, msg);
+        if (err != 0)
+            return err;
+        *out = x.read.read.result.out.count;
+        qv_lib_read_close(&x);
+        return 0;
+    }
+    unsigned reader = qv_lib_reader_take(c->db);
+    int err = qv_shard_count(c->shard, reader, arena, req, out, msg);
+    qv_lib_reader_give(c->db, reader);
+    return err;
+}
+
 int quiver_count(struct quiver_collection *c, const char *filter, uint64_t *out,
                  struct quiver_error *why)
 {
@@ -308,12 +452,8 @@ int quiver_count(struct quiver_collection *c, const char *filter, uint64_t *out,
     *out = 0;
     qv_arena_init(&arena, QV_REQUEST_ARENA_BYTES);
     int err = qv_lib_filter(&arena, filter, &f, &msg);
-    if (err == 0) {
-        unsigned reader = qv_lib_reader_take(c->db);
-        err = qv_shard_count(c->shard, reader, &arena, &(const struct qv_count_req){.filter = f},
-                             out, &msg);
-        qv_lib_reader_give(c->db, reader);
-    }
+    if (err == 0)
+        err = count_into(c, &arena, &(const struct qv_count_req){.filter = f}, out, &msg);
     qv_arena_close(&arena);
     return qv_lib_fail(why, err, &msg);
 }

@@ -64,6 +64,43 @@ int qv_lib_results_finish(struct quiver_results *r, unsigned flags)
     return err == 0 && (flags & QUIVER_WITH_VECTORS) != 0 ? keep_names(r) : err;
 }
 
+static int copy_vectors(struct qv_arena *a, struct qv_point_out *p)
+{
+    struct qv_named_vec *vecs = QV_ARENA_ARRAY(a, struct qv_named_vec, p->vec_count + 1);
+    if (vecs == NULL)
+        return QV_ETOOBIG;
+    for (uint32_t v = 0; v < p->vec_count; v++) {
+        struct qv_vec *vec = &vecs[v].vec;
+        vecs[v] = p->vecs[v];
+        if (vec->kind != QV_VEC_DENSE) /* nobody can ask for it */
+            continue;
+        vec->values = qv_arena_dup(a, vec->values, vec->dim * sizeof *vec->values);
+        if (vec->values == NULL)
+            return QV_ETOOBIG;
+    }
+    p->vecs = vecs;
+    return 0;
+}
+
+int qv_lib_results_take(struct quiver_results *r, const struct qv_points_out *points,
+                        unsigned flags)
+{
+    struct qv_point_out *own = QV_ARENA_ARRAY(&r->arena, struct qv_point_out, points->count + 1);
+    int err = own == NULL ? QV_ETOOBIG : 0;
+    r->points = (struct qv_points_out){.points = own};
+    for (uint32_t i = 0; i < points->count && err == 0; i++) {
+        own[i] = points->points[i];
+        r->points.count++;
+        if (own[i].has_vecs)
+            err = copy_vectors(&r->arena, &own[i]);
+    }
+    if (err == 0)
+        err = qv_lib_results_finish(r, flags);
+    for (uint32_t i = 0; i < r->points.count; i++) /* told as text, and borrowed until now */
+        own[i].payload = (struct qv_doc){NULL, 0};
+    return err;
+}
+
 size_t quiver_results_count(const struct quiver_results *r)
 {
     return r != NULL ? r->points.count : 0;

@@ -25,6 +25,8 @@ static int write_op(struct quiver_collection *c, struct qv_arena *a, const struc
     struct qv_lib_wait wait;
     struct qv_write_req req = {
         .ops = op, .op_count = 1, .wait = (flags & QUIVER_WAIT_INDEXED) != 0};
+    if (c->shard == NULL)
+        return qv_lib_spread_write(c, a, &req, msg);
     struct qv_write w = {
         .req = &req, .arena = a, .shard = c->shard, .done = write_done, .arg = &wait};
     int err = qv_write_prepare(&w);
@@ -166,7 +168,8 @@ int quiver_add(struct quiver_collection *c, const struct quiver_points *points, 
     int err = check_points(&p, &unnamed, &x, &msg);
     for (size_t from = 0; err == 0 && from < p.count;) {
         size_t n = piece_size(&x, from);
-        bool last = from + n == p.count; /* the graphs take rows in order: the last waits for all */
+        /* A graph takes rows in order: the last wait is for all before; each shard has its own. */
+        bool last = from + n == p.count || c->shard == NULL;
         err = add_piece(c, &x, from, n, last ? flags : flags & ~QUIVER_WAIT_INDEXED, &msg);
         from += n;
     }

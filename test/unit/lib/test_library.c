@@ -55,9 +55,16 @@ static void world_open(struct world *w)
     assert_int_equal(quiver_open(w->dir, &o, &w->db, &w->why), 0);
 }
 
-static void world_make(struct world *w, int metric)
+/* The tests that take it run for collections of one shard and of several. */
+static uint32_t shards_of(void **state)
+{
+    return *state != NULL ? *(const uint32_t *)*state : 0;
+}
+
+static void world_make(struct world *w, int metric, uint32_t shards)
 {
     struct quiver_collection_options o = small_options(metric);
+    o.shard_number = shards;
     world_open(w);
     assert_int_equal(quiver_create_collection(w->db, "points", &o, &w->c, &w->why), 0);
 }
@@ -206,7 +213,6 @@ static void compare_all(struct world *w, const struct model *m)
 
 static void what_was_acknowledged_is_found(void **state)
 {
-    (void)state;
     const char *env = getenv("QV_SEED");
     uint64_t seed = env != NULL ? strtoull(env, NULL, 10) : 1;
     struct model *m = test_calloc(1, sizeof *m);
@@ -214,7 +220,7 @@ static void what_was_acknowledged_is_found(void **state)
     struct world w;
     print_message("seed %llu\n", (unsigned long long)seed);
     qv_rng_init(&rng, seed);
-    world_make(&w, QUIVER_EUCLID);
+    world_make(&w, QUIVER_EUCLID, shards_of(state));
     for (int round = 0; round < SANITIZED_LESS(60); round++) {
         if (qv_rng_u64(&rng) % 3 != 0)
             add_some(&w, m, &rng);
@@ -238,14 +244,13 @@ static void what_was_acknowledged_is_found(void **state)
 
 static void wrong_arguments_are_named(void **state)
 {
-    (void)state;
     struct world w;
     struct quiver_id id = quiver_id_of(1);
     struct quiver_id bad = {0, 0, 7, 0};
     float v[DIM] = {1};
     const char *payload = "[1]";
     struct quiver_results *r = NULL;
-    world_make(&w, QUIVER_COSINE);
+    world_make(&w, QUIVER_COSINE, shards_of(state));
     struct quiver_points p = QUIVER_POINTS_INIT;
     p.count = 1;
     p.ids = &id;
@@ -297,16 +302,16 @@ static void wrong_arguments_are_named(void **state)
 
 static void directories_and_handles_are_guarded(void **state)
 {
-    (void)state;
     struct world w;
     struct quiver *other = NULL;
     struct quiver_collection *again = NULL;
     char path[128];
     struct stat st;
-    world_make(&w, QUIVER_DOT);
+    world_make(&w, QUIVER_DOT, shards_of(state));
     assert_int_equal(quiver_open(w.dir, NULL, &other, &w.why), QUIVER_EBUSY);
     assert_null(other);
     struct quiver_collection_options o = small_options(QUIVER_DOT);
+    o.shard_number = shards_of(state);
     assert_int_equal(quiver_create_collection(w.db, "points", &o, &again, &w.why), QUIVER_EEXISTS);
     assert_int_equal(quiver_open_collection(w.db, "points", &o, &again, &w.why), 0);
     quiver_close_collection(&again);
@@ -350,10 +355,14 @@ static void callers_of_other_versions_are_served(void **state)
         uint64_t untouched;
     } older = {2 * sizeof(uint64_t), 99, 77};
     struct quiver_collection *c = NULL;
-    world_make(&w, QUIVER_DOT);
+    world_make(&w, QUIVER_DOT, 0);
     memset(&newer, 0x5A, sizeof newer);
     newer.known = small_options(QUIVER_DOT);
     newer.known.size = sizeof newer;
+    assert_int_equal(quiver_open_collection(w.db, "newer", &newer.known, &c, &w.why), 0);
+    quiver_close_collection(&c);
+    newer.known.size = offsetof(struct quiver_collection_options, placement);
+    memset(&newer.known.placement, 0x5A, sizeof newer.known - newer.known.size);
     assert_int_equal(quiver_open_collection(w.db, "newer", &newer.known, &c, &w.why), 0);
     quiver_close_collection(&c);
     assert_int_equal(
@@ -381,7 +390,6 @@ static int count_names(void *arg, const char *name)
 
 static void named_vectors_and_uuids_come_back(void **state)
 {
-    (void)state;
     struct world w;
     struct quiver_collection_options o = QUIVER_COLLECTION_OPTIONS_INIT;
     struct quiver_collection *c = NULL;
@@ -393,9 +401,13 @@ static void named_vectors_and_uuids_come_back(void **state)
     const float words[] = {1, 2, 3, 4, 5, 6};
     const struct quiver_column columns[] = {{"image", image, 2, 0}, {"words", words, 3, 0}};
     struct quiver_points p = QUIVER_POINTS_INIT;
-    o.json = "{\"vectors\":{\"image\":{\"size\":2,\"distance\":\"Euclid\"},"
-             "\"words\":{\"size\":3,\"distance\":\"Dot\"}}}";
-    world_make(&w, QUIVER_DOT);
+    char json[256];
+    snprintf(json, sizeof json,
+             "{\"vectors\":{\"image\":{\"size\":2,\"distance\":\"Euclid\"},"
+             "\"words\":{\"size\":3,\"distance\":\"Dot\"}},\"shard_number\":%u}",
+             shards_of(state) != 0 ? shards_of(state) : 1);
+    o.json = json;
+    world_make(&w, QUIVER_DOT, shards_of(state));
     assert_int_equal(quiver_open_collection(w.db, "named", &o, &c, &w.why), 0);
     assert_int_equal(quiver_id_parse("12", &ids[0]), 0);
     assert_int_equal(quiver_id_parse("550E8400E29B41D4A716446655440000", &ids[1]), 0);
@@ -430,7 +442,6 @@ static void named_vectors_and_uuids_come_back(void **state)
 
 static void large_calls_are_stored_whole(void **state)
 {
-    (void)state;
     enum { N = 25000 };
     struct world w;
     struct quiver_id *ids = test_malloc(N * sizeof *ids);
@@ -439,6 +450,7 @@ static void large_calls_are_stored_whole(void **state)
     uint64_t count = 0;
     world_open(&w);
     struct quiver_collection_options o = small_options(QUIVER_EUCLID);
+    o.shard_number = shards_of(state);
     o.no_graph = 1;
     assert_int_equal(quiver_create_collection(w.db, "points", &o, &w.c, &w.why), 0);
     for (uint32_t i = 0; i < N; i++) {
@@ -518,13 +530,12 @@ static void *search_batches(void *arg)
 
 static void threads_share_handles(void **state)
 {
-    (void)state;
     enum { WRITERS = 3, SEARCHERS = 2 };
     struct world w;
     struct busy busy[WRITERS + SEARCHERS];
     pthread_t threads[WRITERS + SEARCHERS];
     atomic_bool stop = false;
-    world_make(&w, QUIVER_EUCLID);
+    world_make(&w, QUIVER_EUCLID, shards_of(state));
     for (uint32_t i = 0; i < WRITERS + SEARCHERS; i++) {
         busy[i] = (struct busy){.w = &w, .from = i * 1000, .stop = &stop};
         assert_int_equal(pthread_create(&threads[i], NULL,
@@ -569,7 +580,6 @@ static void *use_until_dropped(void *arg)
 
 static void a_collection_is_dropped_under_its_users(void **state)
 {
-    (void)state;
     enum { USERS = 3 };
     struct world w;
     world_open(&w);
@@ -577,6 +587,7 @@ static void a_collection_is_dropped_under_its_users(void **state)
         struct busy busy[USERS];
         pthread_t threads[USERS];
         struct quiver_collection_options o = small_options(QUIVER_EUCLID);
+        o.shard_number = shards_of(state);
         assert_int_equal(quiver_create_collection(w.db, "points", &o, &w.c, &w.why), 0);
         for (uint32_t i = 0; i < USERS; i++) {
             busy[i] = (struct busy){.w = &w, .from = i * 100};
@@ -595,12 +606,11 @@ static void a_collection_is_dropped_under_its_users(void **state)
 
 static void a_wrong_query_of_a_batch_is_named(void **state)
 {
-    (void)state;
     struct world w;
     struct quiver_query queries[10];
     struct quiver_results *r[10];
     const float v[DIM + 1] = {1};
-    world_make(&w, QUIVER_DOT);
+    world_make(&w, QUIVER_DOT, shards_of(state));
     for (int i = 0; i < 10; i++) {
         struct quiver_query q = QUIVER_QUERY_INIT;
         q.vector = v;
@@ -618,8 +628,115 @@ static void a_wrong_query_of_a_batch_is_named(void **state)
     world_close(&w);
 }
 
+/* Points by their numbers, in calls of a few: each shard tells what it holds, together all; the
+ * same is found as in one shard. */
+static void shards_hold_their_shares(void **state)
+{
+    (void)state;
+    enum { N = 400, SHARDS = 4 };
+    struct world w;
+    struct quiver_id ids[N];
+    float vectors[N][DIM];
+    struct quiver_collection *one = NULL;
+    struct qv_rng rng;
+    qv_rng_init(&rng, 7);
+    world_make(&w, QUIVER_COSINE, SHARDS);
+    struct quiver_collection_options o = small_options(QUIVER_COSINE);
+    assert_int_equal(quiver_create_collection(w.db, "one", &o, &one, &w.why), 0);
+    for (size_t i = 0; i < N; i++) {
+        ids[i] = quiver_id_of(i);
+        for (int d = 0; d < DIM; d++)
+            vectors[i][d] = (float)(qv_rng_u64(&rng) % 2001) / 1000.0f - 1.0f;
+    }
+    struct quiver_points p = QUIVER_POINTS_INIT;
+    p.count = N;
+    p.ids = ids;
+    p.vectors = &vectors[0][0];
+    p.dim = DIM;
+    assert_int_equal(quiver_add(w.c, &p, QUIVER_WAIT_INDEXED, &w.why), 0);
+    assert_int_equal(quiver_add(one, &p, 0, &w.why), 0);
+    struct quiver_collection_stats all = QUIVER_COLLECTION_STATS_INIT;
+    assert_int_equal(quiver_get_collection_stats(w.c, &all, &w.why), 0);
+    assert_int_equal(all.points, N);
+    assert_int_equal(all.shards, SHARDS);
+    assert_int_equal(all.pending, 0);
+    uint64_t sum = 0;
+    struct quiver_shard_stats part = QUIVER_SHARD_STATS_INIT;
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        assert_int_equal(quiver_get_shard_stats(w.c, i, &part, &w.why), 0);
+        assert_in_range(part.points, N / SHARDS / 2, N / SHARDS * 2);
+        assert_int_equal(part.indexed_vectors, part.points);
+        sum += part.points;
+    }
+    assert_int_equal(sum, N);
+    assert_int_equal(quiver_get_shard_stats(w.c, SHARDS, &part, &w.why), QUIVER_EINVAL);
+    assert_string_equal(w.why.text, "shard 4: the collection has 4");
+    assert_int_equal(quiver_get_shard_stats(one, 1, &part, &w.why), QUIVER_EINVAL);
+    assert_int_equal(quiver_get_shard_stats(one, 0, &part, &w.why), 0);
+    assert_int_equal(part.points, N);
+    for (size_t i = 0; i < N; i += 40) {
+        struct quiver_results *a = NULL;
+        struct quiver_results *b = NULL;
+        struct quiver_query q = QUIVER_QUERY_INIT;
+        q.vector = vectors[i];
+        q.dim = DIM;
+        q.exact = 1;
+        q.offset = (uint32_t)i % 3;
+        assert_int_equal(quiver_search(w.c, &q, &a, &w.why), 0);
+        assert_int_equal(quiver_search(one, &q, &b, &w.why), 0);
+        assert_int_equal(quiver_results_count(a), quiver_results_count(b));
+        for (size_t k = 0; k < quiver_results_count(a); k++) {
+            assert_int_equal(quiver_results_id(a, k).lo, quiver_results_id(b, k).lo);
+            assert_true(quiver_results_score(a, k) == quiver_results_score(b, k));
+        }
+        quiver_results_free(&a);
+        quiver_results_free(&b);
+    }
+    quiver_close_collection(&one);
+    world_close(&w);
+}
+
+static void shards_are_asked_for_rightly(void **state)
+{
+    (void)state;
+    struct world w;
+    struct quiver_collection *c = NULL;
+    world_make(&w, QUIVER_DOT, 3);
+    struct quiver_collection_options o = small_options(QUIVER_DOT);
+    assert_int_equal(quiver_open_collection(w.db, "points", &o, &c, &w.why), 0); /* not said */
+    quiver_close_collection(&c);
+    o.shard_number = 2;
+    assert_int_equal(quiver_open_collection(w.db, "points", &o, &c, &w.why), QUIVER_EEXISTS);
+    assert_string_equal(w.why.text, "the collection exists, with shard_number 3 instead of 2");
+    o.shard_number = 1025;
+    assert_int_equal(quiver_create_collection(w.db, "many", &o, &c, &w.why), QUIVER_EINVAL);
+    assert_non_null(strstr(w.why.text, "shard_number"));
+    o.shard_number = 2;
+    o.placement = "by chance";
+    assert_int_equal(quiver_create_collection(w.db, "many", &o, &c, &w.why), QUIVER_EINVAL);
+    assert_string_equal(w.why.text, "placement: neither a strategy's name nor a JSON object");
+    o.placement = "chance";
+    assert_int_not_equal(quiver_create_collection(w.db, "many", &o, &c, &w.why), 0);
+    o.placement = "{\"strategy\": \"hash\"";
+    assert_int_not_equal(quiver_create_collection(w.db, "many", &o, &c, &w.why), 0);
+    o.placement = "{\"strategy\": \"consistent_hash\", \"virtual_nodes\": 7}";
+    assert_int_equal(quiver_create_collection(w.db, "many", &o, &c, &w.why), 0);
+    quiver_close_collection(&c);
+    assert_int_equal(quiver_open_collection(w.db, "many", &o, &c, &w.why), 0);
+    quiver_close_collection(&c);
+    o.placement = "consistent_hash";
+    assert_int_equal(quiver_open_collection(w.db, "many", &o, &c, &w.why), QUIVER_EEXISTS);
+    assert_non_null(strstr(w.why.text, "its strategy: consistent_hash"));
+    world_reopen(&w);
+    struct quiver_collection_stats all = QUIVER_COLLECTION_STATS_INIT;
+    assert_int_equal(quiver_get_collection_stats(w.c, &all, &w.why), 0);
+    assert_int_equal(all.shards, 3);
+    world_close(&w);
+}
+
 int main(void)
 {
+    static uint32_t three = 3;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_acknowledged_is_found),
         cmocka_unit_test(wrong_arguments_are_named),
@@ -630,6 +747,23 @@ int main(void)
         cmocka_unit_test(threads_share_handles),
         cmocka_unit_test(a_collection_is_dropped_under_its_users),
         cmocka_unit_test(a_wrong_query_of_a_batch_is_named),
+        cmocka_unit_test(shards_hold_their_shares),
+        cmocka_unit_test(shards_are_asked_for_rightly),
+        {"what_was_acknowledged_is_found: several shards", what_was_acknowledged_is_found, NULL,
+         NULL, &three},
+        {"wrong_arguments_are_named: several shards", wrong_arguments_are_named, NULL, NULL,
+         &three},
+        {"directories_and_handles_are_guarded: several shards", directories_and_handles_are_guarded,
+         NULL, NULL, &three},
+        {"named_vectors_and_uuids_come_back: several shards", named_vectors_and_uuids_come_back,
+         NULL, NULL, &three},
+        {"large_calls_are_stored_whole: several shards", large_calls_are_stored_whole, NULL, NULL,
+         &three},
+        {"threads_share_handles: several shards", threads_share_handles, NULL, NULL, &three},
+        {"a_collection_is_dropped_under_its_users: several shards",
+         a_collection_is_dropped_under_its_users, NULL, NULL, &three},
+        {"a_wrong_query_of_a_batch_is_named: several shards", a_wrong_query_of_a_batch_is_named,
+         NULL, NULL, &three},
     };
     return RUN_SUITE(tests);
 }
