@@ -234,7 +234,8 @@ void qv_etcd_feeds_message(struct qv_meta_etcd *e, uint64_t id, struct qv_bytes 
     if (f == NULL || f->w->call.err != 0)
         return;
     qv_arena_init(&arena, 2 * QV_ETCD_ANSWER_BYTES_MAX);
-    int err = qv_etcd_get(QV_ETCD_IS_WATCH, body, e->root, f->w->prefix, &arena, &a, &msg);
+    int err = qv_etcd_get(&(struct qv_etcd_asked){QV_ETCD_IS_WATCH, e->root, f->w->prefix}, body,
+                          &arena, &a, &msg);
     a.revision = 0; /* a member's own, which may be behind: it says nothing */
     if (err != 0)
         qv_meta_etcd_leave(e, QV_EUNAVAILABLE, msg.text);

@@ -120,7 +120,8 @@ static void kept(struct qv_etcd_held *h, struct qv_bytes body)
     struct qv_etcd_answer a;
     struct qv_errmsg msg;
     qv_arena_init(&arena, 1u << 20);
-    int err = qv_etcd_get(QV_ETCD_IS_KEEP, body, e->root, "", &arena, &a, &msg);
+    int err =
+        qv_etcd_get(&(struct qv_etcd_asked){QV_ETCD_IS_KEEP, e->root, ""}, body, &arena, &a, &msg);
     if (err == 0 && a.lease != h->l->id)
         err = qv_fail(&msg, QV_EPROTO, "it kept another lease alive");
     if (err != 0) {

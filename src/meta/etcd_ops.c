@@ -317,7 +317,8 @@ static void op_answered(struct qv_etcd_op *op, struct qv_bytes body)
     const char *prefix =
         op->call->kind == QV_META_CALL_LIST ? ((struct qv_meta_listing *)op->call)->prefix : "";
     qv_arena_init(&arena, 2 * QV_ETCD_ANSWER_BYTES_MAX);
-    int err = qv_etcd_get(answer_kind(op), body, e->root, prefix, &arena, &a, &msg);
+    int err = qv_etcd_get(&(struct qv_etcd_asked){answer_kind(op), e->root, prefix}, body, &arena,
+                          &a, &msg);
     if (err != 0)
         op_lost(op, true, msg.text);
     else if (qv_meta_etcd_heard(e, &a, op->known_revision) != 0)

@@ -453,9 +453,12 @@ static int read_answer(const struct reading *r, enum qv_etcd_kind kind, const Pr
     return QV_EINTERNAL;
 }
 
-int qv_etcd_get(enum qv_etcd_kind kind, struct qv_bytes in, const char *root, const char *prefix,
-                struct qv_arena *arena, struct qv_etcd_answer *out, struct qv_errmsg *msg)
+int qv_etcd_get(const struct qv_etcd_asked *asked, struct qv_bytes in, struct qv_arena *arena,
+                struct qv_etcd_answer *out, struct qv_errmsg *msg)
 {
+    const enum qv_etcd_kind kind = asked->kind;
+    const char *root = asked->root;
+    const char *prefix = asked->prefix;
     ProtobufCMessage *m;
     struct reading r = {.root = root,
                         .prefix = prefix,

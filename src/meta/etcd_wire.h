@@ -74,10 +74,14 @@ struct qv_etcd_answer {
     const char *token;                /* login */
 };
 
-/* root, prefix: of the question; keys are given without root. Everything lives in the arena.
- * QV_EPROTO, QV_ENOMEM. */
-QV_MUST_USE int qv_etcd_get(enum qv_etcd_kind kind, struct qv_bytes in, const char *root,
-                            const char *prefix, struct qv_arena *arena, struct qv_etcd_answer *out,
+/* What was asked: keys are given without root, and must have the prefix. */
+struct qv_etcd_asked {
+    enum qv_etcd_kind kind;
+    const char *root, *prefix;
+};
+/* Everything lives in the arena. QV_EPROTO, QV_ENOMEM. */
+QV_MUST_USE int qv_etcd_get(const struct qv_etcd_asked *asked, struct qv_bytes in,
+                            struct qv_arena *arena, struct qv_etcd_answer *out,
                             struct qv_errmsg *msg);
 
 #endif

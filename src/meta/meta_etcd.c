@@ -195,7 +195,7 @@ static void on_login(struct qv_meta_etcd *e, const struct qv_etcd_result *r)
         return;
     }
     qv_arena_init(&arena, QV_ETCD_ANSWER_BYTES_MAX);
-    err = qv_etcd_get(QV_ETCD_IS_LOGIN, r->body, "", "", &arena, &a, &msg);
+    err = qv_etcd_get(&(struct qv_etcd_asked){QV_ETCD_IS_LOGIN, "", ""}, r->body, &arena, &a, &msg);
     if (err == 0)
         e->token = qv_mem_strdup(a.token);
     qv_arena_close(&arena);
@@ -237,7 +237,8 @@ static void on_probe(struct qv_meta_etcd *e, const struct qv_etcd_result *r)
         return;
     }
     qv_arena_init(&arena, QV_ETCD_ANSWER_BYTES_MAX);
-    int err = qv_etcd_get(QV_ETCD_IS_RANGE, r->body, e->root, "", &arena, &a, &msg);
+    int err = qv_etcd_get(&(struct qv_etcd_asked){QV_ETCD_IS_RANGE, e->root, ""}, r->body, &arena,
+                          &a, &msg);
     if (err != 0)
         qv_meta_etcd_leave(e, QV_EUNAVAILABLE, msg.text);
     else if (qv_meta_etcd_heard(e, &a, e->probe_revision) == 0 && e->state == QV_ETCD_PROBING)

@@ -388,13 +388,29 @@ void qv_node_abandon(struct qv_node *n)
     node_free(n);
 }
 
+void qv_node_serve_begin(struct qv_node *n)
+{
+    n->cluster.serving++;
+}
+
 static void left_cluster(void *arg)
 {
     struct qv_node *n = arg;
+    n->cluster.left = n->cluster.serving > 0;
+    if (n->cluster.left)
+        return; /* the last of them goes on */
     if (n->store != NULL)
         qv_store_close(n->store, store_closed, n);
     else
         store_closed(n, 0);
+}
+
+void qv_node_serve_end(struct qv_node *n)
+{
+    QV_ASSERT(n->cluster.serving > 0);
+    n->cluster.serving--;
+    if (n->cluster.left && n->cluster.serving == 0)
+        left_cluster(n);
 }
 
 void qv_node_close_store(struct qv_node *n)

@@ -52,8 +52,10 @@ struct qv_node {
         struct qv_buf copy;              /* of the last tree, until it is opened */
         uint32_t pieces;                 /* of the copy in the records */
         uint64_t saved_epoch;
-        bool complete;  /* lock: what the tree asks for is done */
-        int follow_err; /* why what the tree asks for could not all be done */
+        uint32_t serving; /* requests of other nodes under way */
+        bool left;        /* closing waits for them */
+        bool complete;    /* lock: what the tree asks for is done */
+        int follow_err;   /* why what the tree asks for could not all be done */
         struct qv_errmsg follow_msg;
         struct qv_timer again;
         struct qv_node_waiting *waiting; /* node_confirm.c */
@@ -104,6 +106,9 @@ uint64_t qv_node_reader_of(const struct qv_node *n, const struct qv_shard_place 
 
 /* node_serve.c: shares of writes that other nodes send. */
 void qv_node_serve(struct qv_node *n, bool on);
+/* node.c; owner: a request of another node is under way; the node is not freed meanwhile. */
+void qv_node_serve_begin(struct qv_node *n);
+void qv_node_serve_end(struct qv_node *n);
 void qv_node_serve_reads(struct qv_node *n, bool on); /* node_serve_read.c */
 
 void qv_node_survey_serve(struct qv_node *n, bool on); /* node_survey.c */

@@ -79,6 +79,7 @@ static void finish(struct served *x)
             qv_shard_unref(x->legs[i].write.shard);
     }
     qv_mem_free(x->legs);
+    qv_node_serve_end(x->n);
     qv_mem_free(x);
 }
 
@@ -190,6 +191,7 @@ static void serve_write(void *arg, struct qv_peer_request *r)
 {
     struct served *x = qv_mem_calloc(1, sizeof *x);
     x->n = arg;
+    qv_node_serve_begin(x->n);
     x->request = r;
     x->deadline_ns = r->deadline_ns;
     atomic_init(&x->canceled, false);

@@ -30,6 +30,7 @@ static void finish(struct served_read *x, int err, const struct qv_errmsg *msg)
     }
     qv_buf_close(&x->body);
     qv_mem_free(x->answers);
+    qv_node_serve_end(x->n);
     qv_mem_free(x);
 }
 
@@ -88,6 +89,7 @@ static void serve_read(void *arg, struct qv_peer_request *r)
     struct qv_errmsg msg = {""};
     x->n = arg;
     x->request = r;
+    qv_node_serve_begin(x->n);
     qv_buf_init(&x->body, QV_PEER_BODY_BYTES_MAX);
     int err = qv_peer_decode_ask(r->body, r->arena, &x->ask, &msg);
     struct qv_leg_answer **list = NULL;

@@ -63,45 +63,52 @@ static void tell_fields(struct qv_shard *s, const struct qv_collection *c, unsig
     out->field_count = n;
 }
 
-static void tell_shards(struct qv_node *n, const struct qv_collection *c, bool fields,
-                        unsigned reader, struct qv_arena *arena, struct qv_shard_tell *list,
-                        uint32_t *count)
+struct telling {
+    struct qv_node *n;
+    struct qv_arena *arena;
+    unsigned reader;
+    bool fields;
+    struct qv_shard_tell *list;
+    uint32_t count;
+};
+
+static void tell_shards(struct telling *x, const struct qv_collection *c)
 {
-    for (uint32_t i = 0; i < c->shard_count && *count < QV_TELL_SHARDS_MAX; i++) {
+    for (uint32_t i = 0; i < c->shard_count && x->count < QV_TELL_SHARDS_MAX; i++) {
         struct qv_shard *s;
         struct qv_shard_info info;
-        if (qv_node_shard_at(n, c, i, &s, NULL) != 0)
+        if (qv_node_shard_at(x->n, c, i, &s, NULL) != 0)
             continue;
-        struct qv_shard_tell *out = &list[(*count)++];
+        struct qv_shard_tell *out = &x->list[x->count++];
         memcpy(out->collection, c->uuid, sizeof out->collection);
         out->number = c->shards[i].number;
         qv_shard_info(s, &info);
-        tell_sums(arena, &info, out);
-        if (fields && info.err != QV_ECORRUPT)
-            tell_fields(s, c, reader, arena, out);
+        tell_sums(x->arena, &info, out);
+        if (x->fields && info.err != QV_ECORRUPT)
+            tell_fields(s, c, x->reader, x->arena, out);
         qv_shard_unref(s);
     }
 }
 
-static int tell(struct qv_node *n, const struct qv_topology *t, const struct qv_tell_ask *ask,
-                unsigned reader, struct qv_arena *arena, struct qv_node_tell *out)
+static int tell(struct telling *x, const struct qv_topology *t, const struct qv_tell_ask *ask,
+                struct qv_node_tell *out)
 {
     size_t most = 0;
-    uint32_t count = 0;
     for (uint32_t i = 0; i < t->count; i++)
         most += t->collections[i]->shard_count;
     if (most > QV_TELL_SHARDS_MAX)
         most = QV_TELL_SHARDS_MAX;
-    struct qv_shard_tell *list = QV_ARENA_ARRAY(arena, struct qv_shard_tell, most + 1);
-    if (list == NULL)
+    x->list = QV_ARENA_ARRAY(x->arena, struct qv_shard_tell, most + 1);
+    if (x->list == NULL)
         return QV_ENOMEM;
+    x->fields = ask->fields && ask->one;
     for (uint32_t i = 0; i < t->count; i++) {
         const struct qv_collection *c = t->collections[i];
         if (!ask->one || memcmp(c->uuid, ask->collection, QV_UUID_BYTES) == 0)
-            tell_shards(n, c, ask->fields && ask->one, reader, arena, list, &count);
+            tell_shards(x, c);
     }
-    out->shards = list;
-    out->shard_count = count;
+    out->shards = x->list;
+    out->shard_count = x->count;
     return 0;
 }
 
@@ -132,6 +139,7 @@ struct told {
 
 static void told_free(struct told *x)
 {
+    qv_node_serve_end(x->n);
     qv_topology_unref(x->topology);
     qv_buf_close(&x->body);
     qv_arena_close(&x->arena);
@@ -141,7 +149,8 @@ static void told_free(struct told *x)
 static void tell_job(struct qv_job *job, unsigned worker)
 {
     struct told *x = job->arg;
-    x->err = tell(x->n, x->topology, &x->ask, worker, &x->arena, &x->tell);
+    struct telling telling = {.n = x->n, .arena = &x->arena, .reader = worker};
+    x->err = tell(&telling, x->topology, &x->ask, &x->tell);
     if (x->err == 0)
         qv_peer_encode_tell(&x->body, &x->tell);
 }
@@ -159,6 +168,7 @@ static void serve(void *arg, struct qv_peer_request *r)
     struct qv_errmsg msg = {""};
     x->n = arg;
     x->request = r;
+    qv_node_serve_begin(x->n);
     qv_arena_init(&x->arena, ARENA_BYTES);
     qv_buf_init(&x->body, QV_PEER_BODY_BYTES_MAX);
     int err = qv_peer_decode_tell_ask(r->body, &x->ask, &msg);
@@ -253,9 +263,9 @@ static void self_job(struct qv_job *job, unsigned worker)
     struct qv_node_survey *s =
         (struct qv_node_survey *)((char *)job - offsetof(struct qv_node_survey, job));
     const struct qv_tell_ask ask = what_to_ask(s);
-    /* The arena is the owner's meanwhile. */
-    struct qv_arena *arena = &s->own_arena;
-    node->err = tell(s->node, s->topology, &ask, worker, arena, &node->tell);
+    /* The survey's other arena is the owner's meanwhile. */
+    struct telling telling = {.n = s->node, .arena = &s->own_arena, .reader = worker};
+    node->err = tell(&telling, s->topology, &ask, &node->tell);
     node->why = node->err != 0 ? qv_err_text(node->err) : "";
 }
 

@@ -408,6 +408,26 @@ static int find_shard(struct qv_op *op)
     return qv_node_shard_at(n, c, 0, &op->shard, &op->msg);
 }
 
+/* Decodes it, and says whether it may run. */
+static int prepare(struct qv_op *op)
+{
+    struct qv_node *n = qv_edge_node(op->edge);
+    int err = op->grpc ? qv_op_decode_grpc(op) : qv_op_decode_rest(op);
+    if (err != 0)
+        return err;
+    set_deadline(op);
+    op->topology = qv_node_topology(n);
+    if (needs_shard(op->kind))
+        err = find_shard(op);
+    if (err == 0)
+        err = qv_op_strict(op);
+    if (err == 0 && qv_op_is_snapshot(op->kind) && qv_node_in_cluster(n))
+        err = qv_fail(&op->msg, QV_ENOTIMPL, "Not implemented: snapshots in a cluster");
+    if (err == 0 && consumes(op->kind))
+        err = qv_upkeep_check_quota(op);
+    return err;
+}
+
 static void op_job(struct qv_job *job, unsigned worker)
 {
     struct qv_op *op = job->arg;
@@ -417,20 +437,7 @@ static void op_job(struct qv_job *job, unsigned worker)
         qv_op_answer(op, qv_fail(&op->msg, QV_ETIMEOUT, "the request waited too long"));
         return;
     }
-    int err = op->grpc ? qv_op_decode_grpc(op) : qv_op_decode_rest(op);
-    if (err == 0)
-        set_deadline(op);
-    if (err == 0) {
-        op->topology = qv_node_topology(n);
-        if (needs_shard(op->kind))
-            err = find_shard(op);
-    }
-    if (err == 0)
-        err = qv_op_strict(op);
-    if (err == 0 && qv_op_is_snapshot(op->kind) && qv_node_in_cluster(n))
-        err = qv_fail(&op->msg, QV_ENOTIMPL, "Not implemented: snapshots in a cluster");
-    if (err == 0 && consumes(op->kind))
-        err = qv_upkeep_check_quota(op);
+    int err = prepare(op);
     if (err != 0) {
         qv_op_answer(op, err);
         return;
