@@ -87,8 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     qv_arena_init(&arena, 1u << 20);
-    int err = qv_etcd_get((enum qv_etcd_kind)kind, (struct qv_bytes){data + 1, size - 1}, ROOT,
-                          PREFIX, &arena, &a, &msg);
+    const struct qv_etcd_asked asked = {(enum qv_etcd_kind)kind, ROOT, PREFIX};
+    int err = qv_etcd_get(&asked, (struct qv_bytes){data + 1, size - 1}, &arena, &a, &msg);
     QV_ASSERT(err == 0 || ((err == QV_EPROTO || err == QV_ENOMEM) && msg.text[0] != '\0') ||
               err == QV_ENOMEM);
     if (err == 0) {
