@@ -421,6 +421,37 @@ static void start_read(struct cw_op *op)
     qv_node_read_start(&op->read);
 }
 
+/* How the points are divided. Ranges: two a shard, so that neighbours in order are no neighbours in
+ * number; those of the keys that there are lie in all of them. */
+static void place(struct cluster_world *w, struct qv_collection_config *c,
+                  struct qv_placement_range *ranges, uint64_t pick)
+{
+    const uint32_t n = 2 * c->shard_number;
+    c->placement = (struct qv_placement_config){.strategy = QV_PLACEMENT_HASH};
+    QV_ASSERT(c->shard_number <= CW_SHARDS_MAX);
+    if (pick % 3 == 0) {
+        w->branches->by_hash++;
+        return;
+    }
+    if (pick % 3 == 1) {
+        c->placement.strategy = QV_PLACEMENT_CONSISTENT_HASH;
+        c->placement.virtual_nodes = 1 + (uint32_t)(pick / 3 % 40);
+        w->branches->by_ring++;
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        ranges[i] = (struct qv_placement_range){.shard = i % c->shard_number};
+        if (i > 0)
+            ranges[i].ids.from = qv_id_num(1 + i * CW_KEYS / n);
+        if (i + 1 < n)
+            ranges[i].ids.to = qv_id_num(1 + (i + 1) * CW_KEYS / n);
+    }
+    c->placement.strategy = QV_PLACEMENT_RANGE;
+    c->placement.range_count = n;
+    c->placement.ranges = ranges;
+    w->branches->by_range++;
+}
+
 /* Another collection comes or goes. */
 static void start_admin(struct cw_op *op)
 {
@@ -428,6 +459,7 @@ static void start_admin(struct cw_op *op)
     static const char *const names[] = {"x", "y"};
     op->config = w->collection;
     op->config.shard_number = 1 + (uint32_t)below(w, 3);
+    place(w, &op->config, op->ranges, below(w, 120));
     op->change = (struct qv_node_change){
         .node = op->at->node,
         .kind = below(w, 2) == 0 ? QV_NODE_CREATE : QV_NODE_DELETE,
@@ -510,6 +542,7 @@ void cw_make_collection(struct cluster_world *w)
                                                   .replication_factor = 1,
                                                   .write_consistency_factor = 1,
                                                   .next_number = 1};
+    place(w, &w->collection, w->ranges, w->config.seed / 2 + w->config.seed / 7);
     for (int attempt = 0; attempt < 60 && w->checker == NULL; attempt++) {
         struct cw_op *op = begin(w, &w->nodes[below(w, w->config.nodes)], CW_ADMIN);
         if (op != NULL) {

@@ -18,6 +18,7 @@
 #define CW_KEYS 20u
 #define CW_DIM 4u
 #define CW_OPS_MAX 24u
+#define CW_SHARDS_MAX 6u
 #define CW_WRITES_MAX 4000u /* of one key, in one life of the world */
 
 /* What was written to a key. value 0: it was deleted. acked 0: not known (yet). */
@@ -76,6 +77,7 @@ struct cw_op {
     struct qv_count_req count;
     struct qv_node_change change;
     struct qv_collection_config config;
+    struct qv_placement_range ranges[2 * CW_SHARDS_MAX]; /* config's */
     float vector[CW_DIM];
 };
 
@@ -93,6 +95,9 @@ struct cw_op {
     X(starts)                                                                                      \
     X(controllers)                                                                                 \
     X(through_proxy)                                                                               \
+    X(by_hash)                                                                                     \
+    X(by_ring)                                                                                     \
+    X(by_range)                                                                                    \
     X(metadata_away)
 
 struct cw_branches {
@@ -121,6 +126,7 @@ struct cluster_world {
     uint64_t controller;
     struct qv_vector_config vector_config;
     struct qv_collection_config collection;
+    struct qv_placement_range ranges[2 * CW_SHARDS_MAX]; /* collection's */
     struct cw_branches *branches;
     bool settled;    /* all faults healed: nothing may be refused */
     char wrong[600]; /* what a checker found; "": nothing */
