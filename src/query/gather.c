@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define STALE_MAX 16u
+#define RESTARTS_MAX 16u
 #define TRIES_MAX 4u
 #define PAUSE_NS_MAX 320000000ull
 #define PAUSE_NS 10000000ull /* before the second round; doubles */
@@ -217,6 +218,7 @@ int qv_gather_add_want(struct qv_gather *g, const struct qv_leg *leg, uint32_t s
     w->candidates = s->candidates;
     w->candidate_count = s->candidate_count;
     w->points = s->points;
+    w->keys = s->keys;
     w->root = g->want_count;
     if (g->kind == QV_ASK_SEARCH || g->kind == QV_ASK_SCROLL) {
         w->lists = qv_arena_calloc(g->config.arena, leg->limit_count, sizeof(void *));
@@ -618,17 +620,29 @@ static int replace_want(struct qv_gather *g, uint32_t want)
     return 0;
 }
 
+static bool same_keys(const struct qv_key_set *a, const struct qv_key_set *b)
+{
+    return a == b || (a != NULL && b != NULL && qv_key_set_equal(a, b));
+}
+
+/* Is the want's shard there, with the keys that it had? */
+static bool is_as_it_was(const struct qv_gather *g, const struct qv_want *w, uint32_t s)
+{
+    if (s == g->view->shard_count)
+        return false;
+    const struct qv_view_shard *shard = &g->view->shards[s];
+    return g->view->by_hash ? qv_cover_equal(&shard->cover, &g->wants[w->root].leg.cover)
+                            : same_keys(shard->keys, w->keys);
+}
+
 /* The same shard, as it is now. False: it is not there any more, or has other keys. */
 static bool renew_want(struct qv_gather *g, uint32_t want)
 {
     struct qv_want *w = &g->wants[want];
     const uint32_t s = find_shard(g->view, w->leg.shard);
-    if (s == g->view->shard_count)
+    if (!is_as_it_was(g, w, s))
         return false;
     const struct qv_view_shard *shard = &g->view->shards[s];
-    const struct qv_want *root = &g->wants[w->root];
-    if (g->view->by_hash && !qv_cover_equal(&shard->cover, &root->leg.cover))
-        return false;
     w->leg.incarnation = shard->incarnation;
     w->leg.epoch = shard->epoch;
     w->candidates = shard->candidates;
@@ -638,16 +652,46 @@ static bool renew_want(struct qv_gather *g, uint32_t want)
 
 static void use_view(struct qv_gather *g, uint32_t want)
 {
-    struct qv_want *w = &g->wants[want];
     if (renew_want(g, want)) {
         ask_want(g, want);
-    } else if (g->view->by_hash) {
+    } else {
+        QV_ASSERT(g->view->by_hash);
         if (replace_want(g, want) != 0)
             out_of_memory(g);
-    } else {
-        w->err = qv_fail(&w->msg, QV_EUNAVAILABLE, "it is not where it was");
-        fail_want(g, want);
     }
+}
+
+/* Does the phase have to begin anew? Where covers don't tell who holds what (ranges of ids), the
+ * parts of a shard that was divided or joined can't be had one by one: what answered under the old
+ * view might be counted twice, or missed. */
+static bool must_restart(const struct qv_gather *g)
+{
+    for (uint32_t i = g->first; i < g->want_count && !g->view->by_hash; i++) {
+        const struct qv_want *w = &g->wants[i];
+        if (w->state == QV_WANT_REFRESHING &&
+            !is_as_it_was(g, w, find_shard(g->view, w->leg.shard)))
+            return true;
+    }
+    return false;
+}
+
+static void restart_phase(struct qv_gather *g)
+{
+    if (g->restarts++ == RESTARTS_MAX) {
+        qv_fail(&g->msg, QV_EUNAVAILABLE, "its shards change faster than they can be read");
+        end_read(g, QV_EUNAVAILABLE);
+        return;
+    }
+    for (uint32_t i = g->first; i < g->want_count; i++) {
+        give_up_all(g, i);
+        g->wants[i].state = QV_WANT_REPLACED;
+    }
+    g->open = 0;
+    g->more_rounds = 0;
+    if (g->phase == QV_PHASE_LOOKUP)
+        begin_lookup(g);
+    else
+        begin_read(g);
 }
 
 static void on_view(struct qv_gather *g, const struct qv_view *view)
@@ -662,6 +706,10 @@ static void on_view(struct qv_gather *g, const struct qv_view *view)
         return;
     }
     g->view = view;
+    if (must_restart(g)) {
+        restart_phase(g);
+        return;
+    }
     const uint32_t before = g->want_count;
     g->open++; /* nothing ends the phase before all are looked at */
     for (uint32_t i = g->first; i < before && g->phase != QV_PHASE_END; i++) {

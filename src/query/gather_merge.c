@@ -136,6 +136,7 @@ static int ask_on(struct qv_gather *g, uint32_t root, const uint32_t *limits)
     w->candidates = like.candidates;
     w->candidate_count = like.candidate_count;
     w->points = like.points;
+    w->keys = like.keys;
     w->root = root;
     return 0;
 }

@@ -30,8 +30,9 @@ struct qv_want {
     bool hedged;
     bool partial; /* the answer names less than was asked */
     uint64_t hedge_ns, retry_ns;
-    uint64_t points; /* about */
-    int err;         /* of the last attempt that failed */
+    uint64_t points;               /* about */
+    const struct qv_key_set *keys; /* that its shard had when it was asked; NULL: not told */
+    int err;                       /* of the last attempt that failed */
     struct qv_errmsg msg;
     const struct qv_leg_answer *answer;
     const struct qv_leg_list **lists; /* of roots: the newest of each query */
@@ -60,6 +61,7 @@ struct qv_gather {
     uint32_t open; /* wants of this phase that are not settled */
     uint32_t live; /* attempts whose answer is owed */
     uint32_t more_rounds;
+    uint32_t restarts;
     bool view_owed, done;
     bool started;
     struct qv_effects effects;

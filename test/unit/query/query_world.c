@@ -136,15 +136,25 @@ static void view_shard(struct qv_view_shard *v, const struct world_shard *s)
                                 .candidate_count = s->candidate_count};
 }
 
+/* As a placement by ranges shows a shard: any key hash, some of the ids. */
+static void hide_cover(struct qv_view_shard *v, struct qv_key_set *keys)
+{
+    *keys = (struct qv_key_set){.keys = v->cover};
+    v->keys = keys;
+    v->cover = qv_cover_all;
+}
+
 static void make_views(struct world *w, bool by_hash)
 {
     const uint32_t n = w->shard_count;
     for (uint32_t i = 0; i < n; i++)
         view_shard(&w->seen[i], &w->shards[i]);
+    for (uint32_t i = 0; i < n && w->faults.by_keys; i++)
+        hide_cover(&w->seen[i], &w->shards[i].keys[0]);
     w->view = (struct qv_view){.config = &w->config,
                                .shards = w->seen,
                                .shard_count = n,
-                               .by_hash = by_hash,
+                               .by_hash = by_hash && !w->faults.by_keys,
                                .twice = by_hash ? 0.0 : 0.25,
                                .enough = qv_rng_below(&w->rng, 2) == 0 ? 0.2 : 0.0};
     for (uint32_t i = 0; i < n; i++) {
@@ -156,6 +166,8 @@ static void make_views(struct world *w, bool by_hash)
     }
     for (uint32_t i = 0; i < w->shard_count; i++)
         view_shard(&w->newer_shards[i], &w->shards[i]);
+    for (uint32_t i = 0; i < w->shard_count && w->faults.by_keys; i++)
+        hide_cover(&w->newer_shards[i], &w->shards[i].keys[1]);
     w->newer = w->view;
     w->newer.shards = w->newer_shards;
     w->newer.shard_count = w->shard_count;

@@ -29,6 +29,7 @@ struct world_shard {
     uint32_t count;
     struct qv_candidate candidates[3];
     uint32_t candidate_count;
+    struct qv_key_set keys[2]; /* by_keys: as the read sees them at first, and later */
 };
 
 /* A group of shards, or of groups: what a region or a ring's arc will be. */
@@ -46,6 +47,7 @@ struct world_faults {
     uint32_t split_per_mille; /* of stale ones: the shard is two by now */
     uint32_t dead_shards;     /* of them no node answers */
     uint64_t away_ns;         /* the first node can't be reached until then */
+    bool by_keys;             /* views tell by sets of keys who holds what, not by covers */
     bool part;                /* answers of some legs name less than was asked */
     bool ghosts;              /* not by_hash: older copies of points stand in other shards */
 };

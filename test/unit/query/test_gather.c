@@ -237,11 +237,15 @@ static void test_stale_records_are_fetched(void **state)
 {
     (void)state;
     const struct world_faults stale = {.stale_per_mille = 400, .split_per_mille = 500};
+    const struct world_faults ranges = {
+        .stale_per_mille = 400, .split_per_mille = 500, .by_keys = true};
     struct tally t = {0};
     for (uint64_t i = 0; i < runs_of(800); i++)
         run_queries(seed_of(i), true, &stale, false, &t);
     for (uint64_t i = 0; i < runs_of(200); i++)
         run_queries(seed_of(i), false, &stale, false, &t);
+    for (uint64_t i = 0; i < runs_of(400); i++)
+        run_queries(seed_of(i), true, &ranges, false, &t);
     print_tally("stale", &t);
     assert_int_equal(t.whole, t.reads); /* none of it is a failure */
     assert_true(t.stale > 0);
@@ -430,8 +434,9 @@ static void test_gets_counts_and_facets(void **state)
 {
     (void)state;
     static struct world w;
-    const struct world_faults stale = {.stale_per_mille = 100, .split_per_mille = 500};
     for (uint64_t i = 0; i < runs_of(600); i++) {
+        const struct world_faults stale = {
+            .stale_per_mille = 100, .split_per_mille = 500, .by_keys = i % 3 == 0};
         world_open(&w, seed_of(i), true, &stale);
         assert_false(wrong_count(&w));
         check_get(&w);
