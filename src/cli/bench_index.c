@@ -22,6 +22,7 @@
 #include "simd/convert.h"
 #include "simd/kernels.h"
 
+#include <float.h>
 #include <limits.h>
 #include <malloc.h>
 #include <math.h>
@@ -287,6 +288,20 @@ static bool is_narrowed(const struct bench *b)
 }
 
 /* Copies n rows into memory of our own, which lives until the process ends or it is closed. */
+/* Rows so long that no distance between two of them may overflow. */
+static int check_length(const struct bench *b, const char *path, uint32_t at, const float *row,
+                        struct qv_errmsg *msg)
+{
+    double squares = 0;
+    for (uint32_t i = 0; i < b->dim; i++)
+        squares += (double)row[i] * row[i];
+    if (squares <= FLT_MAX / 4)
+        return 0;
+    return qv_fail(msg, QV_EINVAL,
+                   "%s: row %u has length %g: distances would overflow; allowed: up to %g", path,
+                   at, sqrt(squares), sqrt(FLT_MAX / 4));
+}
+
 static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, struct qv_vmem *mem,
                      struct qv_rows *out)
 {
@@ -306,6 +321,8 @@ static int copy_rows(struct bench *b, const struct qv_vecfile *f, uint32_t n, st
             continue;
         }
         err = qv_vecfile_read_f32(f, path, i, wide, &msg);
+        if (err == 0 && b->metric != QV_METRIC_COSINE && !is_scaled(b))
+            err = check_length(b, path, i, wide, &msg);
         if (err == 0 && is_scaled(b))
             qv_simd_normalise_f32(wide, b->dim);
         if (err == 0)

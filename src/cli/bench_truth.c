@@ -112,11 +112,20 @@ static int read_query(struct qv_cli_bench_truth *t, const struct qv_vecfile *gt,
     const uint32_t count = least(least(gt->dim, NEAR_MAX), t->set.n);
     memcpy(ids, qv_vecfile_row(gt, query), count * sizeof *ids);
     for (uint32_t j = 0; j < count; j++) {
-        if (ids[j] < t->set.n)
-            continue;
-        fprintf(stderr, "quiver bench index: %s: neighbour %u of query %u is row %d; rows: %u\n",
-                path, j, query, (int)ids[j], t->set.n);
-        return 2;
+        if (ids[j] >= t->set.n) {
+            fprintf(stderr,
+                    "quiver bench index: %s: neighbour %u of query %u is row %d; rows: %u\n", path,
+                    j, query, (int)ids[j], t->set.n);
+            return 2;
+        }
+        for (uint32_t i = 0; i < j; i++) {
+            if (ids[i] != ids[j])
+                continue;
+            fprintf(stderr,
+                    "quiver bench index: %s: neighbours %u and %u of query %u are both row %u\n",
+                    path, i, j, query, ids[j]);
+            return 2;
+        }
     }
     keep(t, query, ids, count);
     return 0;
