@@ -1,7 +1,8 @@
 /* How a search under a filter is answered: by comparing every row that passes, by a walk that steps
  * over what fails, or by a plain walk whose result is checked. Chosen by what each is expected to
  * cost. A walk that turns out a quarter dearer than the scan would have been becomes one, so the
- * worst case is 2.25 scans; a checked walk that found too few becomes the other walk.
+ * worst case is 2.25 scans; so does one that ends lost, far from the query among rows that all lie
+ * about equally far. A checked walk that found too few becomes the other walk.
  *
  * The choice is a pure function of counts: equal filters have equal plans. */
 #ifndef QV_INDEX_FILTER_PLAN_H

@@ -231,7 +231,8 @@ struct qv_hnsw_hit {
  * pass, so a filtered search is never worse than the same search unfiltered; it can cost a walk of
  * the whole graph where almost nothing passes (the planner scans there instead). A NaN distance
  * counts as +Inf. QV_EINVAL (k, ef), QV_ENOMEM.
- * QV_ELIMIT, without hits: visits_max; CHECK met fewer than ef that pass. */
+ * QV_ELIMIT, without hits: visits_max, or under one BRIDGES ended lost, far from the query; CHECK
+ * met fewer than ef that pass. */
 int qv_hnsw_search(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
                    const struct qv_hnsw_query *query, struct qv_hnsw_hit *hits,
                    uint32_t *n_out) QV_MUST_USE;

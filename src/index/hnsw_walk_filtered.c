@@ -100,7 +100,7 @@ static int walk_wide(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 
 #define EXPAND QV_HNSW_FILTERED_EXPAND /* nodes expanded in a step: they wait together */
 #define SEEDS 16u                      /* rows that pass, from anywhere, that a walk begins with */
-#define SEEDS_FAR 128u                 /* where nothing passes about the query */
+#define SEEDS_FAR 256u                 /* where too little passes about the query */
 #define PASSING_MAX (EXPAND * QV_HNSW_M0_MAX) /* of a step, and what one list adds */
 #define PASSING_ROOM (QV_HNSW_NEAR_MAX - SEEDS_FAR - QV_LINKS_SLACK)
 #define FAILING_MAX (QV_HNSW_NEAR_MAX - QV_HNSW_M0_MAX - QV_LINKS_SLACK)
@@ -111,13 +111,20 @@ static int walk_wide(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
 #define LISTS_MIN 4.0F
 #define ABOUT_PASSING 16.0F /* looks about the start at so many rows that should pass; */
 #define ABOUT_LISTS 200u    /* in at most so many lists; */
-#define FAR_SHARE 0.5F      /* fewer than this of them do: the query is far from what passes */
+/* Of so many, those that do: from here on down the query is far from what passes, and below the
+ * other quite. Between, some walks find nothing at all without more breadth, and only by it. */
+#define FAR_FROM 0.8F
+#define FAR_QUITE 0.5F
 #define FAR_LISTS 4u
 #define FAR_VISITS 1.25 /* of a node of the pool, of its links and what it takes to find them */
 #define FAR_THIN 0.25F
 #define FAR_BROAD 64u
-#define FAR_EF 4.3F        /* breadth beside: so many roots of it, */
+#define FAR_EF 5.0F /* breadth beside: so many roots of it, fewer where less than half passes, */
 #define FAR_EF_SHARE 0.38F /* and so much of it each time that less than half passes, by halves */
+/* Where the walk ends among rows that differ so little in distance, to what they are farther than
+ * the nearest that fails, it may have met any clump of many: nothing there leads to a nearer one.
+ */
+#define FAR_SPREAD 0.16F
 _Static_assert(PASSING_MAX + QV_HNSW_M0_MAX <= PASSING_ROOM, "a list more than is enough");
 
 struct bridging {
@@ -283,15 +290,34 @@ static struct bridging bridging_of(const struct qv_hnsw *h, const struct qv_hnsw
 }
 
 /* What a walk far from its query takes beside: what it seeks lies at the rim of what passes, where
- * links are fewer, and no two of it need lie near each other. */
-static void go_far(const struct qv_hnsw *h, struct bridging *b)
+ * links are fewer, and no two of it need lie near each other. how: 0 .. 1, quite far. */
+static void go_far(const struct qv_hnsw *h, struct bridging *b, float how)
 {
     const float halves = b->share < 0.5F ? log2f(0.5F / b->share) : 0;
-    const float ef = (float)b->ef * (1 + FAR_EF_SHARE * halves) + FAR_EF * sqrtf((float)b->ef);
+    const float root = FAR_EF * sqrtf((float)b->ef * (b->share < 0.5F ? 2 * b->share : 1));
+    const float more = (float)b->ef * FAR_EF_SHARE * halves + root;
+    const float ef = (float)b->ef + how * more;
     b->far = true;
-    b->lists *= FAR_LISTS;
+    b->lists = (uint32_t)((float)b->lists * (1 + how * (FAR_LISTS - 1)));
     b->passing = h->params.m0;
     b->ef = ef < (float)QV_HNSW_EF_MAX ? (uint32_t)ef : QV_HNSW_EF_MAX;
+}
+
+/* How far the query is from what passes, 0 .. 1, from how much passes about it. */
+static float how_far(const struct gather *g, float share)
+{
+    const float met = (float)g->parts.passing_count / ((float)g->met * share);
+    return met >= FAR_FROM ? 0 : met <= FAR_QUITE ? 1 : (FAR_FROM - met) / (FAR_FROM - FAR_QUITE);
+}
+
+/* Did a walk that is far end where nothing tells nearer from farther? */
+static bool is_lost(const struct qv_hnsw_cands *pool, const struct bridging *b, qv_hnsw_cand start)
+{
+    if (!b->far || pool->n < 2)
+        return false;
+    const float first = qv_hnsw_cand_dist(pool->at[0]);
+    const float last = qv_hnsw_cand_dist(pool->at[pool->n - 1]);
+    return last - first < FAR_SPREAD * (first - qv_hnsw_cand_dist(start));
 }
 
 /* Where the walk begins: what passes about `start`, and some of what passes anywhere, for where the
@@ -308,14 +334,15 @@ static int begin_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         (void)qv_hnsw_step_keep(&ctx->pool, b->ef, start);
     const qv_slot slot = qv_hnsw_cand_slot(start);
     struct gather g = gather_passing(h, ctx, walk->row, &about, &slot, 1);
-    if ((float)g.parts.passing_count < (float)g.met * b->share * FAR_SHARE) {
-        go_far(h, b);
+    const float how = how_far(&g, b->share);
+    if (how > 0) {
+        go_far(h, b, how);
         /* What such a walk misses where little passes, breadth doesn't find: sift, 10 %, ef 200,
          * 0.9901 unfiltered: 0.9689 at 1.65 times the breadth, 0.9778 at 2.5. So the broader it
          * is to be, the sooner it is a scan. */
         const bool broad = b->share < FAR_THIN && walk->ef > FAR_BROAD;
-        const double visits = FAR_VISITS * b->ef * (h->params.m0 + 1.0 / b->share) *
-                              (broad ? walk->ef / (double)FAR_BROAD : 1);
+        const double dearer = broad ? 1 + how * ((double)walk->ef / FAR_BROAD - 1) : 1;
+        const double visits = FAR_VISITS * b->ef * (h->params.m0 + 1.0 / b->share) * dearer;
         if (walk->work_max != 0 &&
             (double)(ctx->work.distances + ctx->work.bridges) + visits > (double)walk->work_max)
             return QV_ELIMIT;
@@ -323,7 +350,7 @@ static int begin_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
     int err = qv_hnsw_cands_reserve(&ctx->pool, b->ef);
     if (err != 0)
         return err;
-    sample(h, ctx, walk->filter, b->far ? SEEDS_FAR : SEEDS, &g);
+    sample(h, ctx, walk->filter, SEEDS + (uint32_t)(how * (float)(SEEDS_FAR - SEEDS)), &g);
     gather_compare(ctx, walk->row, &g);
     (void)qv_hnsw_step_keep_all(ctx, b->ef, g.compared);
     return 0;
@@ -350,7 +377,7 @@ static int walk_bridges(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
         at = qv_hnsw_step_next(pool, placed < at ? placed : at);
         qv_hnsw_step_prefetch_next(h, pool, at, b.level);
     }
-    return err;
+    return err == 0 && walk->work_max != 0 && is_lost(pool, &b, start) ? QV_ELIMIT : err;
 }
 
 int qv_hnsw_walk_filtered(const struct qv_hnsw *h, struct qv_hnsw_ctx *ctx,
