@@ -159,7 +159,7 @@ static bool balance_next(const struct qv_topology *t, struct qv_rebalance_move *
     while ((p = walk_next(&w, &c, &s)) != NULL) {
         if (p->step != QV_STEP_NONE || p->holder != most || holds(s, least))
             continue;
-        uint32_t more = share_of(c, most) + QV_SHARDS_MAX * QV_SLOTS_MAX - share_of(c, least);
+        uint32_t more = share_of(c, most) + QV_SHARDS_MAX * QV_SHARD_SLOTS_MAX - share_of(c, least);
         if (best == 0 || more > best) {
             set_move(out, c, s, p, least);
             best = more;

@@ -19,7 +19,7 @@
 
 #define QV_MEMBER_HOST_BYTES_MAX 256u
 #define QV_MEMBER_ZONE_BYTES_MAX 64u
-#define QV_SLOTS_MAX 8u /* copies of a shard */
+#define QV_SHARD_SLOTS_MAX 8u /* copies of a shard */
 
 enum qv_role { QV_ROLE_ALL, QV_ROLE_PROXY, QV_ROLE_SHARD };
 
@@ -65,7 +65,7 @@ struct qv_shard_place {
     uint32_t incarnation; /* grows when a snapshot is restored into it */
     uint32_t slot_count;  /* 0: a node alone, which holds everything */
     uint64_t epoch;       /* of the tree in which it last changed */
-    struct qv_slot_place slots[QV_SLOTS_MAX];
+    struct qv_slot_place slots[QV_SHARD_SLOTS_MAX];
 };
 
 struct qv_collection {

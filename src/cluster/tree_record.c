@@ -195,7 +195,7 @@ int qv_tree_decode_shard(struct qv_bytes value, struct qv_shard_place *out, stru
     out->incarnation = qv_rd_u32(&rd);
     out->epoch = qv_rd_u64(&rd);
     uint32_t slots = qv_rd_u8(&rd);
-    bool sound = slots > 0 && slots <= QV_SLOTS_MAX;
+    bool sound = slots > 0 && slots <= QV_SHARD_SLOTS_MAX;
     for (uint32_t i = 0; i < slots && sound; i++) {
         struct qv_slot_place *p = &out->slots[i];
         p->holder = qv_rd_u64(&rd);

@@ -37,7 +37,7 @@ struct qv_node_moving {
     struct qv_proposal proposal;
     struct qv_mirror_entry entry;
     char key[QV_TREE_KEY_BYTES];
-    uint8_t value[QV_SLOTS_MAX * 32 + 64];
+    uint8_t value[QV_SHARD_SLOTS_MAX * 32 + 64];
 };
 
 static void advance(struct qv_node_moving *m);

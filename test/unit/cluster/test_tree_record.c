@@ -87,7 +87,7 @@ static void any_shard(struct world *w, struct qv_shard_place *s)
     s->number = (uint32_t)any_u64(w);
     s->incarnation = (uint32_t)any_u64(w);
     s->epoch = any_u64(w);
-    s->slot_count = 1 + (uint32_t)qv_rng_below(&w->rng, QV_SLOTS_MAX);
+    s->slot_count = 1 + (uint32_t)qv_rng_below(&w->rng, QV_SHARD_SLOTS_MAX);
     for (uint32_t i = 0; i < s->slot_count; i++) {
         s->slots[i].holder = any_u64(w) | 1;
         s->slots[i].step = (uint8_t)qv_rng_below(&w->rng, QV_STEP_COUNT);
