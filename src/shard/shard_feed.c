@@ -19,6 +19,8 @@
 #include <string.h>
 
 #define MEMORY_BYTES ((size_t)4 << 20)
+#define READ_BYTES ((size_t)1 << 20) /* of the log in one job: most of it may be of other shards   \
+                                      */
 #define JOB_ARENA_BYTES ((size_t)1 << 30)
 
 struct tail_entry {
@@ -177,8 +179,9 @@ static void read_run(struct qv_job *job, unsigned worker)
     struct qv_feed *f = job->arg;
     (void)worker;
     qv_arena_init(&f->arena, JOB_ARENA_BYTES);
-    f->take_err = qv_log_read_step(f->shard->env->disk, &f->cursor, f->take->bytes_max, read_record,
-                                   f, &f->take->msg);
+    const size_t bytes = f->take->bytes_max > READ_BYTES ? f->take->bytes_max : READ_BYTES;
+    f->take_err =
+        qv_log_read_step(f->shard->env->disk, &f->cursor, bytes, read_record, f, &f->take->msg);
     qv_arena_close(&f->arena);
 }
 
@@ -224,7 +227,7 @@ static void step(struct qv_feed *f)
         return;
     qv_lsn from = t->to > t->from ? t->to : t->from;
     if (f->stop || s->store->closing || atomic_load(&s->state) != QV_SHARD_OPEN) {
-        end_take(f, f->stop ? QV_ECANCELED : QV_EUNAVAILABLE);
+        end_take(f, f->stop && t->to > t->from ? 0 : f->stop ? QV_ECANCELED : QV_EUNAVAILABLE);
         return;
     }
     if (from < f->confirmed) {
@@ -257,7 +260,7 @@ static void task_run(struct qv_task *task)
     struct qv_store *st = f->shard->store;
     f->posted = false;
     f->take = NULL;
-    int err = f->stop ? QV_ECANCELED : f->take_err;
+    int err = f->closed ? QV_ECANCELED : f->take_err;
     f->stop = false;
     if (f->closed)
         free_feed(f);

@@ -61,7 +61,8 @@ struct qv_feed_take {
 /* done, later, once there is something behind `from`. One at a time. Errors: QV_ECANCELED (closed,
  * or qv_feed_stop_taking), QV_ECORRUPT, QV_EIO (the log can't be read), QV_EUNAVAILABLE. */
 void qv_feed_take(struct qv_feed *f, struct qv_feed_take *t);
-/* Ends a take that waits, with QV_ECANCELED (later); one whose batch is being read ends with it. */
+/* Ends a take that waits, with QV_ECANCELED (later); one that has come further ends with what it
+ * has, be it only a position behind changes of other keys. */
 void qv_feed_stop_taking(struct qv_feed *f);
 /* The subscriber has everything up to `to`, durably. Less than before changes nothing. */
 void qv_feed_confirm(struct qv_feed *f, qv_lsn to);

@@ -191,6 +191,55 @@ void qv_shard_begin_purge(struct qv_shard *s)
     s->purge.at = 0;
 }
 
+#ifdef QV_MUTANT_PURGE_AS_CHANGE /* the purge as a change: a delete that whoever follows gets */
+struct mutant {
+    struct qv_group group;
+    struct qv_change change;
+    struct qv_buf bytes;
+};
+
+static void mutant_logged(struct qv_log_waiter *waiter, int err)
+{
+    struct mutant *m = waiter->arg;
+    struct qv_shard *s = m->group.shard;
+    s->inflight--;
+    s->inflight_rows--;
+    err = err == 0 ? qv_shard_take_over(&m->group, NULL) : err;
+    (void)err;
+    qv_buf_close(&m->bytes);
+    qv_mem_free(m);
+}
+
+static void purge_slot(struct qv_shard *s, qv_slot slot, const struct qv_id *id)
+{
+    struct mutant *m = qv_mem_calloc(1, sizeof *m);
+    const uint32_t count = 1;
+    (void)slot;
+    m->change = (struct qv_change){.type = QV_CHANGE_DELETE, .id = *id};
+    qv_buf_init(&m->bytes, 0);
+    qv_change_encode(&m->bytes, &m->change);
+    m->group = (struct qv_group){.shard = s, .changes = &m->change, .count = 1};
+    m->group.bytes = (struct qv_bytes){m->bytes.data, m->bytes.len};
+    m->group.generation = s->generation;
+    m->group.version = qv_clock_tick(&s->store->clock, qv_env_wall_ns(s->env) / QV_NS_PER_MS);
+    struct qv_log_record rec = {.shard = s->number,
+                                .generation = s->generation,
+                                .version = m->group.version,
+                                .type = QV_RECORD_TYPE_CHANGES};
+    struct qv_bytes parts[2] = {{(const uint8_t *)&count, sizeof count}, m->group.bytes};
+    if (qv_log_append(s->store->log, &rec, parts, 2, &m->group.end) != 0) {
+        qv_buf_close(&m->bytes);
+        qv_mem_free(m);
+        return;
+    }
+    s->inflight++;
+    s->inflight_rows++;
+    s->purge.purged++;
+    m->group.waiter.done = mutant_logged;
+    m->group.waiter.arg = m;
+    qv_log_commit(s->store->log, &m->group.waiter);
+}
+#else
 static void purge_slot(struct qv_shard *s, qv_slot slot, const struct qv_id *id)
 {
     pthread_rwlock_wrlock(&s->lock);
@@ -205,6 +254,7 @@ static void purge_slot(struct qv_shard *s, qv_slot slot, const struct qv_id *id)
     s->purge.unsaved++;
     s->purge.seq = s->capture_seq;
 }
+#endif
 
 static void purge_ghosts(struct qv_shard *s)
 {
