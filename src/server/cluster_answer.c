@@ -3,6 +3,7 @@
 #include "server/edge.h"
 #include "server/op_cluster.h"
 #include "wire/json_write.h"
+#include "wire/pb_out.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -189,6 +190,52 @@ void qv_cluster_write_collection(struct qv_op *op, struct qv_buf *b)
     qv_buf_str(b, "],\"shard_transfers\":[");
     put_transfers(c, b);
     qv_buf_str(b, "]}");
+}
+
+/* ---- the same over gRPC ---- */
+
+enum { REPLICA_ACTIVE = 0, REPLICA_DEAD = 1 }; /* ReplicaState */
+
+static void put_pb_shard(struct qv_op *op, const struct qv_collection *c, uint32_t i,
+                         struct qv_buf *b)
+{
+    const struct qv_node_survey *s = op->survey;
+    const uint64_t holder = s != NULL ? c->shards[i].slots[0].holder : 0;
+    const bool local = s == NULL || holder == qv_node_id(s->node);
+    const struct qv_shard_tell *t = s != NULL ? qv_node_survey_shard(s, c, i, NULL) : NULL;
+    struct qv_shard_info info = {0};
+    struct qv_shard *shard;
+    if (s == NULL && qv_node_shard_at(qv_edge_node(op->edge), c, i, &shard, NULL) == 0) {
+        qv_shard_info(shard, &info);
+        qv_shard_unref(shard);
+    }
+    const bool dead = s != NULL ? t == NULL || t->err == QV_ECORRUPT : info.err == QV_ECORRUPT;
+    const size_t mark = qv_pb_begin(b, local ? 3 : 4); /* LocalShardInfo, RemoteShardInfo */
+    qv_pb_put_u64(b, 1, c->shards[i].number);
+    qv_pb_put_u64(b, 2, !local ? holder : t != NULL ? t->points : info.points);
+    qv_pb_put_u64(b, 3, dead ? REPLICA_DEAD : REPLICA_ACTIVE);
+    qv_pb_end(b, mark);
+}
+
+void qv_cluster_answer_collection(struct qv_op *op, struct qv_buf *b, double seconds)
+{
+    const struct qv_collection *c = qv_topology_find(op->topology, op->collection);
+    qv_pb_put_u64(b, 1, op->survey != NULL ? qv_node_id(op->survey->node) : 0);
+    qv_pb_put_u64(b, 2, c->shard_count);
+    for (uint32_t i = 0; i < c->shard_count; i++)
+        put_pb_shard(op, c, i, b);
+    for (uint32_t i = 0; i < c->shard_count; i++) {
+        const struct qv_slot_place *p = &c->shards[i].slots[0];
+        if (c->shards[i].slot_count == 0 || p->next == 0)
+            continue;
+        const size_t mark = qv_pb_begin(b, 5); /* ShardTransferInfo */
+        qv_pb_put_u64(b, 1, c->shards[i].number);
+        qv_pb_put_u64(b, 2, p->holder);
+        qv_pb_put_u64(b, 3, p->next);
+        qv_pb_put_bool(b, 4, false);
+        qv_pb_end(b, mark);
+    }
+    qv_pb_put_f64(b, 7, seconds);
 }
 
 /* ---- GET /cluster/telemetry ---- */

@@ -19,4 +19,7 @@ void qv_cluster_write_status(struct qv_op *op, struct qv_buf *b);     /* GET /cl
 void qv_cluster_write_telemetry(struct qv_op *op, struct qv_buf *b);  /* GET /cluster/telemetry */
 void qv_cluster_write_collection(struct qv_op *op, struct qv_buf *b); /* .../{c}/cluster */
 
+/* The last over gRPC: a CollectionClusterInfoResponse. */
+void qv_cluster_answer_collection(struct qv_op *op, struct qv_buf *b, double seconds);
+
 #endif

@@ -25,6 +25,7 @@ static const struct {
     [QV_PB_COLLECTION_CREATE] = {QV_OP_COLLECTION_CREATE, false},
     [QV_PB_COLLECTION_DELETE] = {QV_OP_COLLECTION_DELETE, false},
     [QV_PB_COLLECTION_EXISTS] = {QV_OP_COLLECTION_EXISTS, true},
+    [QV_PB_COLLECTION_CLUSTER] = {QV_OP_COLLECTION_CLUSTER, true},
     [QV_PB_COLLECTION_UPDATE] = {QV_OP_COLLECTION_UPDATE, false},
     [QV_PB_VECTOR_CREATE] = {QV_OP_VECTOR_CREATE, false},
     [QV_PB_VECTOR_DELETE] = {QV_OP_VECTOR_DELETE, false},
@@ -122,6 +123,9 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
         return 0;
     case QV_OP_COLLECTION_EXISTS:
         qv_pb_answer_exists(b, op->out.done, seconds);
+        return 0;
+    case QV_OP_COLLECTION_CLUSTER:
+        qv_cluster_answer_collection(op, b, seconds);
         return 0;
     case QV_OP_COLLECTION_CREATE:
     case QV_OP_COLLECTION_DELETE:

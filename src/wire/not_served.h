@@ -57,7 +57,6 @@
       "Points/SearchMatrixPairs")                                                                  \
     X("search_matrix_offsets", "POST", "/collections/{}/points/search/matrix/offsets",             \
       "Points/SearchMatrixOffsets")                                                                \
-    X("collection_cluster_info", "", "", "Collections/CollectionClusterInfo")                      \
     X("update_collection_cluster", "POST", "/collections/{}/cluster",                              \
       "Collections/UpdateCollectionClusterSetup")                                                  \
     X("list_shard_keys", "GET", "/collections/{}/shards", "Collections/ListShardKeys")             \

@@ -16,6 +16,8 @@
     X(COLLECTION_DELETE, "qdrant.Collections", "Delete", qv_pb__delete_collection)                 \
     X(COLLECTION_EXISTS, "qdrant.Collections", "CollectionExists",                                 \
       qv_pb__collection_exists_request)                                                            \
+    X(COLLECTION_CLUSTER, "qdrant.Collections", "CollectionClusterInfo",                           \
+      qv_pb__collection_cluster_info_request)                                                      \
     X(COLLECTION_UPDATE, "qdrant.Collections", "Update", qv_pb__update_collection)                 \
     X(ALIASES_UPDATE, "qdrant.Collections", "UpdateAliases", qv_pb__change_aliases)                \
     X(ALIASES_OF, "qdrant.Collections", "ListCollectionAliases",                                   \

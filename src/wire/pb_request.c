@@ -67,6 +67,13 @@ static int decode_collection_exists(struct qv_pb_ctx *c, const ProtobufCMessage 
     return set_collection(c, ((const QvPb__CollectionExistsRequest *)base)->collection_name, out);
 }
 
+static int decode_collection_cluster(struct qv_pb_ctx *c, const ProtobufCMessage *base,
+                                     struct qv_pb_request *out)
+{
+    return set_collection(c, ((const QvPb__CollectionClusterInfoRequest *)base)->collection_name,
+                          out);
+}
+
 static int decode_collection_delete(struct qv_pb_ctx *c, const ProtobufCMessage *base,
                                     struct qv_pb_request *out)
 {
@@ -625,6 +632,7 @@ static decode_f *const decoders[QV_PB_CALL_COUNT] = {
     [QV_PB_COLLECTION_CREATE] = decode_collection_create,
     [QV_PB_COLLECTION_DELETE] = decode_collection_delete,
     [QV_PB_COLLECTION_EXISTS] = decode_collection_exists,
+    [QV_PB_COLLECTION_CLUSTER] = decode_collection_cluster,
     [QV_PB_COLLECTION_UPDATE] = decode_collection_update,
     [QV_PB_VECTOR_CREATE] = decode_vector_create,
     [QV_PB_VECTOR_DELETE] = decode_vector_delete,

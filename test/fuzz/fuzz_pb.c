@@ -60,6 +60,7 @@ static const struct {
     {36, QV_PB_VECTOR_CREATE},
     {37, QV_PB_VECTOR_DELETE},
     {38, QV_PB_FACET},
+    {39, QV_PB_COLLECTION_CLUSTER},
 };
 _Static_assert(sizeof numbered / sizeof numbered[0] == QV_PB_CALL_COUNT,
                "a call without a number: give it the next one here, and seeds in pb_seeds.py");

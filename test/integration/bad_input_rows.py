@@ -400,7 +400,10 @@ rows(
      "Not implemented: "),
     ("search in a multivector", post(
         NAMED + "/query", '{"query":[[1,2,3,4]],"using":"m","limit":3}'), 501, "Not implemented: "),
-    ("cluster status", Rest("GET", "/cluster"), 501, "Not implemented: cluster_status"),
+    ("cluster status", Rest("GET", "/cluster/status"), 405, "not one of a cluster"),
+    ("a peer's id", Rest("DELETE", "/cluster/peer/x1"), 400, "a peer's id is a number"),
+    ("a peer of a node alone", Rest("DELETE", "/cluster/peer/1"), 405, "not one of a cluster"),
+    ("metadata keys", Rest("GET", "/cluster/metadata/keys"), 501, "Not implemented: list_metadata_keys"),
     ("wrong method", Rest("DELETE", POINTS), 405, "not allowed"),
     ("wrong method on the root", Rest("POST", "/", "{}"), 405, "not allowed"),
     ("no such path", Rest("GET", "/nowhere"), 404, "Not found: "),

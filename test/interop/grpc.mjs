@@ -164,6 +164,11 @@ async function collections(op, collectionsApi, p) {
         const names = (await collectionsApi.list({})).collections.map((c) => c.name);
         ok(names.includes(C) && names.includes(N), names.join());
     });
+    await op('collections.collectionClusterInfo', async () => {
+        const info = await collectionsApi.collectionClusterInfo({ collectionName: C });
+        equal([Number(info.shardCount), info.localShards.length, info.remoteShards.length], [1, 1, 0]);
+        equal(info.localShards[0].shardId, 0);
+    });
     await op('collections.collectionExists', async () => {
         equal((await collectionsApi.collectionExists({ collectionName: C })).result.exists, true);
         equal((await collectionsApi.collectionExists({ collectionName: 'nothing' })).result.exists, false);

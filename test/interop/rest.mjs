@@ -107,6 +107,12 @@ async function collections(s, c) {
         equal(await c.recreateCollection('interop_again', { vectors: { size: 3, distance: 'Dot' } }), true);
         equal((await c.getCollection('interop_again')).config.params.vectors.size, 3);
     });
+    await s.op('collectionClusterInfo', async () => {
+        const info = await c.collectionClusterInfo(C);
+        equal([info.shard_count, info.local_shards.length, info.remote_shards.length], [1, 1, 0]);
+        equal([info.local_shards[0].shard_id, info.local_shards[0].state], [0, 'Active']);
+    });
+    await s.op('clusterTelemetry', async () => equal(await status(() => c.clusterTelemetry()), 405));
     await s.op('collectionExists', async () => {
         equal(await c.collectionExists(C), { exists: true });
         equal(await c.collectionExists('nothing'), { exists: false });
@@ -555,12 +561,10 @@ async function reads(s, c, older, url) {
 // What is not served yet, with arguments that its own checks would pass.
 const vec = Array(DIM).fill(0.5);
 const later = {
-    collectionClusterInfo: (c) => c.collectionClusterInfo(C),
     updateCollectionCluster: (c) => c.updateCollectionCluster(C, { drop_replica: { shard_id: 0, peer_id: 1 } }),
     listShardKeys: (c) => c.listShardKeys(C),
     createShardKey: (c) => c.createShardKey(C, { shard_key: 'k' }),
     deleteShardKey: (c) => c.deleteShardKey(C, { shard_key: 'k' }),
-    clusterTelemetry: (c) => c.clusterTelemetry(),
     queryGroups: (c) => c.queryGroups(C, { query: vec, group_by: 'color' }),
     searchMatrixPairs: (c) => c.searchMatrixPairs(C, { sample: 2, limit: 1 }),
     searchMatrixOffsets: (c) => c.searchMatrixOffsets(C, { sample: 2, limit: 1 }),
@@ -647,6 +651,11 @@ const direct = {
     readyz: async (api) => equal((await api.readyz({})).data, 'all shards are ready'),
     metrics: async (api) => ok(/^# (HELP|TYPE) /m.test((await api.metrics({})).data), 'not Prometheus text'),
     telemetry: async (api) => ok(typeof (await api.telemetry({})).data.result === 'object', 'no result'),
+    clusterStatus: async (api) => equal((await api.clusterStatus({})).data.result, { status: 'disabled' }),
+    clusterTelemetry: async (api) => equal(await status(() => api.clusterTelemetry({})), 405),
+    recoverCurrentPeer: async (api) => equal(await status(() => api.recoverCurrentPeer({})), 405),
+    removePeer: async (api) => equal(await status(() => api.removePeer({ peer_id: 1 })), 405),
+    collectionClusterInfo: async (api) => equal((await api.collectionClusterInfo({ collection_name: C })).data.result.shard_count, 1),
     getIssues: async (api) => equal((await api.getIssues({})).data.result, { issues: [] }),
     clearIssues: async (api) => equal((await api.clearIssues({})).data.result, true),
     getPoint: async (api) => {

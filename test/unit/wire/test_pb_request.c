@@ -857,6 +857,9 @@ static void collection_calls_are_read(void **state)
     QvPb__CollectionExistsRequest exists = QV_PB__COLLECTION_EXISTS_REQUEST__INIT;
     exists.collection_name = things;
     expect(w, QV_PB_COLLECTION_EXISTS, &exists, 0, NULL);
+    QvPb__CollectionClusterInfoRequest cluster = QV_PB__COLLECTION_CLUSTER_INFO_REQUEST__INIT;
+    cluster.collection_name = things;
+    expect(w, QV_PB_COLLECTION_CLUSTER, &cluster, 0, NULL);
     QvPb__ListCollectionsRequest list = QV_PB__LIST_COLLECTIONS_REQUEST__INIT;
     expect(w, QV_PB_COLLECTION_LIST, &list, 0, NULL);
     QvPb__HealthCheckRequest health = QV_PB__HEALTH_CHECK_REQUEST__INIT;
