@@ -8,6 +8,7 @@
  *   quotas                 as the API's JSON
  * and of a node in a cluster: node_cluster.h. */
 #include "node/node_private.h"
+#include "node/node_transfer.h"
 #include "node/snapshots.h"
 
 #include "base/logger.h"
@@ -324,7 +325,9 @@ static int open_store(struct qv_node *n, const struct qv_node_config *config, st
     struct qv_shard_spec *specs = all_specs(n, &count);
     if (config->cluster != NULL)
         store.writer = config->cluster->writer;
-    int err = qv_store_open(&store, specs, count, &n->store, msg);
+    int err = qv_node_transfer_log_from(n, &store.log_from, msg);
+    if (err == 0)
+        err = qv_store_open(&store, specs, count, &n->store, msg);
     for (uint32_t i = 0; i < n->local_count && err == 0; i++)
         qv_node_local_reach(n, &n->locals[i], n->locals[i].store);
     qv_mem_free(specs);
@@ -382,6 +385,7 @@ void qv_node_abandon(struct qv_node *n)
 {
     qv_node_confirm_forget(n);
     qv_node_move_forget(n);
+    qv_node_transfer_forget(n);
     qv_membership_abandon(&n->cluster.membership);
     if (n->store != NULL)
         qv_store_abandon(n->store);

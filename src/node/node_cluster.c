@@ -5,6 +5,7 @@
 #include "base/qv_assert.h"
 #include "cluster/methods.h"
 #include "node/node_private.h"
+#include "node/node_transfer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,7 +75,7 @@ int qv_node_cluster_load(struct qv_node *n, const char *key, struct qv_bytes val
 }
 
 /* What lies here and the tree, as one transaction. */
-static int save(struct qv_node *n, struct qv_errmsg *msg)
+int qv_node_cluster_save(struct qv_node *n, struct qv_errmsg *msg)
 {
     struct qv_records_change changes[COPY_PIECES_MAX + 2];
     char keys[COPY_PIECES_MAX][32];
@@ -271,7 +272,9 @@ void qv_node_cluster_changed(void *arg)
     know_peers(n, t);
     drop_foreign(n, t);
     follow(n, t);
-    int err = t->epoch != n->cluster.saved_epoch || n->cluster.follow_err == 0 ? save(n, &msg) : 0;
+    int err = t->epoch != n->cluster.saved_epoch || n->cluster.follow_err == 0
+                  ? qv_node_cluster_save(n, &msg)
+                  : 0;
     if (err == 0)
         reach_new(n); /* what is not on record yet would be forgotten by a restart */
     if (err == 0 && n->cluster.follow_err == 0)
@@ -287,6 +290,7 @@ void qv_node_cluster_changed(void *arg)
     }
     qv_topology_ref(t);
     qv_node_set_topology(n, t);
+    qv_node_transfer_changed(n);
     qv_node_move_changed(n);
     pthread_mutex_lock(&n->lock);
     n->cluster.complete = n->cluster.follow_err == 0;
@@ -321,6 +325,7 @@ int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config 
     n->cluster.again = (struct qv_timer){.run = try_again, .arg = n};
     n->cluster.rebalance = config->rebalance;
     serve_all(n, true);
+    qv_node_transfer_open(n);
     int err = qv_membership_open(&membership, &n->cluster.membership, msg);
     qv_buf_close(&n->cluster.copy);
     if (err == 0) {
@@ -328,6 +333,7 @@ int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config 
         qv_node_cluster_changed(n);
     } else {
         serve_all(n, false);
+        qv_node_transfer_forget(n);
     }
     return err;
 }
@@ -356,12 +362,18 @@ int qv_node_cluster_recall(struct qv_node *n, struct qv_errmsg *msg)
     return err;
 }
 
-static void moves_closed(struct qv_node *n)
+static void transfers_closed(void *arg)
 {
+    struct qv_node *n = arg;
     struct qv_membership *m = n->cluster.membership;
     serve_all(n, false);
     n->cluster.membership = NULL;
     qv_membership_close(m, n->cluster.closed, n->cluster.closed_arg);
+}
+
+static void moves_closed(struct qv_node *n)
+{
+    qv_node_transfer_close(n, transfers_closed, n);
 }
 
 void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *arg)

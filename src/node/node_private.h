@@ -62,8 +62,9 @@ struct qv_node {
         struct qv_node_remote *remotes;  /* node_read.c */
         struct qv_node_moving *moving;   /* node_move.c, as all below */
         struct qv_timer move_timer;
-        bool balancing; /* a move is being asked for */
-        bool rebalance; /* nodes get equal parts by themselves */
+        bool balancing;                      /* a move is being asked for */
+        bool rebalance;                      /* nodes get equal parts by themselves */
+        struct qv_node_transfers *transfers; /* node_transfer.c; NULL: none are served */
         void (*moves_closed)(struct qv_node *n);
         void (*closed)(void *arg); /* of the whole, when it is being closed */
         void *closed_arg;
@@ -151,6 +152,8 @@ QV_MUST_USE int qv_node_cluster_load(struct qv_node *n, const char *key, struct 
 QV_MUST_USE int qv_node_cluster_recall(struct qv_node *n, struct qv_errmsg *msg);
 QV_MUST_USE int qv_node_cluster_open(struct qv_node *n, const struct qv_node_cluster_config *config,
                                      struct qv_errmsg *msg);
+/* What lies here and the tree, as one transaction of the records. */
+QV_MUST_USE int qv_node_cluster_save(struct qv_node *n, struct qv_errmsg *msg);
 void qv_node_cluster_changed(void *n); /* the tree is another, or it is tried again */
 void qv_node_cluster_close(struct qv_node *n, void (*closed)(void *arg), void *arg);
 

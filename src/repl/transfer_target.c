@@ -660,6 +660,8 @@ static bool decided(struct qv_transfer_target *x)
         qv_env_timer_stop(x->t->config.env, &x->retry);
         if (!settle(x))
             return true;
+        x->trouble = 0; /* what was given up */
+        x->fatal = false;
         x->step = STEP_OVER;
         set_stage(x, QV_TRANSFER_ENDED);
     }
@@ -799,6 +801,7 @@ void qv_transfer_targets_tell(struct qv_transfers *t)
         continue;
     for (struct qv_transfer_target **at = &t->targets; *at != NULL;) {
         struct qv_transfer_target *x = *at;
+        QV_ASSERT(!x->forget || !qv_env_timer_active(&x->retry));
         if (!x->forget || !quiet(x)) {
             at = &x->next;
             continue;

@@ -123,9 +123,9 @@ static void crash(struct cw_node *n, bool power)
         qv_sim_net_crash(w->net, n->identity.id, power ? QV_SIM_NET_POWER_OFF : QV_SIM_NET_KILLED);
     qv_sim_node_crash(n->sim);
     cw_forget_ops(w, n);
+    qv_meta_abandon(n->meta); /* it still knows calls of the node's */
     if (n->node != NULL)
         qv_node_abandon(n->node);
-    qv_meta_abandon(n->meta);
     n->node = NULL;
     n->meta = NULL;
     n->founding_busy = false;
@@ -227,6 +227,31 @@ void cw_tend(struct cluster_world *w)
     }
 }
 
+/* Which shards are on their way, as the first node that is up knows. Gives how many. */
+static uint32_t look_at_moves(struct cluster_world *w)
+{
+    uint32_t moving = 0;
+    uint32_t i = 0;
+    while (i < w->config.nodes && w->nodes[i].node == NULL)
+        i++;
+    if (i == w->config.nodes)
+        return 0;
+    const struct qv_topology *t = qv_node_topology(w->nodes[i].node);
+    const struct qv_collection *c = qv_topology_find(t, qv_str_of("c"));
+    for (uint32_t k = 0; c != NULL && k < c->shard_count; k++) {
+        const struct qv_slot_place now = c->shards[k].slots[0];
+        struct qv_slot_place *was = &w->places[k];
+        w->branches->moves_begun += now.transfer != 0 && now.transfer != was->transfer;
+        w->branches->moves_done += was->holder != 0 && now.holder != was->holder;
+        w->branches->moves_taken_back +=
+            was->transfer != 0 && now.transfer == 0 && now.holder == was->holder;
+        moving += now.step != QV_STEP_NONE;
+        *was = now;
+    }
+    qv_topology_unref(t);
+    return moving;
+}
+
 static void look_at_controllers(struct cluster_world *w)
 {
     for (uint32_t i = 0; i < w->config.nodes; i++) {
@@ -263,6 +288,7 @@ void cw_run(struct cluster_world *w, uint64_t ns)
         qv_sim_run_for(w->sim, 1 + below(w, 60 * QV_NS_PER_MS));
         cw_tend(w);
         cw_client_step(w);
+        (void)look_at_moves(w);
         if (below(w, 100) == 0)
             look_at_controllers(w);
         if (w->config.faults && below(w, 400) == 0)
@@ -282,11 +308,13 @@ void cw_settle(struct cluster_world *w)
     for (int i = 0; i < 12000 && w->checker == NULL; i++) {
         qv_sim_run_for(w->sim, STEP_NS);
         cw_tend(w);
-        if (i > 6000 && !cw_busy(w))
+        if (i > 6000 && !cw_busy(w) && look_at_moves(w) == 0)
             break;
     }
     if (w->checker == NULL && cw_busy(w))
         cw_fail(w, "ends", "an operation has not ended a minute after everything returned");
+    if (w->checker == NULL && look_at_moves(w) != 0)
+        cw_fail(w, "ends", "a shard is on its way still");
     for (uint32_t i = 0; i < w->config.nodes && w->checker == NULL; i++) {
         if (w->nodes[i].node == NULL)
             cw_fail(w, "start", "node %s is not up a minute after its return", w->nodes[i].host);

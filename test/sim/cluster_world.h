@@ -94,6 +94,9 @@ struct cw_op {
     X(powers_off)                                                                                  \
     X(starts)                                                                                      \
     X(controllers)                                                                                 \
+    X(moves_begun)                                                                                 \
+    X(moves_done)                                                                                  \
+    X(moves_taken_back)                                                                            \
     X(through_proxy)                                                                               \
     X(by_hash)                                                                                     \
     X(by_ring)                                                                                     \
@@ -122,7 +125,8 @@ struct cluster_world {
     struct cw_node nodes[CW_NODES_MAX];
     struct cw_key keys[CW_KEYS];
     struct cw_op ops[CW_OPS_MAX];
-    uint64_t value; /* the last that was written */
+    uint64_t value;                             /* the last that was written */
+    struct qv_slot_place places[QV_SHARDS_MAX]; /* of the collection, as last seen */
     uint64_t controller;
     struct qv_vector_config vector_config;
     struct qv_collection_config collection;
