@@ -82,8 +82,8 @@ static void crash(struct member *x)
     qv_membership_copy(x->m, &x->copy);
     qv_sim_net_crash(x->w->net, x->id, QV_SIM_NET_KILLED);
     qv_sim_node_crash(x->node);
+    qv_meta_abandon(x->meta); /* it still knows calls of the other's */
     qv_membership_abandon(&x->m);
-    qv_meta_abandon(x->meta);
 }
 
 static void was_closed(void *arg)
