@@ -301,6 +301,8 @@ void qv_node_source_prepare(struct qv_transfer_host *h, const struct qv_transfer
         qv_node_transfer_end(n, &s->call, io->bytes.failed ? QV_ENOMEM : 0);
         return;
     }
+    if (err == 0 && s->required && s->feed != NULL) /* a late question must not end the feed */
+        err = qv_fail(&s->msg, QV_EBUSY, "writes wait for what the target has already");
     if (err == 0 && io->position != 0)
         err = qv_fail(&s->msg, QV_ESTALE, "the log does not reach back to what the target has");
     if (err != 0) {
