@@ -346,8 +346,9 @@ struct qv_alias_req { /* all of them or none */
 
 /* Whose: an empty collection means everything; shard: those of its one shard. */
 struct qv_snapshot_scope {
-    struct qv_str collection;
-    bool shard;
+    struct qv_str collection; /* empty: everything */
+    bool shard;               /* of one of its shards: */
+    uint32_t number;
 };
 
 struct qv_snapshot_req {

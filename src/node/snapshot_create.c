@@ -1,5 +1,7 @@
-/* Making a snapshot: the collections one after the other, each pinned, copied in slices, unpinned;
- * then the file is ended, its checksum written beside it, and both are renamed into place. */
+/* Making a snapshot: the collections one after the other, of each its shards one after the other,
+ * each pinned, copied in slices, unpinned; then the file is ended, its checksum written beside it,
+ * and both are renamed into place. Each shard is what it was at its own pin. All of a collection
+ * have one configuration: where it changes between two pins nothing is made. */
 #include "node/snapshots_private.h"
 
 #include "base/logger.h"
@@ -24,6 +26,10 @@ struct task {
     const struct qv_topology *topology; /* whose collections */
     const struct qv_collection **list;
     uint32_t count, next;
+    uint32_t first, end;  /* of the shards of the collection that are wanted: places */
+    uint32_t at;          /* the one that is copied */
+    uint32_t section;     /* its owner in the file: counts on through the collections */
+    struct qv_buf config; /* of the collection, as its first shard was pinned with */
     char dir[QV_SNAPSHOT_PATH_MAX];
     char tmp[QV_SNAPSHOT_PATH_MAX];
     struct qv_snapshot_desc made;
@@ -31,7 +37,7 @@ struct task {
     struct qv_shard *shard; /* a reference */
     struct qv_shard_pin_req pin;
     struct qv_shard_export *exp;
-    bool copied; /* this collection */
+    bool copied; /* this shard */
     struct qv_errmsg msg;
 };
 
@@ -50,6 +56,7 @@ static void finish(struct task *t, int err)
                 t->msg.text[0] != '\0' ? t->msg.text : qv_err_text(err));
     t->req.done(t->req.arg, err, &t->made, &t->msg);
     qv_topology_unref(t->topology);
+    qv_buf_close(&t->config);
     qv_mem_free(t->list);
     qv_mem_free((void *)(uintptr_t)t->req.scope.collection.p);
     qv_mem_free(t);
@@ -84,9 +91,11 @@ static void make_name(struct task *t, unsigned k)
         snprintf(whose, sizeof whose, "full-snapshot");
     } else {
         char part[NAME_PART_MAX + 1];
+        char shard[24] = "";
         cut_name(scope->collection, part);
-        snprintf(whose, sizeof whose, "%s%s-%u", part, scope->shard ? "-shard-0" : "",
-                 t->n->writer);
+        if (scope->shard)
+            snprintf(shard, sizeof shard, "-shard-%u", scope->number);
+        snprintf(whose, sizeof whose, "%s%s-%u", part, shard, t->n->writer);
     }
     if (k > 0)
         snprintf(again, sizeof again, "-%u", k);
@@ -131,17 +140,44 @@ static int open_file(struct task *t)
 static int put_collection(struct task *t)
 {
     const struct qv_collection *c = t->list[t->next];
+    const bool one = c->shard_count == 1 && c->shards[0].number == 0;
     struct qv_buf b;
     qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
-    qv_buf_u32(&b, QV_NODE_PART_FORMAT);
+    qv_buf_u32(&b, one ? QV_NODE_PART_FORMAT_ONE : QV_NODE_PART_FORMAT);
     qv_buf_u32(&b, (uint32_t)c->name.n);
     qv_buf_append(&b, c->name.p, c->name.n);
     qv_buf_append(&b, c->uuid, sizeof c->uuid);
-    qv_json_config_write(&b, qv_shard_pin_config(t->pin.pin), c->generation);
-    int err = b.failed ? qv_fail(&t->msg, QV_ETOOBIG, "the configuration is too large")
-                       : qv_snapshot_begin_part(t->w, QV_NODE_PART_COLLECTION, t->next, 0, &t->msg);
+    if (!one)
+        qv_buf_u32(&b, t->end - t->first);
+    for (uint32_t i = t->first; i < t->end && !one; i++)
+        qv_buf_u32(&b, c->shards[i].number);
+    qv_buf_append(&b, t->config.data, t->config.len);
+    int err = b.failed
+                  ? qv_fail(&t->msg, QV_ETOOBIG, "the configuration is too large")
+                  : qv_snapshot_begin_part(t->w, QV_NODE_PART_COLLECTION, t->section, 0, &t->msg);
     if (err == 0)
         err = qv_snapshot_append(t->w, b.data, b.len, &t->msg);
+    qv_buf_close(&b);
+    return err;
+}
+
+/* The first shard's configuration is the collection's; the others' must be the same. */
+static int begin_shard(struct task *t)
+{
+    struct qv_buf b;
+    int err = 0;
+    qv_buf_init(&b, QV_RECORDS_VALUE_BYTES_MAX);
+    qv_json_config_write(&b, qv_shard_pin_config(t->pin.pin), t->list[t->next]->generation);
+    if (b.failed) {
+        err = qv_fail(&t->msg, QV_ETOOBIG, "the configuration is too large");
+    } else if (t->at == t->first) {
+        qv_buf_clear(&t->config);
+        qv_buf_append(&t->config, b.data, b.len);
+        err = t->config.failed ? QV_ENOMEM : put_collection(t);
+    } else if (b.len != t->config.len || memcmp(b.data, t->config.data, b.len) != 0) {
+        err = qv_fail(&t->msg, QV_EUNAVAILABLE,
+                      "the collection's configuration was changed meanwhile: try again");
+    }
     qv_buf_close(&b);
     return err;
 }
@@ -151,8 +187,8 @@ static int copy(struct task *t, uint64_t *bytes)
     uint64_t before = qv_snapshot_written(t->w);
     int err = 0;
     if (t->exp == NULL) {
-        err = put_collection(t);
-        t->exp = qv_shard_export_create(t->pin.pin, t->w, t->next);
+        err = begin_shard(t);
+        t->exp = qv_shard_export_create(t->pin.pin, t->w, t->section);
     }
     if (err == 0)
         err = qv_shard_export_step(t->exp, QV_SNAPSHOT_SLICE_BYTES, &t->copied, &t->msg);
@@ -234,17 +270,33 @@ static void pinned(struct qv_shard_pin_req *req, int err)
     qv_slices_next(&t->slices);
 }
 
-static void next_collection(struct task *t)
+/* Which of the collection's shards go into the file. */
+static int take_shards(struct task *t)
+{
+    const struct qv_collection *c = t->list[t->next];
+    t->first = 0;
+    t->end = c->shard_count;
+    if (t->req.scope.shard) {
+        const struct qv_shard_place *s = qv_collection_shard(c, t->req.scope.number);
+        if (s == NULL)
+            return qv_fail(&t->msg, QV_ENOTFOUND, "Shard %u not found", t->req.scope.number);
+        t->first = (uint32_t)(s - c->shards);
+        t->end = t->first + 1;
+    }
+    t->at = t->first;
+    return qv_snapshot_check_here(t->n, c, &t->msg);
+}
+
+static void next_shard(struct task *t)
 {
     if (t->next == t->count) {
         t->phase = PHASE_END;
         qv_slices_next(&t->slices);
         return;
     }
-    const struct qv_collection *c = t->list[t->next];
-    int err = c->shard_count == 1
-                  ? qv_node_shard_at(t->n, c, 0, &t->shard, &t->msg)
-                  : qv_fail(&t->msg, QV_ENOTIMPL, "Not implemented: snapshots of shard_number > 1");
+    int err = t->at == t->end ? take_shards(t) : 0;
+    if (err == 0)
+        err = qv_node_shard_at(t->n, t->list[t->next], t->at, &t->shard, &t->msg);
     if (err != 0) {
         finish(t, err);
         return;
@@ -272,9 +324,11 @@ static void after(void *arg, int err)
         qv_shard_unpin(&t->pin.pin);
         qv_shard_unref(t->shard);
         t->shard = NULL;
-        t->next++;
+        t->section++;
+        t->at++;
+        t->next += t->at == t->end;
     }
-    next_collection(t);
+    next_shard(t);
 }
 
 static int take_collections(struct task *t)
@@ -313,6 +367,7 @@ void qv_node_snapshot_create(struct qv_node *n, const struct qv_snapshot_create_
     t->slices = (struct qv_slices){.n = n, .slice = slice, .after = after, .arg = t};
     t->made.created_ms = qv_env_wall_ns(n->env) / QV_NS_PER_MS;
     t->topology = qv_node_topology(n);
+    qv_buf_init(&t->config, QV_RECORDS_VALUE_BYTES_MAX);
     err = qv_snapshot_dir(n, &t->req.scope, t->dir);
     if (err == 0)
         err = take_collections(t);

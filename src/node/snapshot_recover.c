@@ -1,13 +1,17 @@
 /* Restoring from a snapshot. Verify the whole file; then for each collection in it: its
- * configuration against what is here, a new shard beside the old one in slices, and the switch: the
- * store takes the shard, one transaction of the metadata names it (and makes the collection, where
- * there was none), requests see it, the old shard goes. Whatever fails before the transaction
- * leaves everything as it was; a crash leaves a directory that the next start removes. */
+ * configuration against what is here, new shards beside the old ones in slices, and the switch: the
+ * store takes the shards, one transaction of the metadata names them (and makes the collection,
+ * where there was none), requests see them, the old shards go. Whatever fails before the
+ * transaction leaves everything as it was; a crash leaves directories that the next start removes.
+ *
+ * A shard's points are those that its number owns in a collection of that many shards, so they go
+ * where the same numbers are, or make a collection: nothing is divided anew. */
 #include "node/snapshots_private.h"
 
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/qv_assert.h"
+#include "core/limits.h"
 #include "wire/json_answer.h"
 
 #include <stdio.h>
@@ -17,6 +21,15 @@
 #define WAIT_NS (20 * QV_NS_PER_MS)
 
 enum phase { PHASE_OPEN, PHASE_VERIFY, PHASE_CONFIG, PHASE_BUILD, PHASE_DISCARD, PHASE_ALIASES };
+
+struct new_shard {
+    uint32_t number; /* in the collection */
+    uint32_t store;  /* in the store */
+    uint32_t old;    /* the one that it replaces there; 0: none */
+    struct qv_shard_import *im;
+    bool built;
+    bool adopted; /* by the store */
+};
 
 struct task {
     struct qv_node *n;
@@ -28,15 +41,17 @@ struct task {
     enum phase phase;
     bool slice_done;
     struct qv_snapshot_reader *r;
-    uint32_t owner, owners;
+    uint32_t owners;       /* collections in the file */
+    uint32_t part;         /* where the present one's begins */
     struct qv_arena arena; /* of one collection */
     struct qv_str collection;
     struct qv_collection_config config; /* the snapshot's */
+    uint32_t *numbers;                  /* of its shards in the file */
+    uint32_t number_count;
     const struct qv_topology *seen;     /* what the decision was made on */
     const struct qv_collection *before; /* in seen; NULL: a new one */
     const struct qv_collection *made;   /* a reference, until the topology has it */
-    uint32_t store;                     /* the new shard's number in the store */
-    struct qv_shard_import *im;
+    struct new_shard *shards;           /* number_count; in the arena */
     struct qv_buf aliases;
     int err;
     struct qv_errmsg msg;
@@ -128,6 +143,39 @@ static int read_part(struct task *t, uint32_t kind, uint32_t owner, struct qv_by
     return input_error(t, err);
 }
 
+/* The numbers of the shards that the file holds of a collection. */
+static int read_numbers(struct task *t, uint32_t format, struct qv_rd *rd)
+{
+    uint32_t n = format == QV_NODE_PART_FORMAT_ONE ? 1 : qv_rd_u32(rd);
+    if (rd->failed || n == 0 || n > QV_SHARDS_MAX)
+        return qv_fail(&t->msg, QV_EINVAL, "the snapshot's collection has %u shards", n);
+    t->numbers = QV_ARENA_ARRAY(&t->arena, uint32_t, n);
+    t->shards = QV_ARENA_ARRAY(&t->arena, struct new_shard, n);
+    if (t->numbers == NULL || t->shards == NULL)
+        return QV_ENOMEM;
+    for (uint32_t i = 0; i < n && format != QV_NODE_PART_FORMAT_ONE; i++) {
+        t->numbers[i] = qv_rd_u32(rd);
+        if (i > 0 && t->numbers[i] <= t->numbers[i - 1])
+            return qv_fail(&t->msg, QV_EINVAL, "the snapshot's shards are out of order");
+    }
+    t->number_count = n;
+    return 0;
+}
+
+static int check_numbers(struct task *t)
+{
+    if (t->req.shard) {
+        if (t->number_count == 1 && t->numbers[0] == t->req.number)
+            return 0;
+        return qv_fail(&t->msg, QV_EINVAL, "the snapshot is not of shard %u alone", t->req.number);
+    }
+    if (t->number_count != t->config.shard_number)
+        return qv_fail(&t->msg, QV_EINVAL,
+                       "the snapshot holds %u of its collection's %u shards: restore it as a shard",
+                       t->number_count, t->config.shard_number);
+    return 0;
+}
+
 static int read_config(struct task *t)
 {
     struct qv_bytes bytes;
@@ -135,7 +183,11 @@ static int read_config(struct task *t)
     uint64_t generation;
     qv_arena_close(&t->arena);
     qv_arena_init(&t->arena, QV_NODE_RECORD_ARENA_BYTES);
-    int err = read_part(t, QV_NODE_PART_COLLECTION, t->owner, &bytes);
+    t->shards = NULL;
+    t->number_count = 0;
+    while (qv_snapshot_part(t->r, t->part)->kind != QV_NODE_PART_COLLECTION)
+        t->part++; /* there are as many as were counted */
+    int err = read_part(t, QV_NODE_PART_COLLECTION, qv_snapshot_part(t->r, t->part)->owner, &bytes);
     if (err != 0)
         return err;
     qv_rd_init(&rd, bytes.p, bytes.n);
@@ -147,13 +199,36 @@ static int read_config(struct task *t)
         return qv_fail(&t->msg, QV_ENOTIMPL, "a collection of format %u: made by a newer version",
                        format);
     if (rd.failed || format == 0 || name.n == 0)
-        return qv_fail(&t->msg, QV_EINVAL, "the snapshot's collection %u can't be read", t->owner);
+        return qv_fail(&t->msg, QV_EINVAL, "the snapshot's part %u can't be read", t->part);
+    err = read_numbers(t, format, &rd);
+    if (err != 0)
+        return err;
     err = qv_json_config_read((struct qv_bytes){rd.p, qv_rd_left(&rd)}, &t->arena, &t->config,
                               &generation, &t->msg);
     if (err == 0)
         err = qv_config_check(&t->config, &t->msg);
+    if (err == 0)
+        err = check_numbers(t);
     t->collection = t->name != NULL ? qv_str_of(t->name) : name;
     return input_error(t, err);
+}
+
+static int build(struct task *t)
+{
+    uint32_t i = 0;
+    while (t->shards[i].built)
+        i++;
+    struct new_shard *s = &t->shards[i];
+    int err = qv_shard_import_step(s->im, QV_SNAPSHOT_SLICE_BYTES, &s->built, &t->msg);
+    t->slice_done = err == 0 && s->built && i + 1 == t->number_count;
+    return input_error(t, err);
+}
+
+/* Of those that were adopted nothing is on the disk. */
+static void destroy_imports(struct task *t)
+{
+    for (uint32_t i = 0; i < t->number_count; i++)
+        qv_shard_import_destroy(&t->shards[i].im);
 }
 
 static int slice(void *arg, uint64_t *bytes)
@@ -170,10 +245,9 @@ static int slice(void *arg, uint64_t *bytes)
         return read_config(t);
     case PHASE_BUILD:
         *bytes = QV_SNAPSHOT_SLICE_BYTES;
-        return input_error(
-            t, qv_shard_import_step(t->im, QV_SNAPSHOT_SLICE_BYTES, &t->slice_done, &t->msg));
+        return build(t);
     case PHASE_DISCARD: /* t->err is told, not what happens here */
-        qv_shard_import_destroy(&t->im);
+        destroy_imports(t);
         if (t->req.remove) {
             int gone = qv_disk_unlink(t->n->env->disk, t->path, NULL); /* or at the next start */
             (void)gone;
@@ -213,7 +287,13 @@ static int merge(struct task *t, const struct qv_collection_config *here,
     if (here->sparse_count != theirs->sparse_count)
         return mismatch(t, "sparse vectors");
     if (here->shard_number != theirs->shard_number)
-        return mismatch(t, "shard numbers");
+        return qv_fail(&t->msg, QV_EINVAL,
+                       "Snapshot is not compatible with existing collection: it has %u shards, the "
+                       "snapshot %u, and points are not divided anew: restore it under another "
+                       "name",
+                       here->shard_number, theirs->shard_number);
+    if (!qv_placement_config_equal(&here->placement, &theirs->placement))
+        return mismatch(t, "placements");
     struct qv_vector_config *vectors =
         QV_ARENA_ARRAY(&t->arena, struct qv_vector_config, here->vector_count + 1);
     struct qv_sparse_config *sparse =
@@ -248,16 +328,86 @@ static int merge(struct task *t, const struct qv_collection_config *here,
     return 0;
 }
 
+/* A shard alone takes over nothing: the others' records know the vectors by the numbers here. */
+static int check_shard(struct task *t, const struct qv_collection *before)
+{
+    const struct qv_collection_config *here = before->config;
+    for (uint32_t i = 0; i < t->config.vector_count; i++) {
+        const struct qv_vector_config *v = qv_config_vector(here, t->config.vectors[i].name);
+        if (v->number != t->config.vectors[i].number)
+            return mismatch(t, "the numbers of vectors");
+    }
+    for (uint32_t i = 0; i < t->config.sparse_count; i++) {
+        const struct qv_sparse_config *s = qv_config_sparse(here, t->config.sparse[i].name);
+        if (s->number != t->config.sparse[i].number)
+            return mismatch(t, "the numbers of vectors");
+    }
+    return 0;
+}
+
+/* A collection of several shards has them under the numbers that the file has. */
+static int check_places(struct task *t, const struct qv_collection *before)
+{
+    if (before->shard_count != t->config.shard_number)
+        return mismatch(t, "shards");
+    for (uint32_t i = 0; i < t->number_count; i++) {
+        if (qv_collection_shard(before, t->numbers[i]) == NULL)
+            return mismatch(t, "the numbers of shards");
+    }
+    return 0;
+}
+
+static int decide_on(struct task *t, struct qv_collection_config *config,
+                     struct qv_collection_spec *spec)
+{
+    const struct qv_collection *before = t->before;
+    memcpy(spec->uuid, before->uuid, sizeof spec->uuid);
+    spec->generation = before->generation + 1;
+    spec->shard_count = before->shard_count;
+    spec->shards = before->shards;
+    int err = qv_snapshot_check_here(t->n, before, &t->msg);
+    if (err == 0)
+        err = merge(t, before->config, config);
+    if (err == 0)
+        err = check_places(t, before);
+    if (err == 0 && t->req.shard && before->shard_count > 1) {
+        err = check_shard(t, before);
+        spec->generation = before->generation;
+        spec->config = before->config; /* shared: the other shards go on reading it */
+        spec->before = before;
+    }
+    return err;
+}
+
+static int begin_imports(struct task *t)
+{
+    struct qv_node *n = t->n;
+    const struct qv_collection *c = t->made;
+    const uint32_t owner = qv_snapshot_part(t->r, t->part)->owner;
+    if (owner > UINT32_MAX - QV_SHARDS_MAX)
+        return qv_fail(&t->msg, QV_EINVAL, "the snapshot's shards have no numbers");
+    for (uint32_t i = 0; i < t->number_count; i++) {
+        struct new_shard *s = &t->shards[i];
+        const uint32_t at = (uint32_t)(qv_collection_shard(c, t->numbers[i]) - c->shards);
+        s->number = t->numbers[i];
+        s->old = t->before != NULL ? qv_node_store_number(n, t->before, at) : 0;
+        s->store = n->next_shard++; /* never used again, whatever happens */
+        const struct qv_shard_spec spec = qv_node_spec_of(c, at, s->store);
+        s->im = qv_shard_import_create(n->store, &spec, t->r, owner + i);
+    }
+    return 0;
+}
+
 static int decide(struct task *t)
 {
     struct qv_node *n = t->n;
     struct qv_collection_config config = t->config;
-    struct qv_shard_place place = {.number = 0};
+    struct qv_shard_place places[QV_SHARDS_MAX];
     struct qv_collection_spec spec = {.name = t->collection,
                                       .generation = 1,
                                       .config = &config,
-                                      .shard_count = 1,
-                                      .shards = &place};
+                                      .shard_count = t->number_count,
+                                      .shards = places};
     int err = 0;
     t->seen = qv_node_topology(n);
     t->before = qv_topology_find_own(t->seen, t->collection);
@@ -267,57 +417,95 @@ static int decide(struct task *t)
     if (t->before == NULL && t->req.shard)
         return qv_node_missing(t->collection, &t->msg);
     if (t->before != NULL) {
-        err = merge(t, t->before->config, &config);
-        memcpy(spec.uuid, t->before->uuid, sizeof spec.uuid);
-        spec.generation = t->before->generation + 1;
+        err = decide_on(t, &config, &spec);
     } else {
+        for (uint32_t i = 0; i < t->number_count; i++)
+            places[i] = (struct qv_shard_place){.number = t->numbers[i]};
         err = qv_node_check_new(n, t->collection, &config, &t->msg);
         qv_node_new_uuid(n, spec.uuid);
     }
     if (err == 0)
         err = qv_collection_create(&spec, &t->made);
-    if (err != 0)
-        return err;
-    t->store = n->next_shard++; /* never used again, whatever happens */
-    struct qv_shard_spec shard = qv_node_spec_of(t->made, 0, t->store);
-    t->im = qv_shard_import_create(n->store, &shard, t->r, t->owner);
-    return 0;
+    return err == 0 ? begin_imports(t) : err;
 }
 
 /* ---- the switch (owner) ---- */
 
+/* The store's shards read the configuration of c until they are gone. */
+static void give_up(struct task *t, const struct qv_collection *c)
+{
+    for (uint32_t i = 0; i < t->number_count; i++) {
+        struct new_shard *s = &t->shards[i];
+        if (!s->adopted)
+            continue;
+        s->adopted = false;
+        qv_collection_ref(c);
+        qv_store_drop_shard(t->n->store, s->store, qv_node_collection_gone, (void *)(uintptr_t)c);
+    }
+}
+
+static int adopt(struct task *t)
+{
+    struct qv_shard *shard;
+    int err = 0;
+    for (uint32_t i = 0; i < t->number_count && err == 0; i++) {
+        err = qv_shard_import_adopt(t->shards[i].im, &shard, &t->msg);
+        t->shards[i].adopted = err == 0;
+    }
+    return err;
+}
+
+/* What the collection's record says of its shards; undone where it can't be written. */
+static int save(struct task *t)
+{
+    struct qv_node *n = t->n;
+    const uint8_t *uuid = t->made->uuid;
+    for (uint32_t i = 0; i < t->number_count; i++) {
+        struct new_shard *s = &t->shards[i];
+        if (s->old != 0)
+            qv_node_local_find(n, uuid, s->number)->store = s->store;
+        else
+            qv_node_local_add(n, uuid, s->number, s->store);
+    }
+    int err = qv_node_save_collection(n, t->made, &t->msg);
+    for (uint32_t i = 0; i < t->number_count && err != 0; i++) {
+        struct new_shard *s = &t->shards[i];
+        if (s->old != 0)
+            qv_node_local_find(n, uuid, s->number)->store = s->old;
+        else
+            qv_node_local_remove(n, uuid, s->number);
+    }
+    return err;
+}
+
 static int switch_over(struct task *t)
 {
     struct qv_node *n = t->n;
-    struct qv_shard *shard;
     if (qv_topology_find_own(n->topology, t->collection) != t->before ||
         (t->before == NULL && qv_topology_alias(n->topology, t->collection) != NULL))
         return qv_fail(&t->msg, QV_ESTALE,
                        "the collection was changed while it was being restored: try again");
-    int err = qv_shard_import_adopt(t->im, &shard, &t->msg);
-    if (err != 0)
-        return err;
-    const struct qv_collection *made = t->made;
-    const uint32_t old = t->before != NULL ? qv_node_store_number(n, t->before, 0) : 0;
-    struct qv_node_local *l = old != 0 ? qv_node_local_find(n, made->uuid, made->shards[0].number)
-                                       : qv_node_local_add(n, made->uuid, 0, t->store);
-    t->made = NULL;
-    l->store = t->store; /* what the record says */
-    err = qv_node_save_collection(n, made, &t->msg);
+    int err = adopt(t);
+    if (err == 0)
+        err = save(t);
     if (err != 0) {
-        l->store = old;
-        if (old == 0)
-            qv_node_local_remove(n, made->uuid, 0);
-        qv_store_drop_shard(n->store, t->store, qv_node_collection_gone, (void *)(uintptr_t)made);
+        give_up(t, t->made);
         return err;
     }
-    qv_node_local_reach(n, l, t->store);
-    if (t->before != NULL)
-        qv_collection_ref(t->before); /* its shard reads the configuration until it is gone */
+    const struct qv_collection *made = t->made;
+    for (uint32_t i = 0; i < t->number_count; i++) {
+        const struct new_shard *s = &t->shards[i];
+        qv_node_local_reach(n, qv_node_local_find(n, made->uuid, s->number), s->store);
+        if (s->old != 0) /* the old one reads its configuration until it is gone */
+            qv_collection_ref(t->before);
+    }
+    t->made = NULL;
     qv_node_set_topology(n, qv_topology_with(n->topology, n->records->epoch, made));
-    if (old != 0)
-        qv_store_replace_shard(n->store, old, qv_node_collection_gone,
-                               (void *)(uintptr_t)t->before);
+    for (uint32_t i = 0; i < t->number_count; i++) {
+        if (t->shards[i].old != 0)
+            qv_store_replace_shard(n->store, t->shards[i].old, qv_node_collection_gone,
+                                   (void *)(uintptr_t)t->before);
+    }
     QV_INFO("snapshot", "collection %.*s is restored", (int)t->collection.n, t->collection.p);
     return 0;
 }
@@ -385,12 +573,13 @@ static void run_phase(struct task *t, enum phase phase)
 /* One is restored: on with the next one, or to the end. */
 static void next_collection(struct task *t)
 {
-    qv_shard_import_destroy(&t->im); /* adopted: nothing of it is on the disk */
+    destroy_imports(t);
     qv_topology_unref(t->seen);
     t->seen = NULL;
     t->before = NULL;
-    t->owner++;
-    if (t->owner < t->owners)
+    t->part++;
+    t->owners--;
+    if (t->owners > 0)
         run_phase(t, PHASE_CONFIG);
     else if (t->name == NULL)
         run_phase(t, PHASE_ALIASES);
@@ -466,6 +655,20 @@ static void after(void *arg, int err)
         step(t);
 }
 
+/* What can be said before the file is read. */
+static int check_target(struct task *t)
+{
+    if (qv_node_in_cluster(t->n))
+        return qv_fail(&t->msg, QV_ENOTIMPL, "Not implemented: restoring snapshots in a cluster");
+    if (!t->req.shard)
+        return 0;
+    const struct qv_collection *c =
+        qv_topology_find_own(t->n->topology, t->name != NULL ? qv_str_of(t->name) : t->collection);
+    if (c != NULL && qv_collection_shard(c, t->req.number) == NULL)
+        return qv_fail(&t->msg, QV_ENOTFOUND, "Shard %u not found", t->req.number);
+    return 0;
+}
+
 void qv_node_snapshot_recover(struct qv_node *n, const struct qv_snapshot_recover_req *req)
 {
     struct qv_errmsg msg = {""};
@@ -488,5 +691,9 @@ void qv_node_snapshot_recover(struct qv_node *n, const struct qv_snapshot_recove
     qv_arena_init(&t->arena, QV_NODE_RECORD_ARENA_BYTES);
     qv_buf_init(&t->aliases, 0);
     t->slices = (struct qv_slices){.n = n, .slice = slice, .after = after, .arg = t};
-    run_phase(t, PHASE_OPEN);
+    err = check_target(t);
+    if (err != 0)
+        finish(t, err);
+    else
+        run_phase(t, PHASE_OPEN);
 }

@@ -33,15 +33,28 @@ static bool name_is_plain(struct qv_str name)
 int qv_snapshot_dir(const struct qv_node *n, const struct qv_snapshot_scope *scope, char *out)
 {
     const struct qv_str *c = &scope->collection;
+    char shard[32] = "";
+    if (scope->shard)
+        snprintf(shard, sizeof shard, "/shards/%u", scope->number);
     int k = c->n == 0 ? snprintf(out, QV_SNAPSHOT_PATH_MAX, "%s", n->snapshots.dir)
                       : snprintf(out, QV_SNAPSHOT_PATH_MAX, "%s/%.*s%s", n->snapshots.dir,
-                                 (int)c->n, c->p, scope->shard ? "/shards/0" : "");
+                                 (int)c->n, c->p, shard);
     return k > 0 && k < QV_SNAPSHOT_PATH_MAX - 2 * QV_SNAPSHOT_NAME_MAX ? 0 : QV_ETOOBIG;
 }
 
 const char *qv_node_snapshot_dir(const struct qv_node *n)
 {
     return n->snapshots.dir;
+}
+
+int qv_snapshot_check_here(struct qv_node *n, const struct qv_collection *c, struct qv_errmsg *msg)
+{
+    for (uint32_t i = 0; i < c->shard_count; i++) {
+        if (qv_node_reader_of(n, &c->shards[i]) != 0 || qv_node_writer_of(n, &c->shards[i]) != 0)
+            return qv_fail(msg, QV_ENOTIMPL,
+                           "Not implemented: snapshots of a collection with shards on other nodes");
+    }
+    return 0;
 }
 
 int qv_snapshot_check_enabled(const struct qv_node *n, struct qv_errmsg *msg)
@@ -58,8 +71,11 @@ static int check_scope(struct qv_node *n, const struct qv_snapshot_scope *scope,
     if (err != 0 || scope->collection.n == 0)
         return err;
     const struct qv_topology *t = qv_node_topology(n);
-    if (qv_topology_find_own(t, scope->collection) == NULL)
+    const struct qv_collection *c = qv_topology_find_own(t, scope->collection);
+    if (c == NULL)
         err = qv_node_missing(scope->collection, msg);
+    else if (scope->shard && qv_collection_shard(c, scope->number) == NULL)
+        err = qv_fail(msg, QV_ENOTFOUND, "Shard %u not found", scope->number);
     qv_topology_unref(t);
     return err;
 }

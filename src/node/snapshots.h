@@ -8,8 +8,9 @@
  *
  * A task works in slices of a few MiB on the IO threads, at most `bytes_per_s`, so that checkpoints
  * and other tasks get their turn. A snapshot appears under its name complete and durable, or not at
- * all. Restoring verifies the whole file before anything is made of it, builds a new shard beside
- * the old one, and switches in one transaction of the metadata; until then nothing has changed. */
+ * all. Restoring verifies the whole file before anything is made of it, builds new shards beside
+ * the old ones, and switches to all of a collection in one transaction of the metadata; until then
+ * nothing has changed. */
 #ifndef QV_NODE_SNAPSHOTS_H
 #define QV_NODE_SNAPSHOTS_H
 
@@ -51,7 +52,8 @@ void qv_node_snapshot_create(struct qv_node *n, const struct qv_snapshot_create_
 
 struct qv_snapshot_recover_req {
     struct qv_str collection; /* empty: a full snapshot, all its collections and aliases */
-    bool shard;               /* of an existing collection */
+    bool shard;               /* of an existing collection: the one of that number */
+    uint32_t number;
     bool force;               /* full: collections that exist are replaced, else QV_EEXISTS */
     const char *path;         /* of the file ... */
     int fd;                   /* ... or -1; open while the task runs: taken, closed by close_fd */

@@ -11,14 +11,21 @@
 
 /* Parts that the node writes; the others are the shards' (shard/shard_snapshot.h). */
 enum qv_node_part {
-    QV_NODE_PART_COLLECTION = 1, /* u32 format 1, u32 name bytes, name, uuid, configuration JSON */
-    QV_NODE_PART_ALIASES = 2     /* the metadata's record of them (node_alias.c) */
+    /* u32 format, u32 name bytes, name, uuid, format 2: u32 shards and the number of each,
+     * ascending; configuration JSON. Format 1: the one shard number 0. Its owner is the first
+     * shard's, the others' are the next ones. */
+    QV_NODE_PART_COLLECTION = 1,
+    QV_NODE_PART_ALIASES = 2 /* the metadata's record of them (node_alias.c) */
 };
-#define QV_NODE_PART_FORMAT 1u
+#define QV_NODE_PART_FORMAT_ONE 1u /* what older versions read */
+#define QV_NODE_PART_FORMAT 2u
 
 /* The directory of a scope. QV_ETOOBIG. */
 QV_MUST_USE int qv_snapshot_dir(const struct qv_node *n, const struct qv_snapshot_scope *scope,
                                 char *out);
+/* QV_ENOTIMPL unless all shards of the collection lie on this node. */
+QV_MUST_USE int qv_snapshot_check_here(struct qv_node *n, const struct qv_collection *c,
+                                       struct qv_errmsg *msg);
 QV_MUST_USE int qv_snapshot_check_enabled(const struct qv_node *n, struct qv_errmsg *msg);
 
 /* ---- slices: what both kinds of task run on ---- */

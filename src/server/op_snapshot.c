@@ -70,6 +70,23 @@ static int decode_params(struct qv_op *op)
     return err;
 }
 
+/* Whether there is a shard of that number is for the node to say. */
+static int read_shard(struct qv_op *op)
+{
+    const int shown = (int)(op->rest.n < 20 ? op->rest.n : 20);
+    uint64_t number = 0;
+    for (size_t i = 0; i < op->rest.n; i++) {
+        if (op->rest.p[i] < '0' || op->rest.p[i] > '9')
+            return qv_fail(&op->msg, QV_EBADREQ, "`%.*s` is no number of a shard", shown,
+                           op->rest.p);
+        number = number * 10 + (uint64_t)(op->rest.p[i] - '0');
+        if (number > UINT32_MAX)
+            return qv_fail(&op->msg, QV_ENOTFOUND, "Shard %.*s not found", shown, op->rest.p);
+    }
+    op->req.snapshot.scope.number = (uint32_t)number;
+    return 0;
+}
+
 /* /snapshots.. has no collection; /collections/{}/shards/{}/snapshots.. names a shard. */
 static int decode_scope(struct qv_op *op)
 {
@@ -85,15 +102,7 @@ static int decode_scope(struct qv_op *op)
     req->scope.shard = !full && strncmp(p, "shards/", strlen("shards/")) == 0;
     req->scope.collection = full ? (struct qv_str){"", 0} : op->collection;
     req->name = full ? op->collection : req->scope.shard ? op->third : op->rest;
-    if (!req->scope.shard || qv_str_equal(op->rest, qv_str_of("0")))
-        return 0;
-    int shown = (int)(op->rest.n < 20 ? op->rest.n : 20);
-    for (size_t i = 0; i < op->rest.n; i++) {
-        if (op->rest.p[i] < '0' || op->rest.p[i] > '9')
-            return qv_fail(&op->msg, QV_EBADREQ, "`%.*s` is no number of a shard", shown,
-                           op->rest.p);
-    }
-    return qv_fail(&op->msg, QV_ENOTFOUND, "Shard %.*s not found", shown, op->rest.p);
+    return req->scope.shard ? read_shard(op) : 0;
 }
 
 int qv_op_decode_snapshot(struct qv_op *op)
@@ -227,6 +236,7 @@ static struct work *work_create(struct qv_op *op)
     w->op = op;
     w->kind = op->kind;
     w->scope.shard = req->scope.shard;
+    w->scope.number = req->scope.number;
     w->scope.collection = (struct qv_str){copy_of(req->scope.collection), req->scope.collection.n};
     w->checksum = copy_of(req->checksum);
     w->api_key = copy_of(req->api_key);
@@ -301,6 +311,7 @@ static void recover_task(struct qv_task *task)
     struct work *w = task->arg;
     const struct qv_snapshot_recover_req req = {.collection = w->scope.collection,
                                                 .shard = w->scope.shard,
+                                                .number = w->scope.number,
                                                 .path = w->fd < 0 ? w->path : NULL,
                                                 .fd = w->fd,
                                                 .close_fd = close_fd,
