@@ -342,6 +342,17 @@ struct qv_alias_req { /* all of them or none */
     uint32_t count;
 };
 
+/* ---- clusters ---- */
+
+enum qv_cluster_update_kind { QV_CLUSTER_MOVE_SHARD, QV_CLUSTER_ABORT_TRANSFER };
+
+/* POST of a collection's cluster. */
+struct qv_cluster_update {
+    enum qv_cluster_update_kind kind;
+    uint64_t shard;
+    uint64_t from, to; /* members */
+};
+
 /* ---- snapshots ---- */
 
 /* Whose: an empty collection means everything; shard: those of its one shard. */

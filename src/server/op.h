@@ -64,6 +64,9 @@ enum qv_op_kind {
     QV_OP_CLUSTER_RECOVER,
     QV_OP_COLLECTION_CLUSTER,
     QV_OP_CLUSTER_REMOVE, /* a node that holds nothing */
+    QV_OP_CLUSTER_DRAIN,  /* a node's shards go elsewhere */
+    QV_OP_CLUSTER_FILL,   /* it may hold shards again */
+    QV_OP_CLUSTER_UPDATE, /* a collection's shards */
     QV_OP_TELEMETRY,
     QV_OP_METRICS,
     QV_OP_GRPC_HEALTH,
@@ -97,8 +100,9 @@ struct qv_op {
             struct qv_str name;
             struct qv_vector_spec spec; /* VECTOR_CREATE */
         } vector;
-        struct qv_alias_req aliases;   /* ALIASES_UPDATE */
-        struct qv_payload_index index; /* INDEX_CREATE, INDEX_DELETE (field) */
+        struct qv_alias_req aliases;      /* ALIASES_UPDATE */
+        struct qv_cluster_update cluster; /* CLUSTER_UPDATE */
+        struct qv_payload_index index;    /* INDEX_CREATE, INDEX_DELETE (field) */
         struct qv_write_req write;
         struct qv_get_req get;
         struct qv_scroll_req scroll;

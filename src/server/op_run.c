@@ -232,7 +232,8 @@ static void change_done(struct qv_node_change *x, int err)
         op->msg = x->msg;
     op->out.result = (struct qv_write_result){.completed = true};
     if (op->kind == QV_OP_COLLECTION_CREATE || op->kind == QV_OP_COLLECTION_UPDATE ||
-        op->kind == QV_OP_ALIASES_UPDATE || op->kind == QV_OP_CLUSTER_REMOVE)
+        op->kind == QV_OP_ALIASES_UPDATE ||
+        (op->kind >= QV_OP_CLUSTER_REMOVE && op->kind <= QV_OP_CLUSTER_UPDATE))
         op->out.done = true;
     if (op->kind == QV_OP_COLLECTION_DELETE)
         op->out.done = x->existed;
@@ -283,6 +284,18 @@ static struct qv_node_change change_of(struct qv_op *op)
     case QV_OP_CLUSTER_REMOVE:
         x.kind = QV_NODE_REMOVE_PEER;
         x.move.from = op->req.member;
+        break;
+    case QV_OP_CLUSTER_DRAIN:
+    case QV_OP_CLUSTER_FILL:
+        x.kind = QV_NODE_DRAIN;
+        x.move.from = op->req.member;
+        x.move.to = op->kind == QV_OP_CLUSTER_DRAIN;
+        break;
+    case QV_OP_CLUSTER_UPDATE:
+        x.kind = op->req.cluster.kind == QV_CLUSTER_MOVE_SHARD ? QV_NODE_MOVE : QV_NODE_ABORT_MOVE;
+        x.move.shard = (uint32_t)op->req.cluster.shard;
+        x.move.from = op->req.cluster.from;
+        x.move.to = op->req.cluster.to;
         break;
     default:
         QV_UNREACHABLE();
@@ -456,6 +469,9 @@ static void op_job(struct qv_job *job, unsigned worker)
     case QV_OP_INDEX_CREATE:
     case QV_OP_INDEX_DELETE:
     case QV_OP_CLUSTER_REMOVE:
+    case QV_OP_CLUSTER_DRAIN:
+    case QV_OP_CLUSTER_FILL:
+    case QV_OP_CLUSTER_UPDATE:
         op->change = change_of(op);
         qv_node_change_start(&op->change);
         return;

@@ -42,7 +42,10 @@ static const struct route routes[] = {
     {"GET", "/cluster/telemetry", QV_OP_CLUSTER_TELEMETRY, 0, true},
     {"POST", "/cluster/recover", QV_OP_CLUSTER_RECOVER, 0, false},
     {"DELETE", "/cluster/peer/{}", QV_OP_CLUSTER_REMOVE, 0, false},
+    {"POST", "/cluster/peer/{}/drain", QV_OP_CLUSTER_DRAIN, 0, false},
+    {"POST", "/cluster/peer/{}/fill", QV_OP_CLUSTER_FILL, 0, false},
     {"GET", "/collections/{}/cluster", QV_OP_COLLECTION_CLUSTER, 0, true},
+    {"POST", "/collections/{}/cluster", QV_OP_CLUSTER_UPDATE, 0, false},
     {"GET", "/metrics", QV_OP_METRICS, 0, true},
     {"GET", "/logger", QV_OP_LOGGER_GET, 0, false},
     {"POST", "/logger", QV_OP_LOGGER_SET, 0, false},
@@ -304,6 +307,9 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
     case QV_OP_QUOTAS_SET:
     case QV_OP_CLUSTER_RECOVER:
     case QV_OP_CLUSTER_REMOVE:
+    case QV_OP_CLUSTER_DRAIN:
+    case QV_OP_CLUSTER_FILL:
+    case QV_OP_CLUSTER_UPDATE:
         qv_json_write_true(b, op->out.done);
         break;
     case QV_OP_ALIASES_OF:
@@ -437,7 +443,7 @@ static int decode_query(struct qv_op *op)
                               &op->req.query, &op->msg);
 }
 
-/* The id in DELETE /cluster/peer/{id}: the path's first captured segment. */
+/* The id in /cluster/peer/{id}: the path's first captured segment. */
 static int decode_member(struct qv_op *op)
 {
     const struct qv_str s = op->collection;
@@ -521,7 +527,11 @@ static int decode_body(struct qv_op *op, const struct qv_json_params *params)
     case QV_OP_LOGGER_SET:
         return decode_logger(op);
     case QV_OP_CLUSTER_REMOVE:
+    case QV_OP_CLUSTER_DRAIN:
+    case QV_OP_CLUSTER_FILL:
         return decode_member(op);
+    case QV_OP_CLUSTER_UPDATE:
+        return qv_json_read_cluster_update(body, arena, &op->req.cluster, &op->msg);
     case QV_OP_FACET:
         return qv_json_read_facet(body, arena, &op->req.facet, &op->msg);
     case QV_OP_QUERY:

@@ -38,6 +38,10 @@ QV_MUST_USE int qv_json_read_vector_name(struct qv_bytes body, struct qv_arena *
 /* PUT /quotas. */
 QV_MUST_USE int qv_json_read_quota(struct qv_bytes body, struct qv_arena *a, struct qv_quota *out,
                                    struct qv_errmsg *msg);
+/* POST /collections/{}/cluster. */
+QV_MUST_USE int qv_json_read_cluster_update(struct qv_bytes body, struct qv_arena *a,
+                                            struct qv_cluster_update *out, struct qv_errmsg *msg);
+
 /* POST /collections/aliases. Names are as given. */
 QV_MUST_USE int qv_json_read_aliases(struct qv_bytes body, struct qv_arena *a,
                                      struct qv_alias_req *out, struct qv_errmsg *msg);

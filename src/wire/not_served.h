@@ -36,6 +36,14 @@
     X(INIT_FROM, "init_from", "create collection")                                                 \
     X(PLACEMENT_CLUSTER, "quiver.placement.strategy cluster", "create collection")                 \
     X(QUIVER_CHANGE, "quiver", "update collection")                                                \
+    X(REPLICATE_SHARD, "replicate_shard", "update of a collection's cluster")                      \
+    X(DROP_REPLICA, "drop_replica", "update of a collection's cluster")                            \
+    X(CREATE_SHARDING_KEY, "create_sharding_key", "update of a collection's cluster")              \
+    X(DROP_SHARDING_KEY, "drop_sharding_key", "update of a collection's cluster")                  \
+    X(RESTART_TRANSFER, "restart_transfer", "update of a collection's cluster")                    \
+    X(START_RESHARDING, "start_resharding", "update of a collection's cluster")                    \
+    X(ABORT_RESHARDING, "abort_resharding", "update of a collection's cluster")                    \
+    X(REPLICATE_POINTS, "replicate_points", "update of a collection's cluster")                    \
     X(QUIVER_REPLICATION, "quiver.replication", "create collection (but leader)")                  \
     X(QUIVER_REGIONS, "quiver.regions", "create collection")
 
@@ -57,8 +65,7 @@
       "Points/SearchMatrixPairs")                                                                  \
     X("search_matrix_offsets", "POST", "/collections/{}/points/search/matrix/offsets",             \
       "Points/SearchMatrixOffsets")                                                                \
-    X("update_collection_cluster", "POST", "/collections/{}/cluster",                              \
-      "Collections/UpdateCollectionClusterSetup")                                                  \
+    X("update_collection_cluster", "", "", "Collections/UpdateCollectionClusterSetup")             \
     X("list_shard_keys", "GET", "/collections/{}/shards", "Collections/ListShardKeys")             \
     X("create_shard_key", "PUT", "/collections/{}/shards", "Collections/CreateShardKey")           \
     X("delete_shard_key", "POST", "/collections/{}/shards/delete", "Collections/DeleteShardKey")   \
