@@ -457,9 +457,14 @@ static void on_end(void *arg, struct qv_peer_request *r)
     struct qv_errmsg msg = {""};
     uint64_t id;
     int err = qv_transfer_end_decode(r->body, &id, &msg);
-    struct qv_transfer_source *x = err == 0 ? find(arg, id) : NULL;
-    if (err == 0 && x != NULL && x->spec.to_node == r->from)
-        begin_end(x, 0);
+    struct qv_transfers *t = arg;
+    struct qv_transfer_source *x = err == 0 ? find(t, id) : NULL;
+    /* While the tree still names the transfer here, its end is not this node's to act on: a write
+     * may wait for the target's word, and one that comes now must. The target knows of the
+     * hand-over before the source does. */
+    if (err == 0 && x != NULL && x->spec.to_node == r->from &&
+        t->config.host->ops->allowed(t->config.host, &x->spec) != 0)
+        begin_end(x, QV_EUNKNOWN);
     qv_peer_answer(r, err, &msg, NULL);
 }
 

@@ -19,8 +19,9 @@
 #include <string.h>
 
 #define MEMORY_BYTES ((size_t)4 << 20)
-#define READ_BYTES ((size_t)1 << 20) /* of the log in one job: most of it may be of other shards   \
-                                      */
+#define READ_BYTES                                                                                 \
+    ((size_t)1 << 20) /* of the log in one job: most of it may be of other shards                  \
+                       */
 #define JOB_ARENA_BYTES ((size_t)1 << 30)
 
 struct tail_entry {
@@ -444,6 +445,8 @@ void qv_feed_close(struct qv_feed **at, int err)
         return;
     struct qv_shard *s = f->shard;
     qv_env_timer_stop(s->env, &f->timer);
+    if (err != 0 && f->required)
+        s->handed_over = err; /* what is in the log's hands now comes too late as well */
     if (err != 0 && f->required && s->wait_feeds != NULL)
         qv_feed_fail_waits(s, qv_err_text(err));
     f->required = false;

@@ -218,6 +218,7 @@ struct qv_shard {
     struct qv_write *wait_index, **wait_index_tail;
     struct qv_write *wait_feeds, **wait_feeds_tail; /* applied; some feed has not confirmed them */
     struct qv_feed *feeds;
+    int handed_over; /* a required feed was closed with this: nothing is acknowledged any more */
     struct qv_replay *replays, **replays_tail; /* the first is under way */
     struct qv_stream *streams;                 /* up to where what was replayed is applied */
     uint32_t stream_count;

@@ -40,6 +40,9 @@ static void settle(struct qv_write *w)
         if (w->results[i].operation_id == 0)
             w->results[i].operation_id = s->applied_lsn; /* it changed nothing */
     w->feed_pos = s->applied_lsn;                        /* what it changed, and what it saw */
+    if (s->handed_over != 0 && w->begun && w->err == 0)
+        w->err = qv_fail(&w->msg, QV_EUNKNOWN,
+                         "the shard has gone to another node meanwhile: outcome unknown");
     if (s->feeds != NULL && (w->begun || w->err == 0) && qv_feed_lacks(s, w->feed_pos))
         qv_feed_wait(w);
     else

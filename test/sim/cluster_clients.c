@@ -74,6 +74,9 @@ static void tell_history(const struct cw_key *k, char *out, size_t n)
 static bool comes_back(struct cw_op *op, struct cw_key *k, uint64_t value)
 {
     bool back = false;
+    bool sure = true; /* what shows was acknowledged; else it may have been seen and be lost */
+    for (uint32_t i = 1; i < k->count; i++)
+        sure = sure && (k->writes[i].value != value || k->writes[i].acked_ns != 0);
     for (uint32_t i = 1; i < k->count; i++) {
         struct cw_write *x = &k->writes[i];
         if (x->value == 0)
@@ -82,7 +85,7 @@ static bool comes_back(struct cw_op *op, struct cw_key *k, uint64_t value)
             back = x->over_ns != 0 && x->over_ns < op->begun_ns;
             if (x->seen_ns == 0)
                 x->seen_ns = now(op->w);
-        } else if (x->seen_ns != 0 && x->seen_ns < op->begun_ns && x->over_ns == 0) {
+        } else if (sure && x->seen_ns != 0 && x->seen_ns < op->begun_ns && x->over_ns == 0) {
             x->over_ns = now(op->w);
         }
     }
