@@ -10,7 +10,7 @@ struct qv_meta_item *qv_meta_item_make(const struct qv_meta_entry *e)
     char *key = (char *)(item + 1);
     uint8_t *value = (uint8_t *)key + key_bytes;
     memcpy(key, e->key, key_bytes);
-    if (e->value.n > 0)
+    if (e->value.p != NULL)
         memcpy(value, e->value.p, e->value.n);
     item->refs = 1;
     item->entry = *e;
@@ -62,7 +62,7 @@ static void insert(struct qv_meta_tree *t, uint32_t at, struct qv_meta_item *ite
 {
     if (t->count == t->cap) {
         t->cap = t->cap == 0 ? 16 : t->cap * 2;
-        t->items = qv_mem_realloc(t->items, t->cap * sizeof *t->items);
+        t->items = qv_mem_realloc(t->items, t->cap * sizeof(struct qv_meta_item *));
     }
     memmove(t->items + at + 1, t->items + at, (t->count - at) * sizeof(struct qv_meta_item *));
     t->items[at] = item;
@@ -73,7 +73,7 @@ static void remember(struct qv_meta_tree *t, struct qv_meta_item *item)
 {
     if (t->log_count == t->log_cap) {
         t->log_cap = t->log_cap == 0 ? 64 : t->log_cap * 2;
-        t->log = qv_mem_realloc(t->log, t->log_cap * sizeof *t->log);
+        t->log = qv_mem_realloc(t->log, t->log_cap * sizeof(struct qv_meta_item *));
     }
     t->log[t->log_count++] = item;
 }

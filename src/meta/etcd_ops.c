@@ -239,7 +239,7 @@ static void page_add(struct qv_etcd_op *op, const struct qv_etcd_answer *a)
     size_t page_bytes = 0;
     if (op->count + a->count > op->cap) {
         op->cap = (op->count + a->count) * 2;
-        op->items = qv_mem_realloc(op->items, op->cap * sizeof *op->items);
+        op->items = qv_mem_realloc(op->items, op->cap * sizeof(struct qv_meta_item *));
     }
     for (uint32_t i = 0; i < a->count; i++) {
         op->items[op->count++] = qv_meta_item_make(&a->entries[i]);

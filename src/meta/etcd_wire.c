@@ -69,10 +69,8 @@ void qv_etcd_put_range(struct qv_buf *out, const struct qv_etcd_range *r)
     QvEtcd__RangeRequest m = QV_ETCD__RANGE_REQUEST__INIT;
     struct full_key from, end;
     key_make(&from, r->root, r->after == NULL ? r->prefix : r->after);
-    if (r->after != NULL)
-        from.bytes[from.n++] = 0; /* the next one there can be */
-    else if (from.n == 0)
-        from.bytes[from.n++] = 0;
+    if (r->after != NULL || from.n == 0)
+        from.bytes[from.n++] = 0; /* the next one there can be; the first of all */
     key_end(&end, r->root, r->prefix);
     m.has_key = m.has_range_end = true;
     m.key = key_data(&from);
@@ -456,26 +454,20 @@ static int read_answer(const struct reading *r, enum qv_etcd_kind kind, const Pr
 int qv_etcd_get(const struct qv_etcd_asked *asked, struct qv_bytes in, struct qv_arena *arena,
                 struct qv_etcd_answer *out, struct qv_errmsg *msg)
 {
-    const enum qv_etcd_kind kind = asked->kind;
-    const char *root = asked->root;
-    const char *prefix = asked->prefix;
     ProtobufCMessage *m;
-    struct reading r = {.root = root,
-                        .prefix = prefix,
-                        .root_bytes = strlen(root),
-                        .prefix_bytes = strlen(prefix),
+    struct qv_errmsg why = {""};
+    struct reading r = {.root = asked->root,
+                        .prefix = asked->prefix,
+                        .root_bytes = strlen(asked->root),
+                        .prefix_bytes = strlen(asked->prefix),
                         .arena = arena,
                         .out = out,
                         .msg = msg};
     *out = (struct qv_etcd_answer){.reason = "", .token = ""};
-    int err = qv_pb_unpack(descriptors[kind], in, arena, &m, msg);
-    if (err == QV_ENOMEM)
-        return err;
-    if (err != 0) {
-        struct qv_errmsg why = {""};
-        if (msg != NULL)
-            why = *msg;
+    int err = qv_pb_unpack(descriptors[asked->kind], in, arena, &m, &why);
+    if (err != 0 && err != QV_ENOMEM)
         return qv_fail(msg, QV_EPROTO, "etcd's answer can't be read: %.400s", why.text);
-    }
-    return read_answer(&r, kind, m);
+    if (err == 0)
+        err = read_answer(&r, asked->kind, m);
+    return err == QV_ENOMEM ? qv_fail(msg, err, "no memory for etcd's answer") : err;
 }

@@ -365,6 +365,7 @@ static uint32_t client_idle_tick_ms(const struct qv_client *client)
 /* Of a call, or of a connection that is being made. */
 static bool client_has_deadlines(const struct qv_client *client)
 {
+    QV_ASSERT(client->conns != NULL);
     if (client->n_calls > client->n_endless)
         return true;
     for (uint32_t i = 0; i < client->config.connections; i++) {

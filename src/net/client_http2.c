@@ -91,14 +91,12 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     int err = 0;
     if (call->too_big)
         err = QV_ETOOBIG;
-    else if (call->broken)
+    else if (call->broken || (error_code == NGHTTP2_NO_ERROR && call->status < 200))
         err = QV_EPROTO;
     else if (error_code == NGHTTP2_REFUSED_STREAM)
         err = QV_EUNAVAILABLE;
     else if (error_code != NGHTTP2_NO_ERROR)
         err = call->begun ? QV_EUNKNOWN : QV_EUNAVAILABLE;
-    else if (call->status < 200)
-        err = QV_EPROTO;
     qv_client_finish(call, err);
     return 0;
 }

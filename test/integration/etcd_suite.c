@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,6 +84,7 @@ static void member_start(const struct cluster *c, unsigned i)
     assert_true(m->pid >= 0);
     if (m->pid > 0)
         return;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* it goes with this program, however that ends */
     char log[160];
     snprintf(log, sizeof log, "%s.log", m->dir);
     int fd = open(log, O_CREAT | O_WRONLY | O_APPEND, 0600);
