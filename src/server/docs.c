@@ -39,7 +39,10 @@ void qv_docs_write_api(struct qv_buf *b)
                "\n## Not served yet: operations\n\n| name | REST | gRPC |\n| --- | --- | --- |\n");
     for (size_t i = 0; i < qv_not_served_operation_count; i++) {
         const struct qv_not_served_operation *o = &qv_not_served_operations[i];
-        qv_buf_printf(b, "| %s | %s `%s` | %s |\n", o->name, o->method, o->path, o->grpc);
+        if (o->path[0] != '\0')
+            qv_buf_printf(b, "| %s | %s `%s` | %s |\n", o->name, o->method, o->path, o->grpc);
+        else
+            qv_buf_printf(b, "| %s | | %s |\n", o->name, o->grpc);
     }
     qv_buf_str(b, "\n## Not served yet: parts of requests\n\n| name | where |\n| --- | --- |\n");
 #define X(id, name, where) qv_buf_str(b, "| `" name "` | " where " |\n");

@@ -112,6 +112,10 @@ async function collections(s, c) {
         equal([info.shard_count, info.local_shards.length, info.remote_shards.length], [1, 1, 0]);
         equal([info.local_shards[0].shard_id, info.local_shards[0].state], [0, 'Active']);
     });
+    await s.op('updateCollectionCluster', async () => {
+        const move = { move_shard: { shard_id: 0, from_peer_id: 1, to_peer_id: 2 } };
+        equal(await status(() => c.updateCollectionCluster(C, move)), 405);
+    });
     await s.op('clusterTelemetry', async () => equal(await status(() => c.clusterTelemetry()), 405));
     await s.op('collectionExists', async () => {
         equal(await c.collectionExists(C), { exists: true });
@@ -656,6 +660,8 @@ const direct = {
     recoverCurrentPeer: async (api) => equal(await status(() => api.recoverCurrentPeer({})), 405),
     removePeer: async (api) => equal(await status(() => api.removePeer({ peer_id: 1 })), 405),
     collectionClusterInfo: async (api) => equal((await api.collectionClusterInfo({ collection_name: C })).data.result.shard_count, 1),
+    updateCollectionCluster: async (api) => equal(await status(() => api.updateCollectionCluster({ collection_name: C,
+        abort_transfer: { shard_id: 0, from_peer_id: 1, to_peer_id: 2 } })), 405),
     getIssues: async (api) => equal((await api.getIssues({})).data.result, { issues: [] }),
     clearIssues: async (api) => equal((await api.clearIssues({})).data.result, true),
     getPoint: async (api) => {
