@@ -283,6 +283,23 @@ static void write_points_result(struct qv_op *op, struct qv_buf *b)
     }
 }
 
+static void write_cluster_result(struct qv_op *op, struct qv_buf *b)
+{
+    switch (op->kind) {
+    case QV_OP_CLUSTER:
+        qv_cluster_write(op, b);
+        break;
+    case QV_OP_CLUSTER_STATUS:
+        qv_cluster_write_status(op, b);
+        break;
+    case QV_OP_CLUSTER_TELEMETRY:
+        qv_cluster_write_telemetry(op, b);
+        break;
+    default:
+        qv_cluster_write_collection(op, b);
+    }
+}
+
 static void write_result(struct qv_op *op, struct qv_buf *b)
 {
     if (qv_op_is_snapshot(op->kind)) {
@@ -323,16 +340,10 @@ static void write_result(struct qv_op *op, struct qv_buf *b)
         qv_json_write_update(b, &op->out.result);
         break;
     case QV_OP_CLUSTER:
-        qv_cluster_write(op, b);
-        break;
     case QV_OP_CLUSTER_STATUS:
-        qv_cluster_write_status(op, b);
-        break;
     case QV_OP_CLUSTER_TELEMETRY:
-        qv_cluster_write_telemetry(op, b);
-        break;
     case QV_OP_COLLECTION_CLUSTER:
-        qv_cluster_write_collection(op, b);
+        write_cluster_result(op, b);
         break;
     case QV_OP_TELEMETRY:
         qv_metrics_write_telemetry(op->edge, op->params.details_level, b);

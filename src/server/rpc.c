@@ -101,6 +101,40 @@ static void write_snapshot_answer(struct qv_op *op, struct qv_buf *b, double sec
         qv_pb_answer_snapshot_deleted(b, seconds);
 }
 
+static void write_points_answer(struct qv_op *op, struct qv_buf *b, double seconds)
+{
+    switch (op->kind) {
+    case QV_OP_WRITE:
+        qv_pb_answer_update(b, &op->write.results[0], seconds);
+        break;
+    case QV_OP_WRITE_BATCH:
+        qv_pb_answer_updates(b, op->write.results, op->req.write.op_count, seconds);
+        break;
+    case QV_OP_GET:
+        qv_pb_answer_records(b, &op->out.points, seconds);
+        break;
+    case QV_OP_SCROLL:
+        qv_pb_answer_scroll(b, &op->out.scroll, seconds);
+        break;
+    case QV_OP_COUNT:
+        qv_pb_answer_count(b, op->out.count, seconds);
+        break;
+    case QV_OP_FACET:
+        qv_pb_answer_facet(b, &op->out.facet, seconds);
+        break;
+    case QV_OP_QUERY:
+    case QV_OP_SEARCH:
+        qv_pb_answer_hits(b, &op->out.lists[0], seconds);
+        break;
+    case QV_OP_QUERY_BATCH:
+    case QV_OP_SEARCH_BATCH:
+        qv_pb_answer_hits_batch(b, op->out.lists, op->req.query.query_count, seconds);
+        break;
+    default:
+        QV_UNREACHABLE();
+    }
+}
+
 static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
 {
     const struct qv_edge_config *settings = qv_edge_settings(op->edge);
@@ -143,34 +177,9 @@ static int write_answer(struct qv_op *op, struct qv_buf *b, double seconds)
     case QV_OP_INDEX_DELETE:
         qv_pb_answer_update(b, &op->out.result, seconds);
         return 0;
-    case QV_OP_WRITE:
-        qv_pb_answer_update(b, &op->write.results[0], seconds);
-        return 0;
-    case QV_OP_WRITE_BATCH:
-        qv_pb_answer_updates(b, op->write.results, op->req.write.op_count, seconds);
-        return 0;
-    case QV_OP_GET:
-        qv_pb_answer_records(b, &op->out.points, seconds);
-        return 0;
-    case QV_OP_SCROLL:
-        qv_pb_answer_scroll(b, &op->out.scroll, seconds);
-        return 0;
-    case QV_OP_COUNT:
-        qv_pb_answer_count(b, op->out.count, seconds);
-        return 0;
-    case QV_OP_FACET:
-        qv_pb_answer_facet(b, &op->out.facet, seconds);
-        return 0;
-    case QV_OP_QUERY:
-    case QV_OP_SEARCH:
-        qv_pb_answer_hits(b, &op->out.lists[0], seconds);
-        return 0;
-    case QV_OP_QUERY_BATCH:
-    case QV_OP_SEARCH_BATCH:
-        qv_pb_answer_hits_batch(b, op->out.lists, op->req.query.query_count, seconds);
-        return 0;
     default:
-        QV_UNREACHABLE();
+        write_points_answer(op, b, seconds);
+        return 0;
     }
 }
 

@@ -137,25 +137,25 @@ static int fill(struct qv_shard_rows *r, size_t bytes_max, struct qv_batch_recor
 }
 
 int qv_shard_rows_step(struct qv_shard_rows *r, size_t bytes_max, struct qv_buf *out,
-                       uint64_t *from, uint64_t *to, bool *done, struct qv_errmsg *msg)
+                       struct qv_rows_part *part, struct qv_errmsg *msg)
 {
     struct qv_batch_record batch = {.kind = QV_BODY_COPIES, .generation = r->pin->rec.generation};
     uint32_t count = 0;
     QV_ASSERT(out->len == 0);
     if (atomic_load(&r->pin->shard->state) == QV_SHARD_DROPPING)
         return qv_shard_gone(r->pin->shard, msg);
-    *from = r->at > r->from ? r->at : r->from;
+    part->from = r->at > r->from ? r->at : r->from;
     qv_buf_clear(&r->body);
     qv_buf_u32(&r->body, 0);
     int err = r->done ? 0 : fill(r, bytes_max, &batch, &count, msg);
     if (err != 0)
         return err;
-    *to = r->at > r->from ? r->at : r->from;
-    *done = r->done;
+    part->to = r->at > r->from ? r->at : r->from;
+    part->done = r->done;
     qv_batch_begin(out);
     if (count > 0) {
         memcpy(r->body.data, &count, sizeof count);
-        batch.position = *to;
+        batch.position = part->to;
         batch.body = (struct qv_bytes){r->body.data, r->body.len};
         qv_batch_put(out, &batch);
     }

@@ -22,9 +22,14 @@ struct qv_shard_rows;
 struct qv_shard_rows *qv_shard_rows_create(struct qv_shard_pin *pin, const struct qv_key_set *keys,
                                            uint64_t from);
 void qv_shard_rows_destroy(struct qv_shard_rows **r);
-/* Appends a batch of about bytes_max to out, which is empty, for the points in (*from, *to]; *done
- * at the end. QV_ENOTFOUND: the shard was dropped; QV_ECORRUPT names what is damaged. */
+/* What a batch stands for: the points in (from, to]; done: there are no more. */
+struct qv_rows_part {
+    uint64_t from, to;
+    bool done;
+};
+/* Appends a batch of about bytes_max to out, which is empty. QV_ENOTFOUND: the shard was dropped;
+ * QV_ECORRUPT names what is damaged. */
 QV_MUST_USE int qv_shard_rows_step(struct qv_shard_rows *r, size_t bytes_max, struct qv_buf *out,
-                                   uint64_t *from, uint64_t *to, bool *done, struct qv_errmsg *msg);
+                                   struct qv_rows_part *part, struct qv_errmsg *msg);
 
 #endif

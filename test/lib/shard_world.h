@@ -50,7 +50,7 @@ struct world {
 
     struct world_model model[WORLD_SHARDS][WORLD_IDS];
     bool disowned[WORLD_SHARDS][WORLD_IDS]; /* filters of writes don't meet them */
-    struct world_write *first, **last; /* under way, in the order of their submission */
+    struct world_write *first, **last;      /* under way, in the order of their submission */
     uint32_t stamp;
     bool settling; /* opened, nothing written since: what is there is the truth */
     bool closed;

@@ -199,7 +199,7 @@ static bool move_rows(struct split *x)
 {
     struct qv_errmsg msg = {""};
     struct qv_buf batch;
-    bool done = false;
+    struct qv_rows_part part = {0};
     bool ok = true;
     x->pin_err = 1;
     x->pin = (struct qv_shard_pin_req){.done = pinned, .arg = x};
@@ -210,11 +210,12 @@ static bool move_rows(struct split *x)
         return false;
     struct qv_shard_rows *rows = qv_shard_rows_create(x->pin.pin, &x->moved, 0);
     qv_buf_init(&batch, 0);
-    while (ok && !done && !wrong(x)) {
+    while (ok && !part.done && !wrong(x)) {
         struct qv_replay what = {.stream = x->stream};
         qv_buf_clear(&batch);
-        int err = qv_shard_rows_step(rows, qv_rng_below(&x->w.rng, 2000), &batch, &what.from,
-                                     &what.to, &done, &msg);
+        int err = qv_shard_rows_step(rows, qv_rng_below(&x->w.rng, 2000), &batch, &part, &msg);
+        what.from = part.from;
+        what.to = part.to;
         if (err != 0)
             snprintf(x->w.wrong, sizeof x->w.wrong, "rows: %s", msg.text);
         what.bytes = (struct qv_bytes){batch.data, batch.len};
