@@ -44,9 +44,9 @@ check-ubsan: ## the unit tests under clang's UBSan [OUT=]
 check-tsan: setup ## the unit tests under ThreadSanitizer [OUT=]
 	@tools/test_all --sanitize tsan --suite unit $(out_flag)
 
-sim: all ## whole clusters in one process, with everything failing [FROM=1 COUNT=100 NODES=5 MINUTES=2 SECONDS= SEED= OUT=]
+sim: all ## whole clusters in one process, with everything failing [FROM=1 COUNT=100 NODES=5 MINUTES=2 SECONDS= SEED= MOVES= OUT=]
 	@$(BUILD)/test/sim/sim_cluster --from $(or $(FROM),1) --count $(or $(COUNT),100) --nodes $(or $(NODES),5) \
-		--minutes $(or $(MINUTES),2) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(out_flag)
+		--minutes $(or $(MINUTES),2) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(MOVES),--moves) $(out_flag)
 
 sim-mutants: all ## planted mistakes, each found by a checker of the simulated cluster [ONLY=name] [OUT=]
 	@tools/sim_mutants --build $(BUILD) $(if $(ONLY),--only $(ONLY)) $(out_flag)

@@ -13,6 +13,7 @@
 #define TICK_NS (200 * QV_NS_PER_MS)
 #define ASK_NS (2 * QV_NS_PER_S)
 #define TARGET_AWAY_NS (3 * QV_NS_PER_S)
+#define STUCK_NS (20 * QV_NS_PER_S)
 
 enum waits_for { IDLE, ASKING_TARGET, CONFIRMING, ASKING_SOURCE, PROPOSING };
 
@@ -29,6 +30,7 @@ struct qv_node_moving {
     bool confirmed;         /* the old holder knows this step */
     uint64_t wanted;        /* BOTH: the old holder's position after it confirmed; 0: not asked */
     uint64_t away_since_ns; /* the target's; 0: it answers */
+    uint64_t progress_ns;   /* when it was last further than before */
     struct qv_transfer_progress progress;
     char why[256];
     struct qv_peer_call call;
@@ -167,6 +169,10 @@ static void state_came(struct qv_peer_call *call, const struct qv_peer_answer *a
             m->away_since_ns = qv_env_mono_ns(m->n->env);
     } else if (target) {
         m->away_since_ns = 0;
+        if (m->progress_ns == 0 || state.progress.stage != m->progress.stage ||
+            state.progress.bytes_done != m->progress.bytes_done ||
+            state.position != m->progress.position)
+            m->progress_ns = qv_env_mono_ns(m->n->env);
         m->progress = state.progress;
         m->progress.position = state.position;
     } else {
@@ -199,12 +205,21 @@ static bool target_has_left(const struct qv_node_moving *m)
     return m->away_since_ns != 0 && qv_env_mono_ns(m->n->env) - m->away_since_ns >= TARGET_AWAY_NS;
 }
 
+/* It does not get on: the log was not kept where it stood, say, or it does not answer. What it has
+ * is given up, and the move may be asked for again. */
+static bool is_stuck(const struct qv_node_moving *m)
+{
+    return qv_env_mono_ns(m->n->env) - m->progress_ns >= STUCK_NS;
+}
+
 static void at_follow(struct qv_node_moving *m)
 {
     if (m->progress.stage == QV_TRANSFER_FAILED)
         give_up(m, m->progress.why);
     else if (m->progress.stage == QV_TRANSFER_FOLLOWING && m->progress.position != 0)
         step_to(m, QV_STEP_BOTH);
+    else if (is_stuck(m))
+        give_up(m, m->progress.why[0] != '\0' ? m->progress.why : "it does not get on");
 }
 
 static void at_both(struct qv_node_moving *m)
@@ -281,6 +296,7 @@ static void see_slot(struct qv_node *n, const struct qv_collection *c,
         memcpy(m->uuid, c->uuid, QV_UUID_BYTES);
         m->shard = s->number;
         m->slot = slot;
+        m->progress_ns = qv_env_mono_ns(n->env);
         m->next = n->cluster.moving;
         n->cluster.moving = m;
     }
@@ -435,7 +451,11 @@ void qv_node_moves(struct qv_node *n, struct qv_move_status *out, uint32_t *coun
                                          .bytes_per_s = m->progress.bytes_per_s,
                                          .eta_ms = m->progress.eta_ms};
             memcpy(s->uuid, m->uuid, sizeof s->uuid);
-            memcpy(s->why, m->why, sizeof s->why);
+            if (m->why[0] != '\0')
+                memcpy(s->why, m->why, sizeof s->why);
+            else
+                (void)snprintf(s->why, sizeof s->why, "%s %.200s",
+                               qv_transfer_stage_name(m->progress.stage), m->progress.why);
         }
         (*count)++;
     }

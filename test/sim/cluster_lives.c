@@ -26,6 +26,7 @@ struct failure {
 struct campaign {
     uint64_t seed, from, count; /* seed != 0: this one alone */
     uint32_t nodes, minutes, seconds;
+    bool moves;
     struct cw_branches branches;
     struct qv_sim_net_stats net;
     struct failure failed[FAILED_MAX];
@@ -43,9 +44,9 @@ static double now_s(clockid_t clock)
 
 static void note_failure(struct campaign *c, uint64_t seed, const char *checker, const char *text)
 {
-    fprintf(stderr, "\nseed %llu: %s: %s\nreplay with: make sim SEED=%llu NODES=%u MINUTES=%u\n",
-            (unsigned long long)seed, checker, text, (unsigned long long)seed, c->nodes,
-            c->minutes);
+    fprintf(stderr, "\nseed %llu: %s: %s\nreplay with: make sim SEED=%llu NODES=%u MINUTES=%u%s\n",
+            (unsigned long long)seed, checker, text, (unsigned long long)seed, c->nodes, c->minutes,
+            c->moves ? " MOVES=1" : "");
     if (c->failed_count == FAILED_MAX)
         return;
     struct failure *f = &c->failed[c->failed_count++];
@@ -61,7 +62,8 @@ static void one_seed(struct campaign *c, uint64_t seed)
                                      .nodes = c->nodes,
                                      .proxies = c->nodes > 2 ? 1 + (uint32_t)(seed % 2) : 0,
                                      .shards = 1 + (uint32_t)(seed % 6),
-                                     .faults = seed % 10 != 0};
+                                     .faults = seed % 10 != 0,
+                                     .moves = c->moves};
     cw_open(w, &config, &c->branches);
     if (w->checker == NULL)
         cw_run(w, c->minutes * 60ull * QV_NS_PER_S);
@@ -158,6 +160,8 @@ static uint32_t say_never(const struct campaign *c)
     }
     CW_BRANCHES(X)
 #undef X
+    if (!c->moves)
+        never -= 3; /* begun, done, taken back */
     return c->seeds_run >= SEEDS_MIN ? never : 0;
 }
 
@@ -195,11 +199,15 @@ static double cpu_s(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"from", required_argument, NULL, 'f'},    {"count", required_argument, NULL, 'c'},
-        {"nodes", required_argument, NULL, 'n'},   {"minutes", required_argument, NULL, 'm'},
-        {"seconds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'S'},
-        {"out", required_argument, NULL, 'o'},     {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"from", required_argument, NULL, 'f'},
+                                            {"count", required_argument, NULL, 'c'},
+                                            {"nodes", required_argument, NULL, 'n'},
+                                            {"minutes", required_argument, NULL, 'm'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"seed", required_argument, NULL, 'S'},
+                                            {"moves", no_argument, NULL, 'M'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {NULL, 0, NULL, 0}};
     struct campaign *c =
         mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (c == MAP_FAILED)
@@ -208,7 +216,8 @@ int main(int argc, char **argv)
     const char *out = NULL;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        uint64_t v = option == 'o' || option == '?' ? 0 : strtoull(optarg, NULL, 10);
+        bool number = option != 'o' && option != 'M' && option != '?';
+        uint64_t v = number ? strtoull(optarg, NULL, 10) : 0;
         if (option == 'f')
             c->from = v;
         else if (option == 'c')
@@ -222,7 +231,9 @@ int main(int argc, char **argv)
         else if (option == 'S') {
             c->from = v;
             c->count = 1;
-        } else if (option == 'o')
+        } else if (option == 'M')
+            c->moves = true;
+        else if (option == 'o')
             out = optarg;
         else
             return 2;

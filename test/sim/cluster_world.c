@@ -1,4 +1,5 @@
 #include "cluster_world.h"
+#include "node/node_move.h"
 
 #include "base/mem.h"
 #include "base/qv_assert.h"
@@ -296,6 +297,24 @@ void cw_run(struct cluster_world *w, uint64_t ns)
     }
 }
 
+/* What the controller says of a shard that is on its way for too long. */
+static void tell_moves(struct cluster_world *w)
+{
+    for (uint32_t i = 0; i < w->config.nodes; i++) {
+        struct qv_membership_status s;
+        struct qv_move_status m = {0};
+        uint32_t count = 1;
+        if (w->nodes[i].node == NULL)
+            continue;
+        qv_node_cluster_status(w->nodes[i].node, &s);
+        qv_node_moves(w->nodes[i].node, &m, &count);
+        if (s.elected && count > 0)
+            cw_fail(w, "ends", "shard %u is on its way still, step %u, %llx to %llx: %.300s",
+                    m.shard, m.step, (unsigned long long)m.from, (unsigned long long)m.to, m.why);
+    }
+    cw_fail(w, "ends", "a shard is on its way still, and no controller knows of it");
+}
+
 void cw_settle(struct cluster_world *w)
 {
     const struct qv_sim_meta_config calm = {0};
@@ -314,7 +333,7 @@ void cw_settle(struct cluster_world *w)
     if (w->checker == NULL && cw_busy(w))
         cw_fail(w, "ends", "an operation has not ended a minute after everything returned");
     if (w->checker == NULL && look_at_moves(w) != 0)
-        cw_fail(w, "ends", "a shard is on its way still");
+        tell_moves(w);
     for (uint32_t i = 0; i < w->config.nodes && w->checker == NULL; i++) {
         if (w->nodes[i].node == NULL)
             cw_fail(w, "start", "node %s is not up a minute after its return", w->nodes[i].host);

@@ -114,6 +114,7 @@ struct cw_config {
     uint32_t nodes, proxies; /* proxies are of the nodes */
     uint32_t shards;         /* of the collection */
     bool faults;
+    bool moves; /* clients move shards, too */
 };
 
 struct cluster_world {
