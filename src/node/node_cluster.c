@@ -13,6 +13,7 @@
 #define VERSION 1u
 #define KEY_NODE "cluster/node"
 #define KEY_SHARDS "cluster/shards"
+#define KEY_FOLLOWED "cluster/followed"
 #define KEY_COPY "cluster/copy/"
 #define COPY_PIECE_BYTES ((size_t)1 << 20)
 #define COPY_PIECES_MAX 64u
@@ -69,6 +70,8 @@ int qv_node_cluster_load(struct qv_node *n, const char *key, struct qv_bytes val
         qv_buf_append(&n->cluster.copy, value.p, value.n);
     if (strcmp(key, KEY_SHARDS) == 0)
         return decode_shards(n, value, msg);
+    if (strcmp(key, KEY_FOLLOWED) == 0 && value.n == sizeof n->cluster.saved_epoch)
+        memcpy(&n->cluster.saved_epoch, value.p, sizeof n->cluster.saved_epoch);
     if (strcmp(key, KEY_NODE) == 0)
         return decode_identity(value, &n->cluster.identity, msg);
     return 0;
@@ -77,7 +80,7 @@ int qv_node_cluster_load(struct qv_node *n, const char *key, struct qv_bytes val
 /* What lies here and the tree, as one transaction. */
 int qv_node_cluster_save(struct qv_node *n, struct qv_errmsg *msg)
 {
-    struct qv_records_change changes[COPY_PIECES_MAX + 2];
+    struct qv_records_change changes[COPY_PIECES_MAX + 3];
     char keys[COPY_PIECES_MAX][32];
     struct qv_buf shards;
     struct qv_buf copy;
@@ -97,6 +100,13 @@ int qv_node_cluster_save(struct qv_node *n, struct qv_errmsg *msg)
     changes[count++] = (struct qv_records_change){KEY_SHARDS, {shards.data, shards.len}};
     changes[count++] = (struct qv_records_change){
         "next_shard", {(const uint8_t *)&n->next_shard, sizeof n->next_shard}};
+    /* Of a tree that could not be followed whole the last one before it: what was not made yet is
+     * not what was lost. */
+    const uint64_t followed = n->cluster.follow_err == 0
+                                  ? qv_membership_tree(n->cluster.membership)->epoch
+                                  : n->cluster.saved_epoch;
+    changes[count++] =
+        (struct qv_records_change){KEY_FOLLOWED, {(const uint8_t *)&followed, sizeof followed}};
     uint32_t pieces = 0;
     for (size_t at = 0; at < copy.len; at += COPY_PIECE_BYTES, pieces++) {
         size_t left = copy.len - at;
@@ -350,7 +360,6 @@ int qv_node_cluster_recall(struct qv_node *n, struct qv_errmsg *msg)
         if (err == 0)
             err = qv_mirror_tree(m, n->topology, &t, msg);
         if (err == 0) {
-            n->cluster.saved_epoch = t->epoch;
             qv_node_set_topology(n, t);
         }
     }

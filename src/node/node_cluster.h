@@ -6,6 +6,7 @@
  *
  *   cluster/node       version u16, id u64, incarnation u64, writer u32, cluster's id 16 bytes
  *   cluster/shards     version u16, count u32, count x {collection's uuid, number u32, store u32}
+ *   cluster/followed   u64: the epoch up to which all was done that the tree asks
  *   cluster/copy/<i>   qv_membership_copy's bytes, in pieces
  *
  * A shard that the last tree already gave to this node and that is not here is not made anew: its
