@@ -260,7 +260,7 @@ static void attempt_ended(struct qv_membership *m, struct qv_proposal *p, int er
 static void own_ordered(struct qv_membership *m, struct qv_proposal *p, int err,
                         const struct qv_errmsg *msg)
 {
-    attempt_ended(m, p, err, err == QV_EUNKNOWN, msg->text);
+    attempt_ended(m, p, err, err == QV_EUNKNOWN, msg != NULL ? msg->text : "");
 }
 
 static void answered(struct qv_peer_call *call, const struct qv_peer_answer *answer)

@@ -274,7 +274,7 @@ static int read_shards(struct building *x, const uint8_t uuid[QV_UUID_BYTES],
 }
 
 static int build_value(struct building *x, const char *key, struct qv_bytes value,
-                       struct qv_collection_spec *spec)
+                       struct qv_collection_spec spec)
 {
     struct qv_shard_place shards[QV_SHARDS_MAX];
     struct qv_tree_collection record;
@@ -283,28 +283,28 @@ static int build_value(struct building *x, const char *key, struct qv_bytes valu
     struct qv_arena arena;
     int err = named(x, key, qv_tree_decode_collection(value, &record, x->msg));
     if (err == 0)
-        err = read_shards(x, spec->uuid, shards, &spec->shard_count);
-    if (err == 0 && spec->shard_count == 0)
+        err = read_shards(x, spec.uuid, shards, &spec.shard_count);
+    if (err == 0 && spec.shard_count == 0)
         err = QV_CORRUPT(x->msg, "metadata key %s: a collection without shards", key);
     if (err != 0)
         return err;
-    spec->name = record.name;
-    spec->generation = record.generation;
-    spec->shards = shards;
+    spec.name = record.name;
+    spec.generation = record.generation;
+    spec.shards = shards;
     qv_arena_init(&arena, (size_t)16 * QV_META_VALUE_BYTES_MAX);
-    if (spec->before != NULL && spec->before->generation == record.generation) {
-        spec->config = spec->before->config; /* a generation is one configuration, for ever */
+    if (spec.before != NULL && spec.before->generation == record.generation) {
+        spec.config = spec.before->config; /* a generation is one configuration, for ever */
     } else {
-        spec->config = &config;
+        spec.config = &config;
         err = named(x, key, qv_tree_decode_config(record.config, &arena, &config, x->msg));
     }
     if (err == 0)
-        err = qv_collection_create(spec, &c);
+        err = qv_collection_create(&spec, &c);
     if (err == QV_EINVAL)
         err = QV_CORRUPT(x->msg, "metadata key %s: its placement does not fit its shards", key);
     if (err == 0) {
-        if (spec->before != NULL) /* perhaps under another name */
-            advance(x, qv_topology_without(x->tree, x->epoch, spec->before->name));
+        if (spec.before != NULL) /* perhaps under another name */
+            advance(x, qv_topology_without(x->tree, x->epoch, spec.before->name));
         advance(x, qv_topology_with(x->tree, x->epoch, c));
     }
     qv_arena_close(&arena);
@@ -319,7 +319,7 @@ static int build_collection(struct building *x, const uint8_t uuid[QV_UUID_BYTES
     memcpy(spec.uuid, uuid, QV_UUID_BYTES);
     struct qv_bytes value = qv_mirror_get(x->m, key);
     if (value.p != NULL)
-        return build_value(x, key, value, &spec);
+        return build_value(x, key, value, spec);
     if (spec.before != NULL)
         advance(x, qv_topology_without(x->tree, x->epoch, spec.before->name));
     return 0;

@@ -113,7 +113,7 @@ static int open_handle(struct quiver *db, struct qv_str name, struct quiver_coll
     int err = found == NULL             ? qv_node_missing(name, msg)
               : found->shard_count == 1 ? qv_node_shard_at(db->node, found, 0, &x->shard, msg)
                                         : 0;
-    if (err == 0)
+    if (err == 0 && found != NULL)
         memcpy(x->uuid, found->uuid, sizeof x->uuid);
     qv_topology_unref(t);
     if (err != 0) {

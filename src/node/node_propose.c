@@ -196,6 +196,7 @@ static int find_slot(struct qv_node_change *x, const struct qv_topology *t,
                      const struct qv_collection **c, struct qv_shard_place *s, uint32_t *slot)
 {
     *slot = 0;
+    memset(s, 0, sizeof *s);
     *c = x->name.n != 0 ? qv_topology_find(t, x->name) : qv_topology_by_uuid(t, x->uuid);
     if (*c == NULL)
         return qv_node_missing(x->name, &x->msg);
@@ -221,8 +222,8 @@ static int put_slot(struct qv_node_change *x, const struct qv_topology *t,
 static int draft_move(struct qv_node_change *x, const struct qv_topology *t)
 {
     const struct qv_collection *c;
-    struct qv_shard_place s;
-    uint32_t slot;
+    struct qv_shard_place s = {0};
+    uint32_t slot = 0;
     int err = find_slot(x, t, &c, &s, &slot);
     const struct qv_member *to = qv_topology_member(t, x->move.to);
     if (err != 0)
@@ -246,8 +247,8 @@ static int draft_move(struct qv_node_change *x, const struct qv_topology *t)
 static int draft_abort(struct qv_node_change *x, const struct qv_topology *t)
 {
     const struct qv_collection *c;
-    struct qv_shard_place s;
-    uint32_t slot;
+    struct qv_shard_place s = {0};
+    uint32_t slot = 0;
     int err = find_slot(x, t, &c, &s, &slot);
     if (err != 0)
         return err;

@@ -272,7 +272,7 @@ static void chunk_read(struct qv_transfer_io *io, int err)
         return;
     struct qv_peer_request *r = x->chunks[0];
     x->chunk_count--;
-    memmove(x->chunks, x->chunks + 1, x->chunk_count * sizeof *x->chunks);
+    memmove(&x->chunks[0], &x->chunks[1], x->chunk_count * sizeof(struct qv_peer_request *));
     memmove(x->chunk_numbers, x->chunk_numbers + 1, x->chunk_count * sizeof *x->chunk_numbers);
     if (err == 0 && !qv_transfer_chunk_is(&x->manifest, io->chunk,
                                           (struct qv_bytes){io->bytes.data, io->bytes.len}))
