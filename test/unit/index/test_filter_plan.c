@@ -381,6 +381,8 @@ static void what_is_far_is_found_at_bounded_work(void **state)
     static const struct {
         double share, distances, bridges;
     } most[] = {{0.5, 2400, 920}, {0.2, 1400, 3700}};
+    /* Under a sanitizer a few queries are asked: a hit is more than a hundredth of them. */
+    const double less = FIXTURE_LESS > 1 ? 0.09 : 0.055;
     struct world w;
     (void)state;
     world_open_even(&w, 6000);
@@ -392,11 +394,11 @@ static void what_is_far_is_found_at_bounded_work(void **state)
         const double queries = ceil(w.f.queries / (double)(QSTEP * FIXTURE_LESS));
         const double distances = (double)(now.distances - before.distances) / queries;
         const double bridges = (double)(now.bridges - before.bridges) / queries;
-        if (got < plain - 0.055 || distances > most[c].distances || bridges > most[c].bridges)
+        if (got < plain - less || distances > most[c].distances || bridges > most[c].bridges)
             print_error("far, share %g: recall %.4f, %.4f unfiltered; %.0f rows compared, %.0f "
                         "stepped over\n",
                         most[c].share, got, plain, distances, bridges);
-        assert_true(got >= plain - 0.055);
+        assert_true(got >= plain - less);
         assert_true(distances <= most[c].distances && bridges <= most[c].bridges);
         /* What the planner makes of it loses nothing. */
         assert_true(recall(&w, FAR, most[c].share, QV_PLAN_PLAIN) >= plain - 0.005);
