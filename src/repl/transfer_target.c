@@ -343,7 +343,7 @@ static uint32_t next_chunk(struct qv_transfer_target *x)
     return count;
 }
 
-/* May a chunk of so many bytes be asked for now? */
+/* Whether the rates allow a chunk of so many bytes to be asked for now. */
 static bool pace(struct qv_transfers *t, uint32_t bytes)
 {
     uint64_t at = qv_env_mono_ns(t->config.env);
